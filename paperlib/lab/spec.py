@@ -1,0 +1,179 @@
+"""Experiments are values: frozen dataclasses with a canonical JSON form, whose hash is their key.
+
+A spec says everything that decides a result and nothing else: device, paths and parallelism stay out. ``versions`` holds
+the version of every method the result depends on, so that mending one method invalidates the results of that method
+alone. Parents are nested specs: a defended model names the backdoored model it started from.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+from paperlib.errors import PaperlibError, choose
+
+Scalar = str | int | float | bool | None
+Pairs = tuple[tuple[str, Any], ...]
+
+
+def pairs(values: Mapping[str, Any] | None = None, **more: Any) -> Pairs:
+    """A mapping of JSON scalars (or lists of them) as a sorted, hashable tuple: how specs hold parameters."""
+
+    def freeze(value: Any) -> Any:
+        return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
+
+    return tuple(sorted((name, freeze(value)) for name, value in {**(values or {}), **more}.items()))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.to_dict()
+    if isinstance(value, bool) or value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise PaperlibError(f"a spec holds {value!r}; only finite numbers have a key.")
+        return int(value) if value.is_integer() else value  # 2 and 2.0 are the same setting
+    if isinstance(value, tuple | list):
+        return [_jsonable(v) for v in value]
+    raise PaperlibError(f"a spec holds {value!r} of type {type(value).__name__}; only JSON values have a key.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Base of all specs. ``seed`` is the seed of every random draw; ``versions`` the (name, version) of the methods used."""
+
+    kind: ClassVar[str] = ""
+    seed: int = 0
+    versions: Pairs = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form: ``kind`` and every field; parameters and versions as objects, parents as nested specs."""
+        out: dict[str, Any] = {"kind": self.kind}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("params", "attack_params", "versions"):
+                out[field.name] = {name: _jsonable(v) for name, v in value}
+            else:
+                out[field.name] = _jsonable(value)
+        return out
+
+    @cached_property
+    def canonical(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, ASCII; the same on every machine and Python version."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+    @cached_property
+    def key(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of :attr:`canonical`."""
+        return hashlib.sha256(self.canonical.encode("ascii")).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """A readable, file-name-safe name; not unique, the key is."""
+        return re.sub(r"[^a-z0-9_.]+", "-", self._label().lower()).strip("-")[:60]
+
+    def _label(self) -> str:
+        return self.kind
+
+    def parents(self) -> tuple["Spec", ...]:
+        """The specs whose results this one needs."""
+        return ()
+
+    def ancestry(self) -> Iterator["Spec"]:
+        """All ancestors, parents before children, then this spec."""
+        for parent in self.parents():
+            yield from parent.ancestry()
+        yield self
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec(Spec):
+    """One classifier trained on one (possibly poisoned) training set."""
+
+    kind: ClassVar[str] = "train"
+    dataset: str
+    n_train: int  # class-balanced subset of the training set, in images; 0: all of it
+    n_test: int = 0  # likewise for the test set
+    model: str = "preact_resnet18"
+    width: int = 64
+    attack: str = "none"
+    attack_params: Pairs = ()
+    ratio: float = 0.0  # poisoned images / all training images
+    target: int = 0
+    selection: str = "random"
+    epochs: int
+    batch_size: int = 128
+    lr: float = 0.01
+    schedule: str = "cosine"  # cosine | one_cycle | constant
+
+    def _label(self) -> str:
+        return f"{self.dataset}-{self.model}{self.width}-{self.attack}-{self.ratio:g}-s{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefendSpec(Spec):
+    """One defense applied to one trained classifier."""
+
+    kind: ClassVar[str] = "defend"
+    parent: Spec
+    defense: str
+    params: Pairs = ()
+    n_clean: int = 0  # size of the clean subset that the defense may see, in images
+
+    def parents(self) -> tuple[Spec, ...]:
+        return (self.parent,)
+
+    def _label(self) -> str:
+        return f"{self.defense}-on-{self.parent.label}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSpec(Spec):
+    """One analysis tool applied to one or several models; its result is small JSON that a figure is drawn from."""
+
+    kind: ClassVar[str] = "analysis"
+    tool: str
+    inputs: tuple[Spec, ...]
+    params: Pairs = ()
+
+    def parents(self) -> tuple[Spec, ...]:
+        return self.inputs
+
+    def _label(self) -> str:
+        return f"{self.tool}-of-{self.inputs[0].label}" if self.inputs else self.tool
+
+
+KINDS: dict[str, type[Spec]] = {cls.kind: cls for cls in (TrainSpec, DefendSpec, AnalysisSpec)}
+
+
+def from_dict(data: Mapping[str, Any]) -> Spec:
+    """The inverse of :meth:`Spec.to_dict`.
+
+    Raises
+    ------
+    PaperlibError
+        ``kind`` or a field is unknown, or a field without default is missing.
+    """
+    cls = KINDS[choose("kind", str(data.get("kind")), KINDS)]
+    known = {field.name for field in fields(cls)}
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if name == "kind":
+            continue
+        if name not in known:
+            raise PaperlibError(f"{cls.kind} spec has no field {name!r}; it has: {', '.join(sorted(known))}.")
+        if name in ("params", "attack_params", "versions"):
+            value = pairs(value)
+        elif name == "parent":
+            value = from_dict(value)
+        elif name == "inputs":
+            value = tuple(from_dict(v) for v in value)
+        values[name] = value
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise PaperlibError(f"{cls.kind} spec is incomplete: {error}.") from None
