@@ -51,10 +51,16 @@ class Spec:
     versions: Pairs = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: ``kind`` and every field; parameters and versions as objects, parents as nested specs."""
+        """JSON form: ``kind`` and every field that differs from its default; parents as nested specs.
+
+        Defaults are left out so that a field added later does not change the keys of what was computed before. The
+        price: the default of an existing field must never change (the golden keys test watches that).
+        """
         out: dict[str, Any] = {"kind": self.kind}
         for field in fields(self):
             value = getattr(self, field.name)
+            if value == field.default:
+                continue
             if field.name in ("params", "attack_params", "versions"):
                 out[field.name] = {name: _jsonable(v) for name, v in value}
             else:
