@@ -1,0 +1,1 @@
+"""Data sets: where their files come from (``sources``, no torch) and images as tensors (``images``)."""

@@ -1,0 +1,261 @@
+"""Images as tensors: one uint8 tensor and its labels, on a device, edited by index.
+
+Two image sets: ``digits`` (scikit-learn's 8x8 digits enlarged to 3x16x16; needs no file) and ``cifar10``. The protocol
+values of CIFAR-10 (normalisation, crop padding 4, horizontal flip) are those of BackdoorBench (Wu et al., NeurIPS 2022
+Datasets and Benchmarks, arXiv 2206.12654), on which the backdoor papers of this project build.
+"""
+
+import builtins
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paperlib.data import sources
+from paperlib.errors import PaperlibError, choose
+
+Indices = Tensor | np.ndarray | Sequence[int]
+PerChannel = tuple[builtins.float, ...]  # spelled out because ImageData has a method named float
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A labelled set of images that lies on one device.
+
+    Attributes
+    ----------
+    x : Tensor
+        uint8, shape (N, C, H, W), RGB.
+    y : Tensor
+        int64, shape (N,), values in 0 .. len(class_names) - 1.
+    class_names : tuple of str
+        Name of class k at position k.
+    mean, std : tuple of float
+        Per-channel normalisation of images in [0, 1], length C.
+    flip : bool
+        Whether the protocol's augmentation flips horizontally.
+    pad : int
+        Padding in pixels of the protocol's random crop.
+    name : str
+        Data set, e.g. ``"cifar10"``.
+
+    Raises
+    ------
+    PaperlibError
+        ``x`` is not uint8 of four axes, ``y`` not int64 of one axis, or their lengths differ.
+    """
+
+    x: Tensor
+    y: Tensor
+    class_names: tuple[str, ...]
+    mean: PerChannel
+    std: PerChannel
+    flip: bool
+    pad: int
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.x.dtype != torch.uint8 or self.x.ndim != 4:
+            raise PaperlibError(f"x is {self.x.dtype} of shape {tuple(self.x.shape)}; it must be uint8, (N, C, H, W).")
+        if self.y.dtype != torch.int64 or self.y.shape != self.x.shape[:1]:
+            raise PaperlibError(
+                f"y is {self.y.dtype} of shape {tuple(self.y.shape)}; it must be int64 of shape ({len(self.x)},)."
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes of the data set, whether or not all of them occur in ``y``."""
+        return len(self.class_names)
+
+    def to(self, device: str | torch.device) -> "ImageData":
+        """The same images on ``device``."""
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+    def subset(self, indices: Indices) -> "ImageData":
+        """Copies of the images at ``indices`` (int64 positions, or a bool mask of length N), in that order."""
+        index = torch.as_tensor(indices, device=self.x.device)
+        return replace(self, x=self.x[index], y=self.y[index])
+
+    def float(self, indices: Indices | None = None) -> Tensor:
+        """Images as float32 in [0, 1], shape (N, C, H, W); those at ``indices`` only, when given."""
+        x = self.x if indices is None else self.x[torch.as_tensor(indices, device=self.x.device)]
+        return x.to(torch.float32).div_(255)
+
+    def normalise(self, x01: Tensor) -> Tensor:
+        """Channel-wise (x - mean) / std of images in [0, 1], shape (..., C, H, W); same dtype and device as ``x01``."""
+        mean = torch.tensor(self.mean, dtype=x01.dtype, device=x01.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, dtype=x01.dtype, device=x01.device).view(-1, 1, 1)
+        return (x01 - mean) / std
+
+
+def balanced_subset(y: Indices, n: int, seed: int, *, stream: int = 0) -> Tensor:
+    """Indices of a seeded, class-balanced subset.
+
+    Every sample gets a random 64-bit number; the smallest of each class is drawn first, then the second smallest of
+    each class, and so on. So the counts of two classes differ by at most one, and subsets are nested: for n1 < n2 and
+    the same ``y`` and ``seed``, the subset of size n1 is the beginning of the subset of size n2. The numbers are the raw
+    output of PCG64, which NumPy keeps fixed: the subset is the same with every version and on every machine.
+
+    Parameters
+    ----------
+    y : int array or tensor of shape (N,)
+        Labels. The classes are those that occur.
+    n : int
+        Size of the subset: at least the number of classes, at most (number of classes) x (size of the smallest class).
+    seed : int
+        Not negative.
+    stream : int
+        Draws of the same seed and different streams are independent.
+
+    Returns
+    -------
+    Tensor
+        int64 of shape (n,), on the CPU, in the order of drawing (classes interleaved).
+
+    Raises
+    ------
+    PaperlibError
+        ``n`` is outside its range, or ``seed`` is negative.
+    """
+    labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if seed < 0:
+        raise PaperlibError(f"seed={seed} is negative; a seed is 0 or more.")
+    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    largest = len(classes) * int(counts.min(initial=len(labels)))
+    if not len(classes) <= n <= largest or n < 1:
+        raise PaperlibError(
+            f"n={n} cannot be balanced over {len(classes)} classes, of which the smallest has "
+            f"{int(counts.min(initial=len(labels)))} samples; n must lie between {len(classes)} and {largest}."
+        )
+    numbers = np.random.PCG64(np.random.SeedSequence([stream, seed])).random_raw(len(labels))
+    by_class = np.lexsort((numbers, inverse))  # class by class, each in random order
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return torch.from_numpy(np.lexsort((numbers, rank))[:n])
+
+
+def clean_subset(y: Indices, n: int, seed: int) -> Tensor:
+    """Indices of the ``n`` clean samples that a defender holds; every defense of the same seed gets the same ones.
+
+    Class-balanced and nested: the subset of size n1 < n2 is contained in (is the beginning of) the subset of size n2.
+    Parameters, result and errors as in :func:`balanced_subset`, of which this is an independent draw.
+    """
+    return balanced_subset(y, n, seed, stream=1)
+
+
+def load(name: str, split: str, n: int = 0, seed: int = 0, device: str | torch.device = "cpu") -> ImageData:
+    """Load an image set, fetching its files first when they are not on this machine.
+
+    Parameters
+    ----------
+    name : str
+        ``"digits"`` or ``"cifar10"``.
+    split : str
+        ``"train"`` or ``"test"``.
+    n : int
+        Size of a class-balanced subset (see :func:`balanced_subset`, nested for one seed); 0 is everything in the
+        publisher's order.
+    seed : int
+        Seed of the subset; unused when ``n`` is 0.
+    device : str or torch.device
+        Where the tensors go.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown ``name`` or ``split``, an ``n`` that cannot be balanced, or a damaged file.
+    DataMissing
+        The files are not here and could not be fetched.
+    """
+    data = LOADERS[choose("name", name, LOADERS)](choose("split", split, ("train", "test")))
+    if n:
+        data = data.subset(balanced_subset(data.y, n, seed))
+    return data.to(device)
+
+
+# ---------------------------------------------------------------------------------------------------------- digits
+
+_DIGITS_TEST = 500
+
+
+def _digits(split: str) -> ImageData:
+    """1,297 training and 500 test images (50 of each digit), the split always the same."""
+    from sklearn.datasets import load_digits  # here, because it costs a second that CIFAR-10 need not pay
+
+    grey, labels = load_digits(return_X_y=True)  # (1797, 64), values 0 .. 16
+    y = torch.from_numpy(labels.astype(np.int64))
+    small = torch.from_numpy(grey).float().view(-1, 1, 8, 8) * (255 / 16)
+    # All intermediate values are multiples of 1/256, exact in float32: the pixels are the same on every machine.
+    large = torch.nn.functional.interpolate(small, size=(16, 16), mode="bilinear", align_corners=False)
+    x = large.round_().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+
+    test = torch.zeros(len(y), dtype=torch.bool)
+    test[balanced_subset(y, _DIGITS_TEST, seed=0, stream=2)] = True
+    train01 = x[~test].double() / 255
+    chosen = test if split == "test" else ~test
+    return ImageData(
+        x=x[chosen],
+        y=y[chosen],
+        class_names=sources.DATASETS["digits"].classes,
+        mean=tuple(round(v, 4) for v in train01.mean((0, 2, 3)).tolist()),
+        std=tuple(round(v, 4) for v in train01.std((0, 2, 3)).tolist()),
+        flip=False,
+        pad=2,  # 1/8 of the side, as 4 is of CIFAR-10's 32
+        name="digits",
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- CIFAR-10
+
+_RECORD = 1 + 3 * 32 * 32
+"""Bytes of one image in the binary layout: the label, then the red, green and blue plane, row by row."""
+
+
+def _cifar10(split: str) -> ImageData:
+    folder = sources.locate("cifar10")
+    names = sources.CIFAR10_BATCHES[split]
+    read = _read_bin if folder.name.endswith("-bin") else _read_py
+    batches = [read(folder, name) for name in names]
+    total = sum(len(labels) for labels, _ in batches)
+    x = torch.empty((total, 3, 32, 32), dtype=torch.uint8)
+    y = torch.empty(total, dtype=torch.int64)
+    start = 0
+    while batches:  # each batch is let go as soon as it is copied
+        labels, pixels = batches.pop(0)
+        stop = start + len(labels)
+        x[start:stop].view(-1, 3072).numpy()[:] = pixels
+        y[start:stop].numpy()[:] = labels
+        start = stop
+    return ImageData(
+        x=x,
+        y=y,
+        class_names=sources.DATASETS["cifar10"].classes,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.247, 0.243, 0.261),
+        flip=True,
+        pad=4,
+        name="cifar10",
+    )
+
+
+def _read_bin(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N,) and pixels (N, 3072) of one file of the binary layout, as views of the mapped file."""
+    records = np.memmap(folder / f"{name}.bin", dtype=np.uint8, mode="r").reshape(-1, _RECORD)
+    return records[:, 0], records[:, 1:]
+
+
+def _read_py(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N,) and pixels (N, 3072) of one file of the Python layout; ``sources.locate`` has compared its checksum."""
+    with open(folder / name, "rb") as file:
+        batch = pickle.load(file, encoding="bytes")
+    return np.asarray(batch[b"labels"]), batch[b"data"]
+
+
+LOADERS: dict[str, Callable[[str], ImageData]] = {"digits": _digits, "cifar10": _cifar10}
