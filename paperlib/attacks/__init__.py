@@ -1,0 +1,155 @@
+"""Backdoor attacks: one attack, one file.
+
+An attack is a frozen dataclass of hyper-parameters that is called on a batch of images (B, C, H, W) in [0, 1] and returns
+the same images with the trigger, in [0, 1]. Its field ``labels`` is the label policy:
+
+``all_to_one``
+    poisoned images, drawn from the whole training set, are labelled with the target class;
+``all_to_all``
+    their label becomes y + 1 mod C;
+``clean``
+    poisoned images are drawn from the target class only and keep their label.
+
+The poisoning ratio is relative to the **whole** training set (BackdoorBench). Which samples are poisoned is an input of
+:func:`poison`: selection strategies plug in there. Triggers are rendered once to uint8, before augmentation.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab.spec import Pairs, pairs
+from paperlib.registry import Method, configure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from paperlib.data.images import ImageData
+
+ATTACKS: dict[str, Method] = {
+    "badnets": Method("paperlib.attacks.badnets", "BadNets", "BadNets"),
+    "badnets_a2a": Method("paperlib.attacks.badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")),
+    "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
+    "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
+}
+LABEL_POLICIES = ("all_to_one", "all_to_all", "clean")
+
+
+class Attack(Protocol):
+    """What every attack offers."""
+
+    labels: str
+
+    def __call__(self, x: "Tensor") -> "Tensor":
+        """The images x (B, C, H, W) in [0, 1] with the trigger, in [0, 1]."""
+        ...
+
+
+def attack(name: str, params: Pairs = ()) -> Attack:
+    """The attack ``name`` with its defaults, changed by ``params``.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown attack, parameter or label policy.
+    """
+    method = ATTACKS[choose("attack", name, ATTACKS)]
+    made = configure(method.load(), name, **{**dict(method.defaults), **dict(params)})
+    choose("labels", made.labels, LABEL_POLICIES)
+    return made
+
+
+def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np.ndarray:
+    """Indices of ``round(ratio * N)`` training images to poison, drawn uniformly without replacement, sorted.
+
+    Clean-label attacks draw from the target class only; the others from the whole set, target class included, as the
+    benchmark does.
+
+    Raises
+    ------
+    PaperlibError
+        ``ratio`` outside (0, 1), a draw of no image at all, a target that is no class, or a clean-label ratio above the
+        target class's share of the data; the message names the largest feasible ratio.
+    """
+    n, classes = len(y), int(y.max()) + 1
+    if not 0 < ratio < 1:
+        raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of the whole training set).")
+    if not 0 <= target < classes:
+        raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
+    count = round(ratio * n)
+    if count == 0:
+        raise PaperlibError(f"ratio={ratio!r} of {n} images rounds to no image; the smallest feasible ratio is {1 / n:.2g}.")
+    pool = np.flatnonzero(y == target) if labels == "clean" else np.arange(n)
+    if count > len(pool):
+        raise PaperlibError(
+            f"ratio={ratio!r} asks for {count} images of target class {target}, which has {len(pool)}; "
+            f"the largest feasible ratio of a clean-label attack here is {len(pool) / n:.4g}."
+        )
+    return np.sort(np.random.default_rng([seed, 17]).choice(pool, count, replace=False))
+
+
+def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Tensor":
+    """Labels (N,) that the attacker wants for images of the true classes ``y``."""
+    if labels == "all_to_all":
+        return (y + 1) % classes
+    return y.new_full(y.shape, target)
+
+
+def render(attack: Attack, x: "Tensor", batch_size: int = 2000) -> "Tensor":
+    """The uint8 images (N, C, H, W) with the trigger, rounded back to uint8."""
+    import torch
+
+    parts = [attack(part.float() / 255).mul(255).round().clamp(0, 255).to(torch.uint8) for part in x.split(batch_size)]
+    return torch.cat(parts) if parts else x.clone()
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """A poisoned training set."""
+
+    data: "ImageData"
+    indices: "Tensor"
+    """(P,) int64: which images carry the trigger."""
+
+    @property
+    def mask(self) -> "Tensor":
+        """(N,) bool: True where an image carries the trigger."""
+        out = self.data.y.new_zeros(len(self.data), dtype=bool)
+        out[self.indices] = True
+        return out
+
+
+def poison(data: "ImageData", attack: Attack, *, target: int, indices: Any) -> Poisoned:
+    """Put the trigger on the images ``indices`` of a training set and relabel them by the attack's policy.
+
+    Raises
+    ------
+    PaperlibError
+        Indices outside the data set or repeated; for a clean-label attack, an index outside the target class.
+    """
+    import torch
+
+    index = torch.as_tensor(np.asarray(indices), dtype=torch.int64, device=data.x.device)
+    if len(index) and (index.min() < 0 or index.max() >= len(data) or len(index.unique()) != len(index)):
+        raise PaperlibError(f"indices must be distinct and lie in 0 to {len(data) - 1}.")
+    if attack.labels == "clean" and (data.y[index] != target).any():
+        raise PaperlibError(f"a clean-label attack poisons images of target class {target} only; indices hold others.")
+    x, y = data.x.clone(), data.y.clone()
+    x[index] = render(attack, x[index])
+    if attack.labels != "clean":
+        y[index] = poisoned_labels(y[index], attack.labels, target, len(data.class_names))
+    return Poisoned(replace(data, x=x, y=y), index)
+
+
+def poisoned_test(data: "ImageData", attack: Attack, target: int) -> tuple["ImageData", "Tensor"]:
+    """The triggered test set and the labels that the attacker wants for it.
+
+    All-to-one and clean-label attacks leave out the images whose true class is the target; all-to-all keeps every image.
+    ``y`` of the returned data is still the true class, so that ASR and R-Acc are counted on the same images.
+    """
+    if attack.labels != "all_to_all":
+        data = data.subset((data.y != target).nonzero().squeeze(1))
+    wanted = poisoned_labels(data.y, attack.labels, target, len(data.class_names))
+    return replace(data, x=render(attack, data.x)), wanted

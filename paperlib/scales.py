@@ -1,0 +1,60 @@
+"""Three scales, one code path: a scale is only a set of sizes.
+
+``smoke`` runs everything on scikit-learn's digits in seconds (for CI), ``laptop`` on real images in minutes on two CPU
+cores, ``paper`` at the papers' own settings on a GPU. Every figure that is not at paper scale says its scale on its face.
+"""
+
+import os
+from dataclasses import dataclass
+
+from paperlib.errors import choose
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of the image experiments."""
+
+    name: str
+    dataset: str
+    n_train: int
+    """Training images, class-balanced; 0: all."""
+    n_test: int
+    width: int
+    """Channels of the first stage of PreAct-ResNet18; the papers' 64."""
+    epochs: int
+    batch_size: int
+    lr: float
+    schedule: str
+    n_clean: int
+    """Clean images that a defense may see: 5 % of the training set."""
+    defense_epochs: int
+    """Epochs of FT and FT-SAM on the clean subset; the paper's 100."""
+    defense_batch: int
+
+
+SCALES: dict[str, Scale] = {
+    "smoke": Scale(
+        name="smoke", dataset="digits", n_train=0, n_test=0, width=8, epochs=6, batch_size=64, lr=0.2, schedule="one_cycle",
+        n_clean=100, defense_epochs=10, defense_batch=50,
+    ),
+    "laptop": Scale(
+        name="laptop", dataset="cifar10", n_train=10_000, n_test=5_000, width=16, epochs=15, batch_size=128, lr=0.2,
+        schedule="one_cycle", n_clean=500, defense_epochs=40, defense_batch=64,
+    ),
+    "paper": Scale(
+        name="paper", dataset="cifar10", n_train=0, n_test=0, width=64, epochs=100, batch_size=128, lr=0.01,
+        schedule="cosine", n_clean=2_500, defense_epochs=100, defense_batch=256,
+    ),
+}  # fmt: skip
+SMOKE, LAPTOP, PAPER = SCALES.values()
+
+
+def scale(name: str = "") -> Scale:
+    """The scale ``name``; empty: ``$PAPERLIB_SCALE``, else smoke.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown scale.
+    """
+    return SCALES[choose("scale", name or os.environ.get("PAPERLIB_SCALE", "") or "smoke", SCALES)]

@@ -1,0 +1,262 @@
+"""One fast loop for everything that trains a classifier.
+
+The data set is one uint8 tensor on the device; a batch is gathered by index, cropped and flipped there, and goes through
+the model channels-last under autocast (bfloat16 where the hardware computes in it, float32 elsewhere). Every random draw
+comes from one generator, so a seed decides a run on one machine.
+
+Protocol (BackdoorBench, arXiv 2206.12654): SGD, momentum 0.9, weight decay 5e-4, batch 128, lr 0.01, cosine over 100 epochs,
+last batch of an epoch dropped, last epoch's model reported.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paperlib.data.images import ImageData
+from paperlib.errors import PaperlibError, choose
+
+Log = list[dict[str, float]]
+Step = Callable[[nn.Module, Tensor, Tensor, torch.optim.Optimizer], Tensor]
+"""``step(model, x, y, optimizer) -> per-sample losses (B,)``: one optimiser step on one batch of images in [0, 1]."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto``: the GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    PaperlibError
+        A device that this machine or this build of torch does not have.
+    """
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = "cuda" if has["cuda"] else "cpu"
+    kind = choose("device", name.split(":")[0], has)
+    if not has[kind]:
+        raise PaperlibError(f"device={name!r} is not available on this machine; use device='cpu' or 'auto'.")
+    device = torch.device(name)
+    if kind == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise PaperlibError(f"device={name!r}: this machine has {torch.cuda.device_count()} GPU(s), counted from 0.")
+    return device
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Bfloat16 where the device has instructions for it; otherwise float32 (an autocast that is switched off)."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(device.type if device.type != "mps" else "cpu", torch.bfloat16, enabled=fast)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained. Defaults: BackdoorBench, CIFAR-10."""
+
+    epochs: int = 100
+    batch_size: int = 128
+    lr: float = 0.01
+    """Constant and cosine: the initial rate; one-cycle: the highest."""
+    schedule: str = "cosine"
+    """``cosine``: per epoch, to 0 at the end; ``one_cycle``: linear up over 25 % of the steps, linear down;
+    ``constant``; ``official_cyclic``: cosine of period 200 *iterations*, as FT-SAM's code steps it."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    """Total probability that is spread over the C - 1 *other* classes (torch's own argument is C / (C - 1) times it)."""
+
+
+def _cosine(t: float) -> float:
+    return (1 + math.cos(math.pi * t)) / 2
+
+
+SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
+    # factor of the learning rate from (iteration, iterations per epoch, epochs)
+    "constant": lambda it, per_epoch, epochs: 1.0,
+    "cosine": lambda it, per_epoch, epochs: _cosine(it // per_epoch / epochs),
+    "one_cycle": lambda it, per_epoch, epochs: min(
+        (it + 1) / (0.25 * per_epoch * epochs), (per_epoch * epochs - it) / (0.75 * per_epoch * epochs)
+    ),
+    "official_cyclic": lambda it, per_epoch, epochs: _cosine(it / 100),
+}
+
+
+def augment(x: Tensor, pad: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """Random crop after zero padding, and horizontal flip with probability one half, one draw per image.
+
+    Parameters
+    ----------
+    x : (B, C, H, W), any dtype
+    pad
+        Pixels of zero padding on each side; 0: no crop.
+    flip
+        Whether images are flipped (of the benchmark's data sets only CIFAR-10 is).
+    """
+    n, _, height, width = x.shape
+    device = x.device
+    if not pad and not flip:
+        return x
+    columns = torch.arange(width, device=device).expand(n, -1)
+    rows = torch.arange(height, device=device).expand(n, -1)
+    if flip:
+        flipped = torch.rand(n, 1, generator=generator, device=device) < 0.5
+        columns = torch.where(flipped, width - 1 - columns, columns)
+    if pad:
+        x = F.pad(x, (pad, pad, pad, pad))
+        rows = rows + torch.randint(2 * pad + 1, (n, 1), generator=generator, device=device)
+        columns = columns + torch.randint(2 * pad + 1, (n, 1), generator=generator, device=device)
+    image = torch.arange(n, device=device).view(n, 1, 1)
+    # advanced indexing puts the channel last, which is the memory format that the model wants
+    return x.permute(0, 2, 3, 1)[image, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+
+
+def loss_function(label_smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Per-sample cross-entropy (B,) in float32, with ``label_smoothing`` spread over the other classes."""
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        classes = logits.shape[1]
+        smoothing = label_smoothing * classes / (classes - 1)
+        return F.cross_entropy(logits.float(), y, reduction="none", label_smoothing=smoothing)
+
+    return loss
+
+
+def sgd_step(loss: Callable[[Tensor, Tensor], Tensor]) -> Step:
+    """The ordinary step: forward, backward on the mean loss, update."""
+
+    def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+        with autocast(x.device):
+            losses = loss(model(x), y)
+        optimizer.zero_grad(set_to_none=True)
+        losses.mean().backward()
+        optimizer.step()
+        return losses.detach()
+
+    return step
+
+
+def fit(
+    model: nn.Module,
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    step: Step | None = None,
+    poisoned: Tensor | None = None,
+    each_epoch: Callable[[int], dict[str, float]] | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Log:
+    """Train ``model`` in place on ``data`` (same device).
+
+    Parameters
+    ----------
+    step
+        What happens on one batch; default: :func:`sgd_step`. FT-SAM brings its own.
+    poisoned : (N,) bool, optional
+        Which training images are poisoned: the log then tells the mean loss of both groups apart.
+    each_epoch
+        Called after every epoch with its number; what it returns joins that epoch's log entry.
+
+    Returns
+    -------
+    list of dict
+        One entry per epoch: epoch (from 1), lr, loss, and with ``poisoned`` loss_clean and loss_poisoned.
+
+    Raises
+    ------
+    PaperlibError
+        Fewer images than one batch, an unknown schedule, or a loss that is no longer a number.
+    """
+    factor = SCHEDULES[choose("schedule", recipe.schedule, SCHEDULES)]
+    n, batch = len(data), min(recipe.batch_size, len(data))
+    per_epoch = n // batch
+    if per_epoch == 0:
+        raise PaperlibError("the training set is empty; give at least one image.")
+    step = step or sgd_step(loss_function(recipe.label_smoothing))
+    device = data.x.device
+    generator = torch.Generator(device).manual_seed(seed)
+    optimizer = torch.optim.SGD(
+        model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
+    )
+    log: Log = []
+    for epoch in range(recipe.epochs):
+        model.train()
+        order = torch.randperm(n, generator=generator, device=device)[: per_epoch * batch]
+        losses = torch.empty(len(order), device=device)
+        for i in range(per_epoch):
+            index = order[i * batch : (i + 1) * batch]
+            x = augment(data.x[index], data.pad, data.flip, generator).float().div_(255)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr * factor(epoch * per_epoch + i, per_epoch, recipe.epochs)
+            losses[i * batch : (i + 1) * batch] = step(model, x, data.y[index], optimizer)
+        entry: dict[str, float] = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
+        entry["loss"] = losses.mean().item()
+        if not math.isfinite(entry["loss"]):
+            raise PaperlibError(
+                f"training diverged in epoch {epoch + 1} (loss {entry['loss']}): lr={recipe.lr} is too high for this model."
+            )
+        if poisoned is not None and poisoned.any():
+            mask = poisoned[order]
+            entry["loss_clean"], entry["loss_poisoned"] = losses[~mask].mean().item(), losses[mask].mean().item()
+        if each_epoch:
+            entry.update(each_epoch(epoch + 1))
+        log.append(entry)
+        if progress:
+            progress((epoch + 1) / recipe.epochs, f"epoch {epoch + 1}/{recipe.epochs} loss {entry['loss']:.3f}")
+    model.eval()
+    return log
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the length of the block; every module returns to the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@torch.no_grad()
+def logits(model: nn.Module, x: Tensor, batch_size: int = 1000) -> Tensor:
+    """Logits (N, classes), float32, of uint8 images (N, C, H, W) in evaluation mode."""
+    with evaluating(model), autocast(x.device):
+        out = [
+            model(part.float().div_(255).contiguous(memory_format=torch.channels_last)).float()
+            for part in x.split(batch_size)
+        ]
+    return torch.cat(out)
+
+
+def predict(model: nn.Module, x: Tensor, batch_size: int = 1000) -> Tensor:
+    """Predicted classes (N,) of uint8 images (N, C, H, W)."""
+    return logits(model, x, batch_size).argmax(1)
+
+
+def seconds_since(start: float) -> float:
+    """Wall seconds since ``start = time.perf_counter()``, to a tenth."""
+    return round(time.perf_counter() - start, 1)
+
+
+def save_weights(model: nn.Module, path: Any) -> None:
+    """Write the model's parameters and buffers as safetensors."""
+    from safetensors.torch import save_file
+
+    save_file({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}, path)
+
+
+def load_weights(model: nn.Module, path: Any) -> nn.Module:
+    """Read weights that :func:`save_weights` wrote into ``model``; returns it in evaluation mode."""
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(path))
+    return model.eval()
