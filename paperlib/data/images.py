@@ -100,8 +100,8 @@ def balanced_subset(y: Indices, n: int, seed: int, *, stream: int = 0) -> Tensor
 
     Every sample gets a random 64-bit number; the smallest of each class is drawn first, then the second smallest of
     each class, and so on. So the counts of two classes differ by at most one, and subsets are nested: for n1 < n2 and
-    the same ``y`` and ``seed``, the subset of size n1 is the beginning of the subset of size n2. The numbers are the raw
-    output of PCG64, which NumPy keeps fixed: the subset is the same with every version and on every machine.
+    the same ``y`` and ``seed``, the subset of size n1 is the beginning of the subset of size n2. The numbers are the
+    raw output of PCG64, which NumPy keeps fixed: the subset is the same with every version and on every machine.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def _read_bin(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_py(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (N,) and pixels (N, 3072) of one file of the Python layout; ``sources.locate`` has compared its checksum."""
+    """Labels (N,) and pixels (N, 3072) of one file of the Python layout, whose checksum has been compared."""
     with open(folder / name, "rb") as file:
         batch = pickle.load(file, encoding="bytes")
     return np.asarray(batch[b"labels"]), batch[b"data"]
