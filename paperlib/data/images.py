@@ -219,7 +219,7 @@ _RECORD = 1 + 3 * 32 * 32
 
 
 def _cifar10(split: str) -> ImageData:
-    folder = sources.locate("cifar10")
+    folder = sources.fetch("cifar10")
     names = sources.CIFAR10_BATCHES[split]
     read = _read_bin if folder.name.endswith("-bin") else _read_py
     batches = [read(folder, name) for name in names]

