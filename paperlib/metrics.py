@@ -29,7 +29,8 @@ def _classes(argument: str, values: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
         raise PaperlibError(
-            f"{argument} has shape {array.shape} and type {array.dtype}; it must be a 1-D array of class indices."
+            f"{argument} has shape {array.shape} and type {array.dtype}; "
+            "it must be a non-empty 1-D array of integer class indices."
         )
     if array.min() < 0:
         raise PaperlibError(f"{argument} holds {array.min()}; class indices start at 0.")
