@@ -1,0 +1,568 @@
+r"""Kernel ridge regression whose mean prediction is the same in every group.
+
+Paper: Mean Parity Fair Regression in RKHS, AISTATS 2023 (PMLR 206:4602-4628), arXiv 2302.10409; Definition 1, eq. (11)
+with Appendix B and C.3 (fair kernel ridge regression), eq. (4)-(6) with Proposition 4 (tradeoff), eq. (17)-(18)
+(penalised, "FPR"), Remark 3.1 with Appendix C.1 (covariance-based fairness).  Introduced in
+``notebooks/06_mp_fair_regression.ipynb``.
+
+.. math::
+    \min_{f \in \mathcal H} \sum_i w_i\,(y_i - f(x_i))^2 + \lambda \|f\|_{\mathcal H}^2
+    \quad\text{s.t.}\quad \mathbb E[f(X) \mid S = s] = \mathbb E[f(X)] \text{ for every group } s .
+
+The theorem (proved in :mod:`paperlib.fairness.group_shift`) in five lines, with C the moment matrix (n, q),
+one column ``1_g / n_g - 1 / n`` per group but one::
+
+    A = solve(K + alpha * eye(n), column_stack([y, C]))   # one factorisation
+    gaps = C.T @ K @ A                                    # of the ordinary fit | of one unit of shift
+    nu = solve(gaps[:, 1:], gaps[:, 0])                   # one constant per group
+    dual_coef = A[:, 0] - A[:, 1:] @ nu                   # = ordinary regression on y - C nu
+    assert allclose(C.T @ K @ dual_coef, 0)
+
+Differences from the paper
+--------------------------
+1. No projection matrix, eigenfunctions or pseudo-inverse of n x n matrices: the lines above; the solutions agree.
+2. Several attributes make one group per combination *that occurs*; the constraints are their linearly independent part.
+3. ``fit_intercept=False``, as in the paper, which centres y by its training mean and appends a column of ones to X;
+   ``fit_intercept=True`` fits an unpenalised constant instead.
+4. Additions that the paper does not have: sample weights, several outputs, marginal constraints, powers and bins of a
+   continuous attribute, gap budgets, all penalties from one eigendecomposition, closed-form leave-one-out.
+5. Proposition 4 states that the mean squared error is quadratic along the tradeoff.  That is exact at alpha = 0; at
+   alpha > 0 it is the penalised objective that is quadratic, and ``objective`` of the path reports it.
+
+Mean parity equalises the group *means* only.  The distributions of the predictions may still differ: look at
+:func:`paperlib.fairness.metrics.ks_distance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
+from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.fairness.group_shift import GapProblem, Spectrum, cholesky_smoother
+from paperlib.fairness.moments import MomentBasis, Moments, moment_basis
+
+FloatArray = NDArray[np.float64]
+Sensitive = ArrayLike | pd.DataFrame | pd.Series | dict | None
+
+
+@dataclass(frozen=True)
+class TradeoffPath:
+    """A whole fairness tradeoff, from one factorisation.  L levels, m gaps (see ``gap_labels_``), p outputs.
+
+    Attributes
+    ----------
+    knob : str
+        'unfairness' or 'penalty'.
+    values : (L,)
+        Levels of the knob.
+    shift : (L, q, p)
+        The shift nu at each level.
+    train_gaps : (L, m, p)
+        Train gap of each group (or moment).
+    train_smd : (L,)
+        Sum of the absolute train gaps, averaged over outputs.
+    train_mse : (L,)
+        Weighted train mean squared error, averaged over outputs.
+    objective : (L,)
+        sum of w r^2 + alpha |f|^2, summed over outputs.
+    """
+
+    knob: str
+    values: FloatArray
+    shift: FloatArray
+    train_gaps: FloatArray
+    train_smd: FloatArray
+    train_mse: FloatArray
+    objective: FloatArray
+
+
+@dataclass(frozen=True)
+class AlphaPath:
+    """Every ridge penalty from one eigendecomposition.  L penalties, n samples, p outputs.
+
+    Attributes
+    ----------
+    alphas : (L,)
+    train_mse, loo_mse : (L,)
+        Weighted mean squared error of the fit, and of leave-one-out with the constraint C held fixed.
+    loo_predictions : (L, n, p)
+        Prediction for each sample by the fit without it (NaN where its weight is 0).
+    train_gaps : (L, m, p)
+    dual_coef : (L, n, p)
+    best_alpha : float
+        The penalty with the smallest ``loo_mse``.
+    """
+
+    alphas: FloatArray
+    train_mse: FloatArray
+    loo_mse: FloatArray
+    loo_predictions: FloatArray
+    train_gaps: FloatArray
+    dual_coef: FloatArray
+    best_alpha: float
+
+
+class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
+    """What the exact and the streamed estimator share: the checks of their parameters, and the tradeoff path."""
+
+    alpha: float
+    kernel: str | Callable
+    unfairness: float
+    penalty: float | None
+    gap_budget: float | ArrayLike | None
+    smd_budget: float | None
+    moments: Moments
+    n_moments: int
+    _problem: GapProblem  # set by fit, like _train
+    _train: _TrainFit
+    _single: bool
+
+    def _check_parameters(self) -> None:
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, Real) or not 0 <= self.alpha < np.inf:
+            raise PaperlibError(f"alpha={self.alpha!r} is not a finite number of at least 0.")
+        if isinstance(self.kernel, str):
+            choose("kernel", self.kernel, [*kernel_metrics(), "precomputed"])
+        elif not callable(self.kernel):
+            raise PaperlibError(f"kernel={self.kernel!r} is neither the name of a kernel nor a callable.")
+        _check_level("unfairness", self.unfairness)
+        if self.penalty is not None:
+            _check_level("penalty", self.penalty)
+        if self.smd_budget is not None and not (isinstance(self.smd_budget, Real) and self.smd_budget >= 0):
+            raise PaperlibError(f"smd_budget={self.smd_budget!r} is not a number of at least 0.")
+        if self.gap_budget is not None and not (np.asarray(self.gap_budget, dtype=float) >= 0).all():
+            raise PaperlibError(f"gap_budget={self.gap_budget!r} is not one or several numbers of at least 0.")
+        knobs = {"unfairness": self.unfairness != 0, "penalty": self.penalty is not None}
+        knobs |= {"gap_budget": self.gap_budget is not None, "smd_budget": self.smd_budget is not None}
+        used = [name for name, is_used in knobs.items() if is_used]
+        if len(used) > 1:
+            raise PaperlibError(f"{' and '.join(used)} are set together; they are alternatives: set at most one.")
+
+    def _moments(self, sensitive_features: Sensitive, n_samples: int, weight: FloatArray | None) -> MomentBasis:
+        if sensitive_features is None:
+            nobody = np.zeros(n_samples, dtype=np.intp)
+            return MomentBasis(nobody, np.zeros((1, 0)), np.zeros((0, 0)), [], np.array([float(n_samples)]))
+        basis = moment_basis(
+            sensitive_features,
+            n_samples=n_samples,
+            moments=self.moments,
+            n_moments=self.n_moments,
+            sample_weight=weight,
+        )
+        if self.gap_budget is not None and np.size(self.gap_budget) not in (1, len(basis.labels)):
+            raise PaperlibError(
+                f"gap_budget has {np.size(self.gap_budget)} entries, but there are {len(basis.labels)} gaps: "
+                f"{basis.labels}; give one number, or one per gap in this order."
+            )
+        return basis
+
+    def _knobs(self) -> dict[str, Any]:
+        names = ("unfairness", "penalty", "gap_budget", "smd_budget")
+        return {name: getattr(self, name) for name in names}
+
+    def _squeeze(self, values: FloatArray) -> FloatArray:
+        """Drop the last axis (outputs) when y was 1-D."""
+        return values[..., 0] if self._single else values
+
+    def tradeoff(self, *, unfairness: ArrayLike | None = None, penalty: ArrayLike | None = None) -> TradeoffPath:
+        """The whole tradeoff after one ``fit``: nothing is factorised again, a level costs O(q^2).
+
+        Parameters
+        ----------
+        unfairness : (L,), optional
+            Fractions in [0, 1] of the gaps of the ordinary fit that are kept (eq. 5; 0 is fair).
+        penalty : (L,), optional
+            Weights eta >= 0 of eq. (17) (0 is the ordinary fit, infinity is fair).  Give one of the two.
+
+        Returns
+        -------
+        TradeoffPath
+            Pass it to :meth:`predict_path` for predictions.
+        """
+        check_is_fitted(self)
+        if (unfairness is None) == (penalty is None):
+            raise PaperlibError("tradeoff() takes either unfairness or penalty; give exactly one of them.")
+        knob, levels = ("unfairness", unfairness) if penalty is None else ("penalty", penalty)
+        values = np.atleast_1d(np.asarray(levels, dtype=float))
+        for value in values:
+            _check_level(knob, float(value))
+        problem, train = self._problem, self._train
+        shift = np.array([problem.shift(**{knob: value}) for value in values])
+        gaps = np.array([problem.gaps(nu) for nu in shift])
+        squares = train.residual_squares(shift)
+        return TradeoffPath(
+            knob=knob,
+            values=values,
+            shift=shift,
+            train_gaps=gaps,
+            train_smd=np.abs(gaps).sum(axis=1).mean(axis=1),
+            train_mse=squares.mean(axis=1) / train.total_weight,
+            objective=np.array([(train.objective + problem.cost(nu)).sum() for nu in shift]),
+        )
+
+
+@dataclass(frozen=True)
+class _TrainFit:
+    """Inner products of the train residual r0 of the ordinary fit with S C, which give the loss of every shift."""
+
+    rr: FloatArray  # (p,)   |r0|^2
+    rc: FloatArray  # (q, p) (SC)^T r0
+    cc: FloatArray  # (q, q) (SC)^T SC
+    objective: FloatArray  # (p,) of the ordinary fit
+    total_weight: float
+
+    def residual_squares(self, shift: FloatArray) -> FloatArray:
+        """|r0 + SC nu|^2 for each shift (L, q, p); (L, p)."""
+        cross = 2 * np.einsum("lqp,qp->lp", shift, self.rc)
+        return self.rr + cross + np.einsum("lqp,qr,lrp->lp", shift, self.cc, shift)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """Training data, centred (with an intercept) and scaled by the root of the weights: what is left is ridge regression
+    of y on ``matrix`` without weights or intercept."""
+
+    primal: bool  # matrix is X (n, d), else K (n, n)
+    matrix: FloatArray
+    matrix_mean: FloatArray | float  # (d,) mean feature, or (n,) mean kernel row; 0 without intercept
+    y: FloatArray  # (n, p)
+    y_mean: FloatArray | float  # (p,)
+    C: FloatArray  # (n, q) orthonormal
+    root: FloatArray  # (n, 1) square root of the weights
+    total_weight: float
+    basis: MomentBasis
+
+
+def _check_level(name: str, value: Any) -> None:
+    top, words = (1.0, "in [0, 1]") if name == "unfairness" else (np.inf, "of at least 0")
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= top:
+        raise PaperlibError(f"{name}={value!r} is not a number {words}.")
+
+
+class MeanParityRegressor(FairnessKnobs):
+    r"""Kernel ridge regression under mean parity: exact, in closed form, at the cost of ordinary kernel ridge regression.
+
+    Parameters
+    ----------
+    alpha : float, default 1
+        Ridge penalty :math:`\lambda \ge 0` (of the *sum* of squares, as in :class:`sklearn.kernel_ridge.KernelRidge`).
+        0 is the minimum-norm least-squares fit.
+    kernel : str or callable, default 'linear'
+        As in ``KernelRidge``; 'precomputed' takes kernel matrices for X.
+    gamma, degree, coef0, kernel_params
+        As in ``KernelRidge``.
+    fit_intercept : bool, default False
+        Fit an unpenalised constant.  False, as in the paper, shrinks towards 0: centre y first.
+    unfairness : float in [0, 1], default 0
+        Fraction of every train gap of the ordinary fit that may stay (the paper's alpha in eq. (4)).  0 is fair, 1 is
+        ordinary regression, and predictions are linear in between.
+    penalty : float, optional
+        Replace the constraint by the penalty :math:`\eta\|f - Pf\|^2` of eq. (17).
+    gap_budget : float or (m,), optional
+        Replace the constraint by :math:`|gap_g| \le \epsilon_g`, with one number or one per gap (``gap_labels_``).
+    smd_budget : float, optional
+        Replace the constraint by :math:`\sum_g |gap_g| \le \epsilon`.  At most one of the four may be set.
+    moments : {'groups', 'marginal', 'linear', 'poly', 'bins', 'rbf'} or callable, default 'groups'
+        What must not depend on the attribute, see :func:`paperlib.fairness.moments.moment_basis`.
+    n_moments : int, default 3
+        Highest power for 'poly', number of bins for 'bins'.
+
+    Attributes
+    ----------
+    dual_coef_ : (n,) or (n, p)
+        Predictions are ``K(x, X_fit_) @ dual_coef_ + intercept_``.
+    coef_ : (d,) or (d, p)
+        With ``kernel='linear'`` only.
+    intercept_ : float or (p,)
+    X_fit_ : (n, d), or the kernel matrix (n, n)
+    gap_labels_ : list of length m
+        The groups (or moments) that the gaps belong to.
+    gaps_, unconstrained_gaps_ : (m,) or (m, p)
+        Train gaps, mean of the group minus mean of all (or covariances), of this fit and of ordinary regression.
+    fairness_cost_ : float or (p,)
+        Rise of the train objective over ordinary regression.
+
+    Notes
+    -----
+    ``sensitive_features`` are needed by ``fit`` only; without them the fit is ordinary ridge regression.  They may also
+    be columns of X: then predictions use them, as in the paper.  A group first met at predict time is predicted like
+    any other input, without a guarantee.  A difference of group means that the kernel cannot represent (T's eigenvalue
+    below 1e-13) is left alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from paperlib.fairness import MeanParityRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> s = rng.integers(2, size=200)
+    >>> X = np.column_stack([rng.normal(size=200), s])
+    >>> y = X[:, 0] + s
+    >>> f = MeanParityRegressor(alpha=0.1, fit_intercept=True).fit(X, y, sensitive_features=s).predict(X)
+    >>> bool(abs(f[s == 1].mean() - f[s == 0].mean()) < 1e-12)
+    True
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1,
+        *,
+        kernel: str | Callable = "linear",
+        gamma: float | None = None,
+        degree: float = 3,
+        coef0: float = 1,
+        kernel_params: dict | None = None,
+        fit_intercept: bool = False,
+        unfairness: float = 0.0,
+        penalty: float | None = None,
+        gap_budget: float | ArrayLike | None = None,
+        smd_budget: float | None = None,
+        moments: Moments = "groups",
+        n_moments: int = 3,
+    ) -> None:
+        self.alpha = alpha
+        self.kernel = kernel
+        self.gamma = gamma
+        self.degree = degree
+        self.coef0 = coef0
+        self.kernel_params = kernel_params
+        self.fit_intercept = fit_intercept
+        self.unfairness = unfairness
+        self.penalty = penalty
+        self.gap_budget = gap_budget
+        self.smd_budget = smd_budget
+        self.moments = moments
+        self.n_moments = n_moments
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self.kernel == "precomputed"
+        return tags
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> MeanParityRegressor:
+        """Fit in closed form.
+
+        Parameters
+        ----------
+        X : (n, d), or (n, n) when ``kernel='precomputed'``
+        y : (n,) or (n, p)
+        sensitive_features : (n,) or (n, r), optional
+            Array, list, Series, DataFrame or dict; text, numbers or both.  Several columns make one group per
+            combination that occurs.  None is ordinary ridge regression.
+        sample_weight : (n,), optional
+            Non-negative; a weight of 2 is the same as the row twice, 0 the same as no row.
+
+        Raises
+        ------
+        PaperlibError
+            A parameter or the sensitive features are not usable; the message says what would be.
+        """
+        data, X, y = self._prepare(X, y, sensitive_features, sample_weight)
+        self._single = y.ndim == 1
+        p = data.y.shape[1]
+        V = np.hstack([data.y, data.C])
+        columns, dual, fitted, G, scale = self._smooth(data, V)
+
+        # The theorem: fit = (ordinary fit of y) - (ordinary fit of C) nu.
+        problem = GapProblem(
+            b=data.C.T @ fitted[:, :p], T=data.C.T @ fitted[:, p:], G=G, to_gap=data.basis.to_gap, scale=scale
+        )
+        shift = problem.shift(**self._knobs())
+        combine = np.vstack([np.eye(p), -shift])
+
+        residual = data.y - fitted[:, :p]
+        self._train = _TrainFit(
+            rr=(residual**2).sum(axis=0),
+            rc=fitted[:, p:].T @ residual,
+            cc=fitted[:, p:].T @ fitted[:, p:],
+            objective=(data.y * residual).sum(axis=0),
+            total_weight=data.total_weight,
+        )
+        self._problem = problem
+        self._primal = data.primal
+        self._columns = columns  # (d or n, p + q): coefficients of the fits of [y | C], which tradeoff() mixes
+        self._intercepts = np.zeros(p + data.C.shape[1])
+        if self.fit_intercept:
+            self._intercepts[:p] = data.y_mean
+            self._intercepts -= data.matrix_mean @ columns
+        self.X_fit_ = X
+        self.dual_coef_ = self._squeeze(dual @ combine)
+        if self.kernel == "linear":
+            self.coef_ = self._squeeze((columns if data.primal else X.T @ columns) @ combine)
+        self.intercept_ = self._squeeze(self._intercepts @ combine)
+        self.gap_labels_ = data.basis.labels
+        self.gaps_ = self._squeeze(problem.gaps(shift))
+        self.unconstrained_gaps_ = self._squeeze(problem.gaps(np.zeros_like(shift)))
+        self.fairness_cost_ = self._squeeze(problem.cost(shift))
+        return self
+
+    def _smooth(self, data: _Scaled, V: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
+        """One factorisation: (columns that predict, dual coefficients, S V, G = C^T K C, bound of S)."""
+        if data.primal:
+            spectrum = Spectrum.of_features(data.matrix)
+            B = data.C.T @ data.matrix
+            dual = data.root * spectrum.dual_coef(self.alpha, V)
+            return spectrum.primal_coef(self.alpha, V), dual, spectrum.fitted(self.alpha, V), B @ B.T, 1.0
+        trace = float(np.trace(data.matrix))
+        G = data.C.T @ (data.matrix @ data.C)
+        if self.alpha <= len(V) * np.finfo(float).eps * trace:
+            spectrum = Spectrum.of_kernel(data.matrix)
+            dual, fitted = spectrum.dual_coef(self.alpha, V), spectrum.fitted(self.alpha, V)
+        else:
+            dual, fitted = cholesky_smoother(data.matrix, V, self.alpha)
+        dual = data.root * dual
+        return dual, dual, fitted, G, trace / (trace + self.alpha) if trace > 0 else 1.0
+
+    def _prepare(
+        self, X: ArrayLike, y: ArrayLike, sensitive_features: Sensitive, sample_weight: ArrayLike | None
+    ) -> tuple[_Scaled, FloatArray, FloatArray]:
+        """Check everything; returns the scaled problem, and X and y as arrays."""
+        self._check_parameters()
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        y = y.astype(np.float64, copy=False)
+        n, d = X.shape
+        if self.kernel == "precomputed" and n != d:
+            raise PaperlibError(f"X has shape {X.shape}; kernel='precomputed' needs the (n, n) kernel matrix.")
+        weight = np.ones(n)
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            if (weight < 0).any() or not weight.sum() > 0:
+                raise PaperlibError(
+                    f"sample_weight has minimum {weight.min():.3g} and sum {weight.sum():.3g}; weights must be at least "
+                    "0 and not all 0."
+                )
+        basis = self._moments(sensitive_features, n, None if sample_weight is None else weight)
+        total = float(weight.sum())
+        root = np.sqrt(weight)[:, None]
+
+        # With few features the d x d side is smaller; at alpha = 0 it is also the accurate one.
+        primal = self.kernel == "linear" and (d < n or self.alpha == 0)
+        matrix = X if primal else self._get_kernel(X)
+        target = y.reshape(n, -1)
+        matrix_mean, y_mean = 0.0, 0.0
+        if self.fit_intercept:
+            matrix_mean, y_mean = weight @ matrix / total, weight @ target / total
+            target = target - y_mean
+            if primal:
+                matrix = matrix - matrix_mean
+            else:
+                matrix -= matrix_mean
+                matrix -= (matrix_mean - weight @ matrix_mean / total)[:, None]
+        if sample_weight is not None:
+            target = root * target
+            if primal:
+                matrix = root * matrix
+            else:
+                matrix *= root
+                matrix *= root.T
+        C = root * basis.rows()
+        return _Scaled(primal, matrix, matrix_mean, target, y_mean, C, root, total, basis), X, y
+
+    def _get_kernel(self, X: FloatArray, Y: FloatArray | None = None) -> FloatArray:
+        """Kernel matrix; a fresh C-contiguous one for the training data, because the factorisation overwrites it."""
+        if self.kernel == "precomputed":
+            return np.array(X, order="C") if Y is None else X
+        if callable(self.kernel):
+            parameters = self.kernel_params or {}
+        else:
+            parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
+        K = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **parameters)
+        return np.ascontiguousarray(K, dtype=np.float64)
+
+    def predict(self, X: ArrayLike) -> FloatArray:
+        """Predictions (m,) or (m, p) for X (m, d), or for the kernel matrix (m, n) when ``kernel='precomputed'``."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        if self.kernel == "linear":
+            return X @ self.coef_ + self.intercept_
+        return self._get_kernel(X, self.X_fit_) @ self.dual_coef_ + self.intercept_
+
+    def predict_path(self, X: ArrayLike, path: TradeoffPath) -> FloatArray:
+        """Predictions (L, m) or (L, m, p) at every level of a path of :meth:`tradeoff`, for one kernel evaluation."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        columns = (X if self._primal else self._get_kernel(X, self.X_fit_)) @ self._columns
+        columns += self._intercepts
+        p = path.shift.shape[2]
+        return self._squeeze(columns[:, :p] - np.einsum("mq,lqp->lmp", columns[:, p:], path.shift))
+
+    def alpha_path(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        alphas: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> AlphaPath:
+        r"""Every ridge penalty from one eigendecomposition, with closed-form leave-one-out.  Does not change the estimator.
+
+        The fit is a linear smoother of y, so leaving sample i out multiplies its residual by :math:`1/(1 - h_{ii})`, h
+        being the diagonal of :math:`S - SC\,T^{-1}C^\top S` (of the mixture of the two smoothers when 0 < unfairness < 1).
+        The constraint is that of all the data throughout.  About ten Cholesky factorisations' worth of time.
+
+        Parameters
+        ----------
+        alphas : (L,)
+            Positive penalties (0 is allowed where the fit does not interpolate).
+        X, y, sensitive_features, sample_weight
+            As in :meth:`fit`.
+        """
+        if self.gap_budget is not None or self.smd_budget is not None:
+            raise PaperlibError("alpha_path() needs a fit that is linear in y; unset gap_budget and smd_budget.")
+        values = np.atleast_1d(np.asarray(alphas, dtype=float))
+        if values.size == 0 or not (np.isfinite(values) & (values >= 0)).all():
+            raise PaperlibError(f"alphas={alphas!r} must be one or more finite numbers of at least 0.")
+        data, _, y = clone(self)._prepare(X, y, sensitive_features, sample_weight)
+        spectrum = Spectrum.of_features(data.matrix) if data.primal else Spectrum.of_kernel(data.matrix)
+        G = spectrum.vectors.T @ data.C
+        G = G.T @ (spectrum.values[:, None] * G)
+        constant = data.root[:, 0] ** 2 / data.total_weight if self.fit_intercept else 0.0  # leverage of the intercept
+
+        mse, loo_mse, loo, gaps, dual = [], [], [], [], []
+        for alpha in values:
+            SC, fit = spectrum.fitted(alpha, data.C), spectrum.fitted(alpha, data.y)
+            problem = GapProblem(b=data.C.T @ fit, T=data.C.T @ SC, G=G, to_gap=data.basis.to_gap)
+            shift = problem.shift(unfairness=self.unfairness, penalty=self.penalty)
+            leverage = spectrum.leverage(alpha) + constant
+            ordinary = (data.y - fit, leverage)
+            # shift is linear in b: the identity in place of b gives the matrix N with nu = N b
+            unit = GapProblem(b=np.eye(len(G)), T=problem.T, G=G, to_gap=problem.to_gap)
+            N = unit.shift(penalty=self.penalty)
+            fair = (data.y - fit + SC @ (N @ problem.b), leverage - np.einsum("nq,qr,nr->n", SC, N, SC))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                left_out = [residual / (1.0 - h)[:, None] for residual, h in (fair, ordinary)]
+                mixed = (1 - self.unfairness) * left_out[0] + (
+                    self.unfairness * left_out[1] if self.unfairness else 0.0
+                )
+            residual = data.y - fit + SC @ shift
+            mse.append((residual**2).sum(axis=0).mean() / data.total_weight)
+            loo_mse.append((mixed**2).sum(axis=0).mean() / data.total_weight)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                loo.append(y.reshape(len(y), -1) - mixed / data.root)
+            gaps.append(problem.gaps(shift))
+            dual.append(data.root * spectrum.dual_coef(alpha, data.y - data.C @ shift))
+        return AlphaPath(
+            alphas=values,
+            train_mse=np.array(mse),
+            loo_mse=np.array(loo_mse),
+            loo_predictions=np.array(loo),
+            train_gaps=np.array(gaps),
+            dual_coef=np.array(dual),
+            best_alpha=float(values[np.nanargmin(loo_mse)]),
+        )
