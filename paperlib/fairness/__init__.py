@@ -1,4 +1,4 @@
-"""Mean-parity fair regression with scikit-learn's interface (arXiv 2302.10409); see :mod:`~paperlib.fairness.mean_parity`."""
+"""Mean-parity fair regression as scikit-learn estimators (arXiv 2302.10409)."""
 
 from paperlib.fairness.mean_parity import AlphaPath, MeanParityRegressor, TradeoffPath
 

@@ -17,15 +17,15 @@ Let S be the smoother of ridge regression (train fit = S y), C an orthonormal ba
 the right-hand sides [y | C] therefore holds every notion of "less unfair" at once; what is left is q-dimensional:
 
 * hard constraint                :math:`t = 0`
-* fraction u of the gap is kept   :math:`t = u\,b`                 (eq. 4-6, Prop. 4: :math:`f = (1-u) f_{fair} + u f_{KRR}`)
+* fraction u of the gap is kept   :math:`t = u\,b`                 (Prop. 4: :math:`f = (1-u) f_{fair} + u f_{KRR}`)
 * penalty :math:`\eta\|f - Pf\|^2`  :math:`(G/\eta + T)\,\nu = b`, with :math:`G = C^\top K C`   (eq. 17-18)
 * budgets                        the t nearest to b in the metric :math:`T^{-1}` with :math:`|gap_g| \le \epsilon_g`, or
   :math:`\sum_g |gap_g| \le \epsilon`
 
 Differences from the paper
 --------------------------
-1. The paper projects with the eigenvectors of an n x n product of covariance operators and pseudo-inverts; the fair space
-   is the complement of span(C), so a factorisation of K + lambda I is enough.  The solutions are the same.
+1. The paper projects with the eigenvectors of an n x n product of covariance operators and pseudo-inverts; the fair
+   space is the complement of span(C), so a factorisation of K + lambda I is enough.  The solutions are the same.
 2. The budgets are not in the paper (its Section 3.3 names and rejects them as not saying anything per group, which the
    budget per group does).
 """
@@ -104,7 +104,7 @@ class GapProblem:
         return self.to_gap.T @ (self.b - self.T @ shift)
 
     def cost(self, shift: FloatArray) -> FloatArray:
-        """Rise (p,) of the train objective over the unconstrained fit: nu^T T nu (+ nothing else; Prop. 4 for any t)."""
+        """Rise (p,) of the train objective over the unconstrained fit, nu^T T nu (Prop. 4, for any t)."""
         return np.einsum("qp,qr,rp->p", shift, self.T, shift)
 
     def _nearest_allowed(
@@ -177,7 +177,7 @@ def cholesky_smoother(K: FloatArray, V: FloatArray, alpha: float) -> tuple[Float
 class Spectrum:
     """Ridge regression for every penalty at once: K = U diag(values) U^T, or X = U diag(sqrt(values)) right.
 
-    Directions that rounding cannot tell from zero are left out, so that alpha = 0 is the minimum-norm least-squares fit.
+    Directions that rounding cannot tell from zero are left out, so alpha = 0 is the minimum-norm least-squares fit.
     """
 
     vectors: FloatArray  # U, (n, r)

@@ -112,6 +112,22 @@ class AlphaPath:
     best_alpha: float
 
 
+@dataclass(frozen=True)
+class TrainFit:
+    """Inner products of the train residual r0 of the ordinary fit with S C, which give the loss of every shift."""
+
+    rr: FloatArray  # (p,)   |r0|^2
+    rc: FloatArray  # (q, p) (SC)^T r0
+    cc: FloatArray  # (q, q) (SC)^T SC
+    objective: FloatArray  # (p,) of the ordinary fit
+    total_weight: float
+
+    def residual_squares(self, shift: FloatArray) -> FloatArray:
+        """|r0 + SC nu|^2 for each shift (L, q, p); (L, p)."""
+        cross = 2 * np.einsum("lqp,qp->lp", shift, self.rc)
+        return self.rr + cross + np.einsum("lqp,qr,lrp->lp", shift, self.cc, shift)
+
+
 class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
     """What the exact and the streamed estimator share: the checks of their parameters, and the tradeoff path."""
 
@@ -123,8 +139,14 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
     smd_budget: float | None
     moments: Moments
     n_moments: int
-    _problem: GapProblem  # set by fit, like _train
-    _train: _TrainFit
+    gamma: float | None
+    degree: float
+    coef0: float
+    kernel_params: dict | None
+    _problem: GapProblem  # this and the rest are set by fit
+    _train: TrainFit
+    _columns: FloatArray
+    _intercepts: FloatArray
     _single: bool
 
     def _check_parameters(self) -> None:
@@ -147,7 +169,33 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         if len(used) > 1:
             raise PaperlibError(f"{' and '.join(used)} are set together; they are alternatives: set at most one.")
 
-    def _moments(self, sensitive_features: Sensitive, n_samples: int, weight: FloatArray | None) -> MomentBasis:
+    def _check_data(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        inputs, targets = np.asarray(X), np.asarray(y, dtype=np.float64)
+        if sample_weight is None:
+            return inputs, targets, np.ones(len(inputs))
+        weight: FloatArray = _check_sample_weight(sample_weight, inputs, dtype=np.float64)
+        if (weight < 0).any() or not weight.sum() > 0:
+            raise PaperlibError(
+                f"sample_weight has minimum {weight.min():.3g} and sum {weight.sum():.3g}; weights must be at least 0 "
+                "and not all 0."
+            )
+        return inputs, targets, weight
+
+    def _get_kernel(self, X: FloatArray, Y: FloatArray | None = None) -> FloatArray:
+        """Kernel matrix; for the training data a fresh one, because the factorisation overwrites it."""
+        if self.kernel == "precomputed":
+            return np.array(X, order="C") if Y is None else X
+        if callable(self.kernel):
+            parameters = self.kernel_params or {}
+        else:
+            parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
+        K = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **parameters)
+        return np.ascontiguousarray(K, dtype=np.float64)
+
+    def _moments(self, sensitive_features: Sensitive, n_samples: int, weight: FloatArray) -> MomentBasis:
         if sensitive_features is None:
             nobody = np.zeros(n_samples, dtype=np.intp)
             return MomentBasis(nobody, np.zeros((1, 0)), np.zeros((0, 0)), [], np.array([float(n_samples)]))
@@ -209,27 +257,29 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
             objective=np.array([(train.objective + problem.cost(nu)).sum() for nu in shift]),
         )
 
+    def predict_path(self, X: ArrayLike, path: TradeoffPath) -> FloatArray:
+        """Predictions (L, m) or (L, m, p) at every level of a path of :meth:`tradeoff`, for one kernel evaluation."""
+        check_is_fitted(self)
+        columns = self._design(X) @ self._columns + self._intercepts
+        p = path.shift.shape[2]
+        return self._squeeze(columns[:, :p] - np.einsum("mq,lqp->lmp", columns[:, p:], path.shift))
 
-@dataclass(frozen=True)
-class _TrainFit:
-    """Inner products of the train residual r0 of the ordinary fit with S C, which give the loss of every shift."""
+    def _design(self, X: ArrayLike) -> FloatArray:
+        """What ``_columns`` multiplies: the features of X, or its kernel with the training rows."""
+        raise NotImplementedError
 
-    rr: FloatArray  # (p,)   |r0|^2
-    rc: FloatArray  # (q, p) (SC)^T r0
-    cc: FloatArray  # (q, q) (SC)^T SC
-    objective: FloatArray  # (p,) of the ordinary fit
-    total_weight: float
-
-    def residual_squares(self, shift: FloatArray) -> FloatArray:
-        """|r0 + SC nu|^2 for each shift (L, q, p); (L, p)."""
-        cross = 2 * np.einsum("lqp,qp->lp", shift, self.rc)
-        return self.rr + cross + np.einsum("lqp,qr,lrp->lp", shift, self.cc, shift)
+    def _report_gaps(self, shift: FloatArray) -> None:
+        self.gaps_ = self._squeeze(self._problem.gaps(shift))
+        self.unconstrained_gaps_ = self._squeeze(self._problem.gaps(np.zeros_like(shift)))
+        self.fairness_cost_ = self._squeeze(self._problem.cost(shift))
 
 
 @dataclass(frozen=True)
 class _Scaled:
-    """Training data, centred (with an intercept) and scaled by the root of the weights: what is left is ridge regression
-    of y on ``matrix`` without weights or intercept."""
+    """Training data, centred (with an intercept) and scaled by the root of the weights.
+
+    What is left is ridge regression of y on ``matrix``, without weights or intercept.
+    """
 
     primal: bool  # matrix is X (n, d), else K (n, n)
     matrix: FloatArray
@@ -244,12 +294,12 @@ class _Scaled:
 
 def _check_level(name: str, value: Any) -> None:
     top, words = (1.0, "in [0, 1]") if name == "unfairness" else (np.inf, "of at least 0")
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= top:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= top:
         raise PaperlibError(f"{name}={value!r} is not a number {words}.")
 
 
 class MeanParityRegressor(FairnessKnobs):
-    r"""Kernel ridge regression under mean parity: exact, in closed form, at the cost of ordinary kernel ridge regression.
+    r"""Kernel ridge regression under mean parity: exact, in closed form, at the cost of the ordinary fit.
 
     Parameters
     ----------
@@ -372,8 +422,8 @@ class MeanParityRegressor(FairnessKnobs):
         PaperlibError
             A parameter or the sensitive features are not usable; the message says what would be.
         """
-        data, X, y = self._prepare(X, y, sensitive_features, sample_weight)
-        self._single = y.ndim == 1
+        data, inputs, targets = self._prepare(X, y, sensitive_features, sample_weight)
+        self._single = targets.ndim == 1
         p = data.y.shape[1]
         V = np.hstack([data.y, data.C])
         columns, dual, fitted, G, scale = self._smooth(data, V)
@@ -386,7 +436,7 @@ class MeanParityRegressor(FairnessKnobs):
         combine = np.vstack([np.eye(p), -shift])
 
         residual = data.y - fitted[:, :p]
-        self._train = _TrainFit(
+        self._train = TrainFit(
             rr=(residual**2).sum(axis=0),
             rc=fitted[:, p:].T @ residual,
             cc=fitted[:, p:].T @ fitted[:, p:],
@@ -400,15 +450,13 @@ class MeanParityRegressor(FairnessKnobs):
         if self.fit_intercept:
             self._intercepts[:p] = data.y_mean
             self._intercepts -= data.matrix_mean @ columns
-        self.X_fit_ = X
+        self.X_fit_ = inputs
         self.dual_coef_ = self._squeeze(dual @ combine)
         if self.kernel == "linear":
-            self.coef_ = self._squeeze((columns if data.primal else X.T @ columns) @ combine)
+            self.coef_ = self._squeeze((columns if data.primal else inputs.T @ columns) @ combine)
         self.intercept_ = self._squeeze(self._intercepts @ combine)
         self.gap_labels_ = data.basis.labels
-        self.gaps_ = self._squeeze(problem.gaps(shift))
-        self.unconstrained_gaps_ = self._squeeze(problem.gaps(np.zeros_like(shift)))
-        self.fairness_cost_ = self._squeeze(problem.cost(shift))
+        self._report_gaps(shift)
         return self
 
     def _smooth(self, data: _Scaled, V: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
@@ -433,28 +481,20 @@ class MeanParityRegressor(FairnessKnobs):
     ) -> tuple[_Scaled, FloatArray, FloatArray]:
         """Check everything; returns the scaled problem, and X and y as arrays."""
         self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        y = y.astype(np.float64, copy=False)
-        n, d = X.shape
+        inputs, targets, weight = self._check_data(X, y, sample_weight)
+        n, d = inputs.shape
         if self.kernel == "precomputed" and n != d:
-            raise PaperlibError(f"X has shape {X.shape}; kernel='precomputed' needs the (n, n) kernel matrix.")
-        weight = np.ones(n)
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-            if (weight < 0).any() or not weight.sum() > 0:
-                raise PaperlibError(
-                    f"sample_weight has minimum {weight.min():.3g} and sum {weight.sum():.3g}; weights must be at least "
-                    "0 and not all 0."
-                )
-        basis = self._moments(sensitive_features, n, None if sample_weight is None else weight)
+            raise PaperlibError(f"X has shape {inputs.shape}; kernel='precomputed' needs the (n, n) kernel matrix.")
+        basis = self._moments(sensitive_features, n, weight)
         total = float(weight.sum())
         root = np.sqrt(weight)[:, None]
 
         # With few features the d x d side is smaller; at alpha = 0 it is also the accurate one.
         primal = self.kernel == "linear" and (d < n or self.alpha == 0)
-        matrix = X if primal else self._get_kernel(X)
-        target = y.reshape(n, -1)
-        matrix_mean, y_mean = 0.0, 0.0
+        matrix = inputs if primal else self._get_kernel(inputs)
+        target = targets.reshape(n, -1)
+        matrix_mean: FloatArray | float = 0.0
+        y_mean: FloatArray | float = 0.0
         if self.fit_intercept:
             matrix_mean, y_mean = weight @ matrix / total, weight @ target / total
             target = target - y_mean
@@ -471,35 +511,19 @@ class MeanParityRegressor(FairnessKnobs):
                 matrix *= root
                 matrix *= root.T
         C = root * basis.rows()
-        return _Scaled(primal, matrix, matrix_mean, target, y_mean, C, root, total, basis), X, y
-
-    def _get_kernel(self, X: FloatArray, Y: FloatArray | None = None) -> FloatArray:
-        """Kernel matrix; a fresh C-contiguous one for the training data, because the factorisation overwrites it."""
-        if self.kernel == "precomputed":
-            return np.array(X, order="C") if Y is None else X
-        if callable(self.kernel):
-            parameters = self.kernel_params or {}
-        else:
-            parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
-        K = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **parameters)
-        return np.ascontiguousarray(K, dtype=np.float64)
+        return _Scaled(primal, matrix, matrix_mean, target, y_mean, C, root, total, basis), inputs, targets
 
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predictions (m,) or (m, p) for X (m, d), or for the kernel matrix (m, n) when ``kernel='precomputed'``."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
         if self.kernel == "linear":
-            return X @ self.coef_ + self.intercept_
-        return self._get_kernel(X, self.X_fit_) @ self.dual_coef_ + self.intercept_
+            return inputs @ self.coef_ + self.intercept_
+        return self._get_kernel(inputs, self.X_fit_) @ self.dual_coef_ + self.intercept_
 
-    def predict_path(self, X: ArrayLike, path: TradeoffPath) -> FloatArray:
-        """Predictions (L, m) or (L, m, p) at every level of a path of :meth:`tradeoff`, for one kernel evaluation."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        columns = (X if self._primal else self._get_kernel(X, self.X_fit_)) @ self._columns
-        columns += self._intercepts
-        p = path.shift.shape[2]
-        return self._squeeze(columns[:, :p] - np.einsum("mq,lqp->lmp", columns[:, p:], path.shift))
+    def _design(self, X: ArrayLike) -> FloatArray:
+        inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        return inputs if self._primal else self._get_kernel(inputs, self.X_fit_)
 
     def alpha_path(
         self,
@@ -510,11 +534,12 @@ class MeanParityRegressor(FairnessKnobs):
         sensitive_features: Sensitive = None,
         sample_weight: ArrayLike | None = None,
     ) -> AlphaPath:
-        r"""Every ridge penalty from one eigendecomposition, with closed-form leave-one-out.  Does not change the estimator.
+        r"""Every ridge penalty from one eigendecomposition, with closed-form leave-one-out.
 
         The fit is a linear smoother of y, so leaving sample i out multiplies its residual by :math:`1/(1 - h_{ii})`, h
-        being the diagonal of :math:`S - SC\,T^{-1}C^\top S` (of the mixture of the two smoothers when 0 < unfairness < 1).
-        The constraint is that of all the data throughout.  About ten Cholesky factorisations' worth of time.
+        being the diagonal of :math:`S - SC\,T^{-1}C^\top S`; when 0 < unfairness < 1, the fair and the ordinary fit are
+        left out separately and mixed.  The constraint is that of all the data throughout.  The estimator itself does
+        not change.
 
         Parameters
         ----------
@@ -528,7 +553,7 @@ class MeanParityRegressor(FairnessKnobs):
         values = np.atleast_1d(np.asarray(alphas, dtype=float))
         if values.size == 0 or not (np.isfinite(values) & (values >= 0)).all():
             raise PaperlibError(f"alphas={alphas!r} must be one or more finite numbers of at least 0.")
-        data, _, y = clone(self)._prepare(X, y, sensitive_features, sample_weight)
+        data, _, targets = clone(self)._prepare(X, y, sensitive_features, sample_weight)
         spectrum = Spectrum.of_features(data.matrix) if data.primal else Spectrum.of_kernel(data.matrix)
         G = spectrum.vectors.T @ data.C
         G = G.T @ (spectrum.values[:, None] * G)
@@ -554,7 +579,7 @@ class MeanParityRegressor(FairnessKnobs):
             mse.append((residual**2).sum(axis=0).mean() / data.total_weight)
             loo_mse.append((mixed**2).sum(axis=0).mean() / data.total_weight)
             with np.errstate(divide="ignore", invalid="ignore"):
-                loo.append(y.reshape(len(y), -1) - mixed / data.root)
+                loo.append(targets.reshape(len(targets), -1) - mixed / data.root)
             gaps.append(problem.gaps(shift))
             dual.append(data.root * spectrum.dual_coef(alpha, data.y - data.C @ shift))
         return AlphaPath(

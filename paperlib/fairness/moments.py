@@ -174,7 +174,7 @@ def moment_basis(
         choose("moments", moments, MOMENTS)
     codes, group_labels, first = group_codes(frame)
     weight = np.ones(n_samples) if sample_weight is None else sample_weight
-    counts = np.bincount(codes, weights=weight, minlength=len(first))
+    counts = np.bincount(codes, weights=weight, minlength=len(first)).astype(np.float64)
     present = counts > 0
 
     features, labels, by_group = _features(frame, group_labels, first, weight, moments, n_moments)
@@ -210,9 +210,9 @@ def _features(
     if moments == "marginal":
         indicators, labels = [], []
         for name in frame.columns:
-            code, values = pd.factorize(frame[name], sort=True)
-            indicators.append(np.eye(len(values))[code[first]])
-            labels += [(name, value) for value in values]
+            code, uniques = pd.factorize(frame[name], sort=True)
+            indicators.append(np.eye(len(uniques))[code[first]])
+            labels += [(name, value) for value in uniques]
         return np.hstack(indicators), labels, True
     if callable(moments):
         values = np.asarray(moments(frame.to_numpy()), dtype=float)
@@ -243,9 +243,9 @@ def _features(
             labels += [(name, f"bin {b}") for b in range(len(edges) + 1)]
         return np.hstack(indicators), labels, True
     # 'rbf': kappa_S on the distinct values is V diag(e) V^T, whose features are V sqrt(e)
-    values, vectors = np.linalg.eigh(rbf_kernel(numbers[first]))
-    keep = values > len(values) * np.finfo(float).eps * values[-1]
-    return vectors[:, keep] * np.sqrt(values[keep]), [f"moment {j}" for j in range(int(keep.sum()))], False
+    eigenvalues, vectors = np.linalg.eigh(rbf_kernel(numbers[first]))
+    keep = eigenvalues > len(eigenvalues) * np.finfo(float).eps * eigenvalues[-1]
+    return vectors[:, keep] * np.sqrt(eigenvalues[keep]), [f"moment {j}" for j in range(int(keep.sum()))], False
 
 
 def _as_numbers(frame: pd.DataFrame, moments: str) -> FloatArray:
