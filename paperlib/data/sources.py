@@ -158,8 +158,8 @@ def _scratch(root: Path, info: DatasetInfo) -> tempfile.TemporaryDirectory:
         scratch = tempfile.TemporaryDirectory(prefix=".fetch-", dir=root, ignore_cleanup_errors=True)
     except OSError as error:
         raise PaperlibError(
-            f"the data folder {root} (PAPERLIB_DATA) cannot be written ({error.strerror}) and does not hold {info.title}; "
-            f"set PAPERLIB_DATA to a writable folder or to one that holds {' or '.join(info.layouts)}."
+            f"the data folder {root} (PAPERLIB_DATA) cannot be written ({error.strerror}) and does not hold "
+            f"{info.title}; set PAPERLIB_DATA to a writable folder or to one that holds {' or '.join(info.layouts)}."
         ) from error
     # Archive, its unpacked files and the converted ones lie side by side for a moment.
     needed, free = 3 * info.megabytes * 10**6, shutil.disk_usage(scratch.name).free
@@ -180,14 +180,14 @@ def _walk(name: str, info: DatasetInfo, scratch: Path, root: Path) -> Path:
         try:
             made = step(scratch / str(number))
             _compare(name, made, info.layouts[made.name])
+            folder = root / made.name
+            folder.mkdir(exist_ok=True)
+            for file in made.iterdir():
+                shutil.move(file, folder / file.name)  # a rename: a reader sees the whole file or none
         except (OSError, ValueError, LookupError, tarfile.TarError, subprocess.SubprocessError) as error:
             _failures[name, title] = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-            continue
-        folder = root / made.name
-        folder.mkdir(exist_ok=True)
-        for file in made.iterdir():
-            shutil.move(file, folder / file.name)  # a rename: a reader sees the whole file or none
-        return folder
+        else:
+            return folder
     tried = "; ".join(f"{title}: {_failures[name, title]}" for title in info.steps)
     raise DataMissing(
         f"{info.title} is not in {root} and could not be fetched ({tried}). It takes {info.megabytes} MB "
