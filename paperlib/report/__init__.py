@@ -1,1 +1,1 @@
-"""From results to what a reader sees: figures and tables with their data, the printed number beside ours, claims, a gallery."""
+"""From results to what a reader sees: figures and tables with their data, comparisons, claims, a gallery."""
