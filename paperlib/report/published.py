@@ -5,7 +5,7 @@ and which errors it is known to hold. Here they become one tidy table whose atta
 of our registries, so that our results can be joined to them. Torch is never imported, pandas only to read numbers.
 
 ``reading`` has two values. ``printed`` is what the paper shows. Where that is known to be wrong (FT-SAM Tables 3 and 4,
-NPD Table 6), a second row of the same cell has ``corrected``, and both say why in ``note``; :func:`preferred` keeps one.
+NPD Table 6), a second row of the cell has ``corrected``, and both say why in ``note``; :func:`preferred` keeps one.
 """
 
 import csv
