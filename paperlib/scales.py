@@ -34,7 +34,7 @@ class Scale:
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
-        name="smoke", dataset="digits", n_train=0, n_test=0, width=8, epochs=6, batch_size=64, lr=0.2, schedule="one_cycle",
+        name="smoke", dataset="digits", n_train=1_240, n_test=0, width=8, epochs=6, batch_size=64, lr=0.2, schedule="one_cycle",
         n_clean=100, defense_epochs=10, defense_batch=50,
     ),
     "laptop": Scale(

@@ -1,5 +1,31 @@
 """Mean-parity fair regression as scikit-learn estimators (arXiv 2302.10409)."""
 
+from paperlib.fairness.fair_gd import FairGDRegressor, smooth_l1
+from paperlib.fairness.large_scale import StreamedMeanParityRegressor
 from paperlib.fairness.mean_parity import AlphaPath, MeanParityRegressor, TradeoffPath
+from paperlib.fairness.metrics import (
+    METRICS,
+    covariance_norm,
+    demographic_parity_discrepancy,
+    group_means,
+    ks_distance,
+    mean_parity_gap,
+    mean_prediction,
+    smd,
+)
 
-__all__ = ["AlphaPath", "MeanParityRegressor", "TradeoffPath"]
+__all__ = [
+    "METRICS",
+    "AlphaPath",
+    "FairGDRegressor",
+    "MeanParityRegressor",
+    "StreamedMeanParityRegressor",
+    "TradeoffPath",
+    "covariance_norm",
+    "demographic_parity_discrepancy",
+    "group_means",
+    "ks_distance",
+    "mean_parity_gap",
+    "mean_prediction",
+    "smd",
+]

@@ -118,7 +118,7 @@ class Artefact:
     def svg(self) -> bytes:
         """The figure as SVG with the alt text inside; no date, no random ids."""
         about = {"Date": None, "Creator": None, "Title": f"{self.paper}/{self.id}", "Description": self.alt}
-        return _render(self, "svg", metadata=about)
+        return _render(self, "svg", dpi=style.PNG_DPI, metadata=about)
 
     @property
     def fragment(self) -> str:
@@ -208,8 +208,9 @@ def _thin(figure: "Figure") -> None:
     """Clouds of thousands of points become pixels in the SVG, which would otherwise weigh megabytes."""
     from matplotlib.collections import PathCollection
 
-    for cloud in figure.findobj(PathCollection):
-        if np.shape(cloud.get_offsets())[0] > 2000:
+    clouds = figure.findobj(PathCollection)
+    if sum(np.shape(cloud.get_offsets())[0] for cloud in clouds) > 2000:
+        for cloud in clouds:
             cloud.set_rasterized(True)
 
 
@@ -222,10 +223,9 @@ def _stamp(figure: "Figure", scale: str) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # lays the figure out
     box = figure.get_tightbbox(canvas.get_renderer())  # in inches
-    figure.text(
-        box.x1, box.y0 - 0.03, f"{scale} scale", transform=figure.dpi_scale_trans, ha="right", va="top",
-        fontsize=6.5, color="#666666", gid="scale", in_layout=True,
-    )  # fmt: skip
+    width, height = figure.get_size_inches()
+    x, y = box.x1 / width, (box.y0 - 0.03) / height
+    figure.text(x, y, f"{scale} scale", ha="right", va="top", fontsize=6.5, color="#555555", gid="scale")
     figure.set_layout_engine("none")  # the stamp must not move what it was placed by
 
 

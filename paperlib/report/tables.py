@@ -95,6 +95,7 @@ def paper_table(
     columns: str = "defense",
     metrics: Sequence[str] | None = None,
     everything: bool = False,
+    coverage: str = "",
     notes: Iterable[str] = (),
 ) -> str:
     """A comparison in the shape of the printed table: ours, and below it the printed value.
@@ -106,6 +107,8 @@ def paper_table(
     caption : str
     rows, columns, metrics, everything
         As :func:`paperlib.report.compare.shaped`.
+    coverage : str
+        How much of the printed table is there; what was run is counted by default.
     notes : iterable of str
         Further lines below the table.
 
@@ -139,7 +142,9 @@ def paper_table(
         opening = '<tr class="average">' if any(compare.is_average(part) for part in label) else "<tr>"
         body.append(f"{opening}{''.join(parts)}</tr>")
     head = [f"<tr>{corner}{top}</tr>", f"<tr>{below}</tr>"] if grid.across else []
-    return _fragment(caption, head, body, [*_legend(comparison, grid, footnotes), *notes])
+    return _fragment(
+        caption, head, body, [coverage or compare.coverage(comparison), *_legend(comparison, grid, footnotes), *notes]
+    )
 
 
 def paper_markdown(comparison: pd.DataFrame, **shape: Any) -> str:
@@ -181,9 +186,8 @@ _SIGNS = {compare.MATCH: " =", compare.DIFFERS: " ≠"}
 
 
 def _cell_html(cell: compare.Cell, footnotes: dict[str, int]) -> str:
-    marks = "".join(f"<sup>{footnotes[note]}</sup>" for note in cell.notes) + (
-        "<sup>†</sup>" if cell.grade == "B" else ""
-    )
+    signs = [str(footnotes[note]) for note in cell.notes] + (["†"] if cell.grade == "B" else [])
+    marks = f"<sup>{','.join(signs)}</sup>" if signs else ""
     ours = compare.number(cell.ours, cell.unit) + _SIGNS.get(cell.verdict, "")
     printed = f"<small><em>({compare.printed_text(cell)})</em>{marks}</small>" if cell.published else ""
     return f"{ours}<br>{printed}" if printed else ours
@@ -211,7 +215,7 @@ def _legend(comparison: pd.DataFrame, grid: compare.Grid, footnotes: dict[str, i
     verdicts = {cell.verdict for cell in cells}
     scale = comparison.scale.iloc[0] if len(comparison) else "paper"
     seeds = sorted({int(n) for n in comparison.n_seeds.dropna()})
-    lines = [f"{compare.coverage(comparison)[0].upper()}{compare.coverage(comparison)[1:]}."]
+    lines = []
     first = "First line: ours" + (f", mean of {seeds[-1]} seeds" if seeds[-1:] > [1] else ", one seed" if seeds else "")
     if any(cell.published for cell in cells):
         lines.append(f"{first}. In parentheses and italics: the value that the paper prints. –: no value.")

@@ -1,0 +1,14 @@
+"""Analysis tools: one tool, one file.
+
+A tool is a function ``tool(models, ground, *, seed, **params) -> dict`` of small JSON values: what a figure is drawn from.
+``models`` are the models to look at, ``ground`` the data and attack they share. Drawing happens elsewhere.
+"""
+
+from paperlib.registry import Method
+
+TOOLS: dict[str, Method] = {
+    "tsne": Method("paperlib.analysis.tsne", "tsne", "t-SNE of features"),
+    "neurons": Method("paperlib.analysis.neurons", "neurons", "TAC and weight norm of neurons"),
+    "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
+    "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM"),
+}

@@ -1,0 +1,51 @@
+"""Outputs of a named layer, for every tool and defense that looks inside a model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from paperlib.errors import PaperlibError
+from paperlib.training import autocast, evaluating
+
+
+def named_layer(model: nn.Module, layer: str) -> nn.Module:
+    """The sub-module ``layer`` of ``model`` (dotted name).
+
+    Raises
+    ------
+    PaperlibError
+        There is none of that name.
+    """
+    try:
+        return model.get_submodule(layer)
+    except AttributeError:
+        names = [name for name, module in model.named_modules() if name and not list(module.children())]
+        raise PaperlibError(f"layer={layer!r} is not in the model; its leaf layers are: {', '.join(names)}.") from None
+
+
+@contextmanager
+def watching(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
+    """Collect the outputs of ``layer`` of every forward pass in the block."""
+    seen: list[Tensor] = []
+    handle = named_layer(model, layer).register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def layer_output(model: nn.Module, layer: str, x: Tensor, *, pooled: bool = False, batch_size: int = 500) -> Tensor:
+    """Outputs of ``layer`` for uint8 images (N, C, H, W), float32, in evaluation mode.
+
+    ``pooled`` averages over positions: (N, channels) instead of (N, channels, h, w).
+    """
+    parts = []
+    with evaluating(model), autocast(x.device), watching(model, layer) as seen:
+        for part in x.split(batch_size):
+            model(part.float().div_(255).contiguous(memory_format=torch.channels_last))
+            out = seen.pop().float()
+            parts.append(out.mean((2, 3)) if pooled and out.ndim == 4 else out)
+    return torch.cat(parts)

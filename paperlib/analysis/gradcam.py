@@ -1,0 +1,57 @@
+r"""Grad-CAM: where a class score comes from.
+
+Selvaraju et al., ICCV 2017 (arXiv 1610.02391). For class c and activation maps :math:`A^k` of a layer
+
+.. math:: L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k A^k\Big), \qquad \alpha_k = \tfrac1Z \sum_{ij} \partial y^c / \partial A^k_{ij},
+
+divided by its maximum. The class is the predicted one, the layer the last block.
+"""
+
+import base64
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paperlib.analysis.activations import watching
+from paperlib.training import evaluating
+
+
+def class_activation_map(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (N, h, w) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1]."""
+    with torch.enable_grad(), evaluating(model), watching(model, layer) as seen:
+        scores = model(x)
+        predicted = scores.argmax(1)
+        gradient = torch.autograd.grad(scores.gather(1, predicted[:, None]).sum(), seen[0])[0]
+    maps = (gradient.mean((2, 3), keepdim=True) * seen[0].detach()).sum(1).relu()
+    return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12), predicted
+
+
+def _png(image: Tensor) -> str:
+    return base64.b64encode(image.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()).decode()
+
+
+def gradcam(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", true_class: int = 4) -> dict[str, Any]:
+    """Maps of one test image of ``true_class``, without and with the trigger, in every model.
+
+    The image is the first of its class in the test set that the first model recognises without the trigger (the first of
+    its class where it recognises none).
+
+    Returns
+    -------
+    dict
+        shape: [C, H, W]; images: base64 of the clean and the triggered uint8 image (H, W, C); maps: per model [clean,
+        triggered], each h x w; predicted: per model [clean, triggered].
+    """
+    from paperlib.attacks import render
+
+    candidates = ground.test.subset(ground.test.y == true_class).x[:50]
+    recognised = class_activation_map(models[0], layer or models[0].features, candidates.float() / 255)[1] == true_class
+    image = candidates[int(recognised.int().argmax())]
+    pair = torch.stack([image, render(ground.attack, image[None])[0]])
+    maps, predicted = [], []
+    for model in models:
+        m, p = class_activation_map(model, layer or model.features, pair.float() / 255)
+        maps.append([[[round(v, 3) for v in row] for row in one] for one in m.tolist()])
+        predicted.append(p.tolist())
+    return {"shape": list(image.shape), "images": [_png(i) for i in pair], "maps": maps, "predicted": predicted}
