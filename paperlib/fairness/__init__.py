@@ -28,4 +28,5 @@ __all__ = [
     "mean_parity_gap",
     "mean_prediction",
     "smd",
+    "smooth_l1",
 ]
