@@ -28,9 +28,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
+from paperlib.fairness.mean_parity import Sensitive
 from paperlib.fairness.moments import Moments, moment_basis
 
 FloatArray = NDArray[np.float64]
@@ -132,31 +133,20 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         X: ArrayLike,
         y: ArrayLike,
         *,
-        sensitive_features: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        sensitive_features: Sensitive = None,
     ) -> FairGDRegressor:
-        """Descend for ``max_iter`` steps.  X (n, d), y (n,), sensitive_features (n,) or (n, r), sample_weight (n,)."""
+        """Descend for ``max_iter`` steps.  X (n, d), y (n,), sensitive_features (n,) or (n, r)."""
         loss = self._check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         inputs, target = np.asarray(X), np.asarray(y, dtype=np.float64)
         n = len(inputs)
-        weight = np.ones(n) if sample_weight is None else _check_sample_weight(sample_weight, inputs, dtype=np.float64)
-        weight = weight / weight.sum()
-
         self._linear = self.kernel == "linear"
         # K = factor @ factor.T; for other kernels the factor is K itself, used once
         factor = inputs if self._linear else self._kernel(inputs, inputs)
         if sensitive_features is None:
             C = np.zeros((n, 0))
         else:
-            basis = moment_basis(
-                sensitive_features,
-                n_samples=n,
-                moments=self.moments,
-                n_moments=self.n_moments,
-                sample_weight=weight * n,
-            )
-            C = weight[:, None] * n * basis.rows()
+            C = moment_basis(sensitive_features, n_samples=n, moments=self.moments, n_moments=self.n_moments).rows()
         CK = C.T @ factor  # (q, d): C^T X, or (q, n): C^T K
         gram = CK @ CK.T if self._linear else CK @ C
         project = np.linalg.pinv(gram, hermitian=True)
@@ -171,13 +161,13 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
             else:
                 coef = w - C @ (project @ (CK @ w))
             losses, slope = loss(target, factor @ coef)
-            curve[step] = weight @ losses
+            curve[step] = losses.mean()
             if step % self.record_every == 0 or step == self.max_iter:
                 steps.append(step)
                 recorded.append(coef)
             if step == self.max_iter:
                 break
-            back = factor.T @ (weight * slope)  # d loss / d coef (K is symmetric)
+            back = factor.T @ (slope / n)  # d loss / d coef (K is symmetric)
             if self._linear:
                 gradient = factor @ (back - CK.T @ (project @ (CK @ back)))
             else:
