@@ -1,0 +1,130 @@
+"""``paperlib lab``: look at the store, plan and run grids, move results between machines."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paperlib.lab.ledger import export, import_ledger
+from paperlib.lab.plan import align, duration, method, plan
+from paperlib.lab.run import EXECUTORS, run
+from paperlib.lab.spec import Spec
+from paperlib.lab.store import Damaged, Store
+
+app = typer.Typer(help="Runs and their results: plan, run, status, gc, export, import.", no_args_is_help=True)
+
+Papers = Annotated[list[str], typer.Argument(metavar="PAPER...", help="Papers, as `paperlib list` names them.")]
+Scale = Annotated[str, typer.Option(help="smoke, laptop or paper.", envvar="PAPERLIB_SCALE")]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
+StoreRoot = Annotated[
+    Path | None, typer.Option("--store", help="Folder of finished runs.", envvar="PAPERLIB_STORE", show_default=False)
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run again what failed before.")]
+Ledger = Annotated[Path, typer.Argument(help="Ledger: a file with one JSON result per line.", show_default=False)]
+
+
+def _specs(papers: list[str], scale: str, seed: int) -> list[Spec]:
+    from paperlib.papers import specs  # here, so that `status` and `gc` do not need the papers
+
+    return [spec for paper in papers for spec in specs(paper, scale, seed)]
+
+
+@app.command("plan")
+def plan_command(
+    papers: Papers, scale: Scale = "smoke", seed: Seed = 0, store: StoreRoot = None, retry_failed: RetryFailed = False
+) -> None:
+    """What the papers still need: runs, estimated time and disk."""
+    print(plan(_specs(papers, scale, seed), Store(store), retry_failed=retry_failed).table())
+
+
+@app.command("run")
+def run_command(
+    papers: Papers,
+    scale: Scale = "smoke",
+    seed: Seed = 0,
+    store: StoreRoot = None,
+    retry_failed: RetryFailed = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    executor: Annotated[str, typer.Option(help=f"Where to run: {', '.join(EXECUTORS)}.")] = "inline",
+) -> None:
+    """Run what the papers still need. Ctrl-C is safe: the next call goes on."""
+    specs = _specs(papers, scale, seed)
+    results = run(specs, Store(store), device=device, executor=executor, retry_failed=retry_failed)
+    print(f"{len(results)} results are stored.")
+
+
+@app.command()
+def status(
+    store: StoreRoot = None, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False
+) -> None:
+    """What the store holds: results, time they took, disk space."""
+    where = Store(store)
+    rows: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0, 0])
+    damaged = []
+    for record in where.scan():
+        if isinstance(record, Damaged):
+            damaged.append(str(record))
+            continue
+        row = rows[record.spec["kind"], method(record.spec)]
+        row[0] += 1
+        row[1] += record.provenance.get("seconds") or 0.0
+        row[2] += record.weights_bytes
+    failed = where.failures()
+    if as_json:
+        names = ("kind", "method", "results", "seconds", "weights_bytes")
+        listed = [dict(zip(names, (*name, *rows[name]), strict=True)) for name in sorted(rows)]
+        print(json.dumps({"results": listed, "failed": failed, "damaged": damaged}, indent=1))
+        return
+    lines = [["kind", "method", "results", "time", "weights"]]
+    lines += [
+        [*name, f"{rows[name][0]:.0f}", duration(rows[name][1]), _megabytes(rows[name][2])] for name in sorted(rows)
+    ]
+    total = [sum(row[i] for row in rows.values()) for i in range(3)]
+    lines.append(["total", "", f"{total[0]:.0f}", duration(total[1]), _megabytes(total[2])])
+    print(f"{where.root}\n{align(lines)}")
+    if failed:
+        print(f"{failed} runs failed; their tracebacks are in the *.failed.json files.")
+    for message in damaged:
+        print(message)
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+@app.command()
+def gc(
+    store: StoreRoot = None,
+    keep: Annotated[
+        str, typer.Option(help="results: drop all weights; weights: drop only damaged and stale files.")
+    ] = "results",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Free disk space. Results are always kept; a model whose weights are needed later is trained again."""
+    where = Store(store)
+    sizes = where.sizes()
+    doomed = sizes["leftovers"] + (sizes["weights"] if keep == "results" else 0)
+    if doomed and not yes:
+        typer.confirm(f"Delete {_megabytes(doomed)} from {where.root}?", abort=True)
+    print(f"{_megabytes(where.gc(keep))} freed; {_megabytes(sizes['results'])} of results kept.")
+
+
+@app.command("export")
+def export_command(
+    file: Ledger,
+    papers: Annotated[list[str] | None, typer.Option("--paper", help="Only results of this paper; repeatable.")] = None,
+    scale: Scale = "smoke",
+    seed: Seed = 0,
+    store: StoreRoot = None,
+) -> None:
+    """Write results, without weights, into a ledger; its other lines stay. Without --paper: the whole store."""
+    keys = None if not papers else {above.key for spec in _specs(papers, scale, seed) for above in spec.ancestry()}
+    print(f"{export(Store(store), file, keys)} results written to {file}.")
+
+
+@app.command("import")
+def import_command(file: Ledger, store: StoreRoot = None) -> None:
+    """Store the results of a ledger that the store does not have."""
+    print(f"{import_ledger(file, Store(store))} new results.")

@@ -1,0 +1,112 @@
+"""Results as one small text file: a JSON line per result, sorted by key, made for git.
+
+Each line is ``{"key", "provenance", "result", "spec"}``. Weights stay in the store. Ledgers of several machines merge
+by key.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from paperlib.errors import PaperlibError
+from paperlib.lab.spec import from_dict
+from paperlib.lab.store import Damaged, Store
+
+FIELDS = {"key", "spec", "result", "provenance"}
+
+
+def export(store: Store, file: str | os.PathLike[str], keys: Iterable[str] | None = None) -> int:
+    """Write the results of ``store`` into the ledger ``file``; returns how many of them.
+
+    Results already in the file stay; where both have one, the store's is written. The bytes depend on the rows alone.
+
+    Parameters
+    ----------
+    keys
+        Only these; None: all.
+
+    Raises
+    ------
+    PaperlibError
+        A result or a line of the existing file is damaged, or the file cannot be written. The file is then unchanged.
+    """
+    file = Path(file)
+    rows = load(file) if file.exists() else {}
+    wanted = None if keys is None else set(keys)
+    count = 0
+    for record in store.scan():
+        if isinstance(record, Damaged):
+            raise record
+        if wanted is not None and record.key not in wanted:
+            continue
+        row = {"key": record.key, "spec": record.spec, "result": record.result, "provenance": record.provenance}
+        _check(row, f"the stored result in {record.folder}")
+        rows[record.key] = row
+        count += 1
+    lines = (json.dumps(rows[key], sort_keys=True, separators=(",", ":"), allow_nan=False) for key in sorted(rows))
+    temporary = file.with_name(f"{file.name}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="ascii", newline="\n")
+        os.replace(temporary, file)
+    except OSError as error:
+        raise PaperlibError(f"ledger={str(file)!r} cannot be written ({error.strerror or error}).") from None
+    return count
+
+
+def _check(row: Any, where: str) -> None:
+    if not isinstance(row, dict) or set(row) != FIELDS:
+        raise PaperlibError(f"{where} is not an object with the fields {', '.join(sorted(FIELDS))}.")
+    try:
+        key = from_dict(row["spec"]).key
+    except (PaperlibError, AttributeError, TypeError) as error:
+        raise PaperlibError(f"{where} holds a spec that cannot be read: {error}") from None
+    if key != row["key"]:
+        raise PaperlibError(f"{where} has key {row['key']!r}, but its spec has key {key!r}; export it again.")
+
+
+def load(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Rows of a ledger by key, each checked: the key computed from its spec is the one it states.
+
+    Raises
+    ------
+    PaperlibError
+        The file is missing, or a line is not a result; the message names the line.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    try:
+        lines = Path(file).read_bytes().splitlines()
+    except OSError as error:
+        raise PaperlibError(f"ledger={str(file)!r} cannot be read ({error.strerror or error}).") from None
+    for number, line in enumerate(lines, 1):
+        where = f"line {number} of {file}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise PaperlibError(f"{where} is not JSON ({error}).") from None
+        _check(row, where)
+        if row["key"] in rows:
+            raise PaperlibError(f"{where} repeats key {row['key']!r}; a ledger holds each result once.")
+        rows[row["key"]] = row
+    return rows
+
+
+def import_ledger(file: str | os.PathLike[str], store: Store) -> int:
+    """Store the results of a ledger, without weights, where the store has none; returns how many were new.
+
+    A model whose result was imported is trained again only when a run needs its weights. Raises as :func:`load`, and
+    where the store cannot be written.
+    """
+    rows = load(file)
+    store.check_writable()
+    new = 0
+    for row in rows.values():
+        spec = from_dict(row["spec"])
+        if store.has(spec):
+            continue
+        with store.writing(spec, durable=False) as draft:
+            draft.result, draft.provenance = row["result"], row["provenance"]
+        new += 1
+    return new

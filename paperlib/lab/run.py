@@ -1,0 +1,303 @@
+"""Run what a grid of specs still needs, and return its results.
+
+An executor takes the plan's groups and a function that runs one spec; it decides where and in which order that
+happens. ``inline`` runs everything in this process. All bookkeeping is in :func:`execute`, which depends on nothing but
+the store and can be sent to another process.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TextIO
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab import provenance
+from paperlib.lab.plan import Plan, duration, plan
+from paperlib.lab.spec import Spec
+from paperlib.lab.store import Store
+
+Runner = Callable[[Spec, "Context"], dict[str, Any]]
+Step = Callable[[float, str], None]
+
+RUNNERS: dict[str, str | Runner] = {
+    "train": "paperlib.runners:run_train",
+    "defend": "paperlib.runners:run_defend",
+    "analysis": "paperlib.runners:run_analysis",
+}
+"""Kind of spec -> the function that runs it, or where to import it from (``module:function``)."""
+
+
+def _ignore(fraction: float, text: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a runner gets beside its spec.
+
+    ``folder`` becomes the result's folder: weights go to ``folder / "weights.safetensors"``. ``store`` holds the
+    parents' results and weights. ``device`` is ``"cpu"`` or ``"cuda"`` (or ``"cuda:1"``). ``progress(fraction, text)``
+    may be called as often as convenient.
+    """
+
+    folder: Path
+    store: Store
+    device: str
+    progress: Step = _ignore
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a spec: ``done``, ``failed``, ``blocked`` (a parent is missing), ``stored`` (by others)."""
+
+    spec: Spec
+    status: str
+    seconds: float = 0.0
+    error: str = ""
+
+
+class RunFailed(PaperlibError):
+    """Some runs of a grid failed; ``results`` holds the others, ``outcomes`` what happened to those that failed."""
+
+    def __init__(self, message: str, results: dict[str, dict[str, Any]], outcomes: list[Outcome]) -> None:
+        super().__init__(message)
+        self.results = results
+        self.outcomes = outcomes
+
+
+def load_runner(runner: str | Runner) -> Runner:
+    """The function that an entry of :data:`RUNNERS` names."""
+    if not isinstance(runner, str):
+        return runner
+    module, _, name = runner.partition(":")
+    return getattr(import_module(module), name)
+
+
+def pick_device(device: str) -> str:
+    """``"auto"`` as ``"cuda"`` where torch sees a GPU, else ``"cpu"``; other names are checked.
+
+    This is the one question that the lab has for torch. It asks only when there is something to run.
+    """
+    if device != "cpu":
+        if device not in ("auto", "cuda") and not (device.startswith("cuda:") and device[5:].isdigit()):
+            choose("device", device, ("auto", "cpu", "cuda", "cuda:0"))
+        cuda = import_module("torch").cuda
+        if device == "auto":
+            return "cuda" if cuda.is_available() else "cpu"
+        if int(device[5:] or 0) >= cuda.device_count():
+            raise PaperlibError(
+                f"device={device!r} is not on this machine, torch sees {cuda.device_count()}; use 'cpu'."
+            )
+    return device
+
+
+def execute(
+    spec: Spec,
+    store: Store,
+    device: str,
+    runners: Mapping[str, str | Runner],
+    environment: Mapping[str, Any],
+    progress: Callable[[Spec, float, str], None] | None = None,
+) -> Outcome:
+    """Run one spec and store its result or its failure."""
+    if store.has(spec, weights=True):  # someone else was faster
+        return Outcome(spec, "stored")
+    for parent in spec.parents():
+        if not store.has(parent, weights=True):
+            return Outcome(spec, "blocked", error=f"needs {parent.label} ({parent.key}), which has no result")
+    started, start = datetime.now(UTC).date().isoformat(), time.perf_counter()
+    try:
+        with store.writing(spec) as draft:
+            step = partial(progress, spec) if progress else _ignore
+            draft.result = load_runner(runners[spec.kind])(spec, Context(draft.folder, store, device, step))
+            seconds = time.perf_counter() - start
+            draft.provenance = {
+                **environment,
+                "device": device.partition(":")[0],
+                "device_name": provenance.device_name(device),
+                "peak_rss_mb": provenance.peak_memory_mb(),
+                "seconds": round(seconds, 2),
+                "seed": spec.seed,
+                "started": started,
+                "threads": provenance.threads(),
+            }
+    except Exception as error:
+        seconds = time.perf_counter() - start
+        store.record_failure(spec, error, seconds)
+        return Outcome(spec, "failed", seconds, f"{type(error).__name__}: {error}")
+    return Outcome(spec, "done", seconds)
+
+
+def run_inline(groups: list[list[Spec]], work: Callable[[Spec], Outcome]) -> Iterator[Outcome]:
+    """One after the other, in this process."""
+    for group in groups:
+        for spec in group:
+            yield work(spec)
+
+
+EXECUTORS: dict[str, Callable[[list[list[Spec]], Callable[[Spec], Outcome]], Iterator[Outcome]]] = {
+    "inline": run_inline
+}
+"""Name -> function that applies ``work`` to every spec, groups in order of dependency, and yields outcomes."""
+
+
+def run(
+    specs: Iterable[Spec],
+    store: Store | None = None,
+    *,
+    device: str = "auto",
+    executor: str = "inline",
+    progress: bool = True,
+    retry_failed: bool = False,
+    strict: bool = True,
+    runners: Mapping[str, str | Runner] = RUNNERS,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Results of ``specs``; what is not stored yet is computed, with the ancestors that it needs.
+
+    A failing run is recorded and the rest goes on; what depends on it is blocked. Stopped at any moment, by Ctrl-C or
+    by force, the store holds what was finished, and the next call goes on from there.
+
+    Parameters
+    ----------
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. Not part of a key.
+    progress
+        Show progress on stderr: a bar per group on a terminal, else a line every few seconds.
+    retry_failed
+        Run again what failed in an earlier call.
+    strict
+        Raise :class:`RunFailed` at the end if any of ``specs`` has no result; otherwise leave those out.
+    report
+        Called with one line for each finished run, instead of ``progress`` (for notebooks).
+
+    Returns
+    -------
+    dict
+        Key of each of ``specs`` -> its result, always as read from the store.
+
+    Raises
+    ------
+    PaperlibError
+        The store cannot be written, or ``device`` or ``executor`` is unknown; all before the first run.
+    """
+    specs, store = list(specs), store or Store()
+    outside = EXECUTORS[choose("executor", executor, EXECUTORS)]
+    planned = plan(specs, store, retry_failed=retry_failed)
+    outcomes: dict[str, Outcome] = {
+        cell.spec.key: Outcome(cell.spec, cell.status, error=cell.error or "an ancestor failed")
+        for cell in (*planned.of("failed"), *planned.of("blocked"))
+    }
+    if groups := planned.groups:
+        store.check_writable()
+        for kind in {spec.kind for group in groups for spec in group}:
+            load_runner(runners[choose("kind", kind, runners)])  # a mistyped or missing one stops here
+        with _Progress(planned, sys.stderr if progress else None, report) as shown:
+            work = partial(
+                execute,
+                store=store,
+                device=pick_device(device),
+                runners=runners,
+                environment=provenance.environment(),
+                progress=shown.step,
+            )
+            for outcome in outside(groups, work):
+                outcomes[outcome.spec.key] = outcome
+                shown.finish(outcome)
+    results: dict[str, dict[str, Any]] = {}
+    for spec in specs:
+        if spec.key not in results and (record := store.read(spec)):
+            results[spec.key] = record.result
+    missing = [outcomes[key] for key in dict.fromkeys(spec.key for spec in specs) if key not in results]
+    if missing and strict:
+        raise _failed(missing, list(outcomes.values()), store, results, len({spec.key for spec in specs}))
+    return results
+
+
+def _failed(
+    missing: list[Outcome], outcomes: list[Outcome], store: Store, results: dict[str, dict[str, Any]], total: int
+) -> RunFailed:
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    causes = "; ".join(f"{outcome.spec.label} ({outcome.error})" for outcome in failed[:5] or missing[:5])
+    more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+    message = (
+        f"{len(missing)} of {total} results are missing because {len(failed)} runs failed: {causes}{more}. "
+        f"Tracebacks are in the *.failed.json files under {store.root}; "
+        "to run them again, set retry_failed=True (--retry-failed)."
+    )
+    return RunFailed(message, results, missing)
+
+
+class _Progress:
+    """Progress of one grid: a tqdm bar per group on a terminal, a line every few seconds elsewhere."""
+
+    every = 5.0  # seconds between lines
+
+    def __init__(self, planned: Plan, stream: TextIO | None, report: Callable[[str], None] | None) -> None:
+        self.groups = planned.groups
+        self.group_of = {spec.key: i for i, group in enumerate(self.groups) for spec in group}
+        self.estimates = {cell.spec.key: cell.seconds or 0.0 for cell in planned.of("to do")}
+        self.left = planned.seconds
+        self.stream = stream if report is None else None
+        self.report = report
+        self.bar: Any = None
+        self.group = -1  # the one that the bar shows
+        self.done = 0
+        self.last = time.monotonic()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def _bar(self, spec: Spec) -> Any:
+        """The bar of the group of ``spec``, or None where the stream is no terminal."""
+        if self.stream is None or not self.stream.isatty():
+            return None
+        if self.group != self.group_of[spec.key]:
+            from tqdm import tqdm
+
+            if self.bar is not None:
+                self.bar.close()
+            self.group = self.group_of[spec.key]
+            group = self.groups[self.group]
+            title = f"{self.group + 1}/{len(self.groups)} {group[0].label}"
+            self.bar = tqdm(total=len(group), desc=title, unit="run", file=self.stream)
+        return self.bar
+
+    def _line(self, spec: Spec, text: str) -> str:
+        left = f", about {duration(self.left)} left" if self.left >= 1 else ""
+        return f"[{self.done}/{len(self.group_of)}] {spec.label}: {text}{left}"
+
+    def _print(self, line: str, always: bool = False) -> None:
+        if self.stream is not None and (always or time.monotonic() - self.last >= self.every):
+            self.last = time.monotonic()
+            print(line, file=self.stream, flush=True)
+
+    def step(self, spec: Spec, fraction: float, text: str) -> None:
+        if bar := self._bar(spec):
+            bar.set_postfix_str(f"{spec.label} {fraction:.0%} {text}")
+        else:
+            self._print(self._line(spec, f"{fraction:.0%} {text}"))
+
+    def finish(self, outcome: Outcome) -> None:
+        self.done += 1
+        self.left -= self.estimates[outcome.spec.key]
+        text = f"{outcome.status} in {duration(outcome.seconds)}" if outcome.status == "done" else outcome.status
+        line = self._line(outcome.spec, f"{text} {outcome.error}".rstrip())
+        bar = self._bar(outcome.spec)
+        if self.report is not None:
+            self.report(line)
+        elif bar is not None:
+            bar.update()
+            if outcome.error:
+                bar.write(line, file=self.stream)
+        else:
+            self._print(line, always=bool(outcome.error) or self.done == len(self.group_of))

@@ -1,0 +1,402 @@
+"""Results on disk: one folder per finished spec, and nothing else counts as a result.
+
+``<store>/<kind>/<label>-<key>/`` holds ``spec.json``, ``result.json``, ``provenance.json`` and, where the run made a
+model, ``weights.safetensors``. The folder is written beside its final place under a name ending in ``.tmp``, flushed
+to disk, then renamed: a killed run leaves no half result. Beside it may lie ``<label>-<key>.failed.json`` (the last
+attempt failed) and ``<label>-<key>.damaged-*`` (a result that could not be read, moved out of the way).
+
+A result may outlive its weights (``gc``, or an imported ledger): ``weights_bytes`` in its provenance says that it had
+some.
+"""
+
+import json
+import math
+import os
+import secrets
+import shutil
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paperlib import paths
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab.spec import KINDS, Spec
+
+SPEC, RESULT, PROVENANCE, WEIGHTS = "spec.json", "result.json", "provenance.json", "weights.safetensors"
+FAILED, TEMPORARY, DAMAGED = ".failed.json", ".tmp", ".damaged-"
+LEFTOVER_AGE = 2 * 24 * 3600  # seconds; a younger temporary folder may belong to a run that is still alive
+
+
+class Damaged(PaperlibError):
+    """A stored result that cannot be read, or is not the result of its spec."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One stored result, as read from its folder."""
+
+    key: str
+    folder: Path
+    spec: dict[str, Any]
+    result: dict[str, Any]
+    provenance: dict[str, Any]
+    weights_bytes: int  # on disk now; ``provenance["weights_bytes"]`` is what the run wrote
+
+    @property
+    def complete(self) -> bool:
+        """Whether the weights that the run wrote, if any, are still there."""
+        return self.weights_bytes >= (self.provenance.get("weights_bytes") or 0)
+
+
+@dataclass
+class Draft:
+    """What :meth:`Store.writing` yields: write weights into ``folder``, set ``result`` and ``provenance``."""
+
+    folder: Path
+    result: dict[str, Any] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def plain(value: Any) -> Any:
+    """JSON form of a result: arrays and array scalars as lists and numbers, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {str(name): plain(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return plain(value.tolist()) if hasattr(value, "tolist") else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as readable JSON with sorted keys."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    path.write_text(text + "\n", encoding="ascii", newline="\n")
+
+
+def _read_json(folder: str, name: str) -> dict[str, Any]:
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            value = json.loads(file.read())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, f"{name}: {error}") from None
+    if not isinstance(value, dict):
+        raise _damaged(folder, f"{name} holds a {type(value).__name__}, not an object")
+    return value
+
+
+def _damaged(folder: str, why: str) -> Damaged:
+    return Damaged(
+        f"the stored result in {folder} is damaged ({why}); delete that folder, or run it again, which moves it aside."
+    )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _sync(path: Path) -> None:
+    """Flush one file, or the entries of one folder, to the disk."""
+    if path.is_dir():
+        if os.name == "nt":  # Windows cannot open folders, and needs no flush of them
+            return
+        descriptor = os.open(path, os.O_RDONLY)
+    else:
+        descriptor = os.open(path, os.O_RDWR)  # Windows flushes only what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(folder: str) -> Record:
+    provenance = _read_json(folder, PROVENANCE)
+    size, written = _size(os.path.join(folder, WEIGHTS)), provenance.get("weights_bytes") or 0
+    if size and size != written:
+        raise _damaged(folder, f"{WEIGHTS} has {size} bytes where {written} were written")
+    return Record(
+        key=folder[-16:],
+        folder=Path(folder),
+        spec=_read_json(folder, SPEC),
+        result=_read_json(folder, RESULT),
+        provenance=provenance,
+        weights_bytes=size,
+    )
+
+
+class Store:
+    """The folder of all finished runs.
+
+    Parameters
+    ----------
+    root
+        Where; by default :func:`paperlib.paths.store_dir`. Created on the first write.
+
+    Raises
+    ------
+    PaperlibError
+        ``root`` is a file.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self.root = Path(root).expanduser().absolute() if root is not None else paths.store_dir()
+        if self.root.exists() and not self.root.is_dir():
+            raise PaperlibError(f"store={str(self.root)!r} is a file; give a folder (or set PAPERLIB_STORE to one).")
+
+    def path(self, spec: Spec) -> Path:
+        """Folder of the result of ``spec``, whether it exists or not."""
+        return self.root / spec.kind / f"{spec.label}-{spec.key}"
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def read(self, spec: Spec) -> Record | None:
+        """The stored result of ``spec``, or None where there is none.
+
+        Raises
+        ------
+        Damaged
+            The folder exists but cannot be read, or holds the result of another spec.
+        """
+        folder = str(self.path(spec))
+        if not os.path.isdir(folder):
+            return None
+        record = _read(folder)
+        if record.spec != spec.to_dict():
+            raise _damaged(folder, f"{SPEC} is not the spec with key {spec.key}")
+        return record
+
+    def has(self, spec: Spec, weights: bool = False) -> bool:
+        """Whether a readable result of ``spec`` is stored; if ``weights``, with all the weights that it had."""
+        try:
+            record = self.read(spec)
+        except Damaged:
+            return False
+        return record is not None and (record.complete or not weights)
+
+    def _existing(self, spec: Spec) -> Record:
+        record = self.read(spec)
+        if record is None:
+            raise PaperlibError(f"{spec.label} ({spec.key}) has no result in {self.root}; run it first.")
+        return record
+
+    def result(self, spec: Spec) -> dict[str, Any]:
+        """What the runner returned for ``spec``. Raises PaperlibError where there is none, Damaged where unreadable."""
+        return self._existing(spec).result
+
+    def provenance(self, spec: Spec) -> dict[str, Any]:
+        """How the result of ``spec`` came about: device, seconds, versions, commit. Raises as :meth:`result`."""
+        return self._existing(spec).provenance
+
+    def weights_path(self, spec: Spec) -> Path:
+        """Path of the weights of ``spec``. Raises as :meth:`result`, and where the result is there without weights."""
+        record = self._existing(spec)
+        if not record.weights_bytes:
+            why = "were dropped" if not record.complete else "were never written"
+            raise PaperlibError(f"{spec.label} ({spec.key}) has a result in {self.root} but its weights {why}.")
+        return record.folder / WEIGHTS
+
+    def failure(self, spec: Spec) -> dict[str, Any] | None:
+        """The record of the last failed attempt (``error``, ``traceback``, ``spec``, ``seconds``), or None."""
+        path = self.path(spec)
+        try:
+            return _read_json(str(path.parent), path.name + FAILED)
+        except Damaged:
+            return None
+
+    def _folders(self) -> Iterator[os.DirEntry[str]]:
+        """Everything that lies in the folders of the known kinds."""
+        for kind in KINDS:
+            try:
+                with os.scandir(self.root / kind) as entries:
+                    yield from entries
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise PaperlibError(f"store={str(self.root)!r} cannot be read ({error.strerror}).") from None
+
+    def scan(self) -> Iterator[Record | Damaged]:
+        """All stored results, the unreadable ones as the error that reading them raises. In no particular order."""
+        for entry in self._folders():
+            if entry.name.endswith((TEMPORARY, FAILED)) or DAMAGED in entry.name:
+                continue
+            try:
+                yield _read(entry.path)
+            except Damaged as error:
+                yield error
+
+    def failures(self) -> int:
+        """How many failed attempts are on record."""
+        return sum(entry.name.endswith(FAILED) for entry in self._folders())
+
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Raise one clear PaperlibError if results cannot be written here; leaves nothing behind."""
+        probe = self.root / f"probe-{secrets.token_hex(4)}{TEMPORARY}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.mkdir()
+            probe.rmdir()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> PaperlibError:
+        return PaperlibError(
+            f"store={str(self.root)!r} cannot be written ({error.strerror or error}); "
+            "set PAPERLIB_STORE to a folder that can, or ask only for results that are stored."
+        )
+
+    @contextmanager
+    def writing(self, spec: Spec, durable: bool = True) -> Iterator[Draft]:
+        """Write the result of ``spec``: everything, or, where the block raises or is killed, nothing.
+
+        The first of several processes wins: where another one has stored a complete result meanwhile, this one's is
+        dropped quietly. Read the stored one with :meth:`result` afterwards. A stored result that lost its weights is
+        replaced as a whole, so that weights and numbers are of one run.
+
+        Parameters
+        ----------
+        durable
+            Flush to the disk before the result counts. Without it, many small results are written ten times faster, and
+            a power cut may leave one damaged (which is noticed); for what can be had again at once.
+
+        Raises
+        ------
+        PaperlibError
+            The store cannot be written, or the block set no result.
+        """
+        final = self.path(spec)
+        draft = Draft(final.parent / f"{final.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            draft.folder.mkdir(parents=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield draft
+            if draft.result is None:
+                raise PaperlibError(f"the run of {spec.label} ({spec.key}) gave no result; a runner returns a dict.")
+            provenance = {"weights_bytes": _size(str(draft.folder / WEIGHTS)), **draft.provenance}
+            write_json(draft.folder / SPEC, spec.to_dict())
+            write_json(draft.folder / RESULT, plain(draft.result))
+            write_json(draft.folder / PROVENANCE, plain(provenance))
+            for path in (*draft.folder.iterdir(), draft.folder) if durable else ():
+                _sync(path)
+            self._publish(spec, draft.folder)
+            if durable:
+                _sync(final.parent)
+        finally:
+            shutil.rmtree(draft.folder, ignore_errors=True)  # gone already where it became the result
+        self.path_of_failure(spec).unlink(missing_ok=True)
+
+    def path_of_failure(self, spec: Spec) -> Path:
+        """File that records the last failed attempt at ``spec``, whether it exists or not."""
+        path = self.path(spec)
+        return path.with_name(path.name + FAILED)
+
+    def _publish(self, spec: Spec, folder: Path) -> None:
+        final = self.path(spec)
+        for _ in range(3):  # each round another process may have stored, or cleared, the same key
+            try:
+                os.rename(folder, final)
+            except OSError:
+                if not final.exists():
+                    raise
+                if self.has(spec, weights=True):
+                    return
+                self.move_aside(spec) if not self.has(spec) else self._discard(final)
+            else:
+                return
+        raise PaperlibError(f"{final} cannot be replaced; something else keeps writing it.")
+
+    def _discard(self, folder: Path) -> None:
+        aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            os.rename(folder, aside)
+        except FileNotFoundError:  # another process was faster
+            return
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def move_aside(self, spec: Spec) -> Path | None:
+        """Rename the folder of a damaged result so that nothing reads it; None where another process was faster."""
+        final = self.path(spec)
+        aside = final.with_name(f"{final.name}{DAMAGED}{secrets.token_hex(4)}")
+        try:
+            os.rename(final, aside)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        return aside
+
+    def record_failure(self, spec: Spec, error: BaseException, seconds: float) -> None:
+        """Write ``<label>-<key>.failed.json``; the next success removes it."""
+        path = self.path_of_failure(spec)
+        record = {
+            "error": f"{type(error).__name__}: {error}",
+            "key": spec.key,
+            "seconds": round(seconds, 2),
+            "spec": spec.to_dict(),
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(temporary, record)
+            os.replace(temporary, path)
+        except OSError as problem:
+            raise self._unwritable(problem) from None
+
+    # Cleaning -----------------------------------------------------------------------------------------------------
+
+    def _leftovers(self, now: float) -> list[Path]:
+        """Damaged results, and what killed runs left."""
+        return [
+            Path(entry.path)
+            for entry in self._folders()
+            if DAMAGED in entry.name or (entry.name.endswith(TEMPORARY) and now - entry.stat().st_mtime > LEFTOVER_AGE)
+        ]
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes on disk of ``weights``, of everything else in results (``results``), and of ``leftovers``."""
+        out = {"results": 0, "weights": 0, "leftovers": sum(_tree_size(path) for path in self._leftovers(time.time()))}
+        for record in self.scan():
+            if isinstance(record, Record):
+                out["weights"] += record.weights_bytes
+                out["results"] += _tree_size(record.folder) - record.weights_bytes
+        return out
+
+    def gc(self, keep: str = "results") -> int:
+        """Free disk space; returns the bytes freed.
+
+        Parameters
+        ----------
+        keep
+            ``"results"``: drop all weights (a later run that needs some trains that model again) and leftovers.
+            ``"weights"``: drop only leftovers, that is damaged results and temporary folders older than two days.
+        """
+        choose("keep", keep, ("results", "weights"))
+        freed = 0
+        try:
+            for path in self._leftovers(time.time()):
+                freed += _tree_size(path)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for record in self.scan() if keep == "results" else ():
+                if isinstance(record, Record) and record.weights_bytes:
+                    (record.folder / WEIGHTS).unlink()
+                    freed += record.weights_bytes
+        except OSError as error:
+            raise self._unwritable(error) from None
+        return freed
+
+
+def _tree_size(path: Path) -> int:
+    if path.is_dir():
+        return sum(_size(str(file)) for file in path.rglob("*"))
+    return _size(str(path))

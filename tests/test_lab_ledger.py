@@ -1,0 +1,151 @@
+"""The ledger (results as text for git) and the commands of ``paperlib lab``."""
+
+import json
+import sys
+from types import ModuleType
+
+import pytest
+from lab_toy import RUNNERS, computed, defend_spec, grid, train_spec
+from typer.testing import CliRunner
+
+from paperlib.errors import PaperlibError
+from paperlib.lab import cli
+from paperlib.lab.ledger import export, import_ledger, load
+from paperlib.lab.plan import plan
+from paperlib.lab.run import run
+from paperlib.lab.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "here" / "runs")
+    run(grid(3), store, device="cpu", progress=False, runners=RUNNERS)
+    return store
+
+
+def test_round_trip(store, tmp_path):
+    file, other = tmp_path / "figures" / "results.jsonl", Store(tmp_path / "there" / "runs")
+    assert export(store, file) == 6
+    rows = load(file)
+    assert list(rows) == sorted(spec.key for spec in grid(3))
+    assert import_ledger(file, other) == 6 and import_ledger(file, other) == 0
+    for spec in grid(3):
+        assert other.result(spec) == store.result(spec) and other.provenance(spec) == store.provenance(spec)
+        assert not other.has(spec, weights=True)
+    again = tmp_path / "again.jsonl"
+    export(other, again)
+    assert again.read_bytes() == file.read_bytes()  # and so nothing for git to show
+
+
+def test_an_imported_model_is_trained_again_only_for_a_new_child(store, tmp_path):
+    file, other = tmp_path / "results.jsonl", Store(tmp_path / "there" / "runs")
+    export(store, file)
+    import_ledger(file, other)
+    assert plan(grid(3), other).groups == []
+    new = defend_spec(train_spec(1), defense="ft_sam")
+    assert [cell.spec.key for cell in plan([*grid(3), new], other).of("to do")] == [train_spec(1).key, new.key]
+    run([*grid(3), new], other, device="cpu", progress=False, runners=RUNNERS)
+    assert computed(other) == [f"train-{train_spec(1).key}", f"defend-{new.key}"]
+
+
+def test_ledgers_merge_by_key(store, tmp_path):
+    file, second = tmp_path / "results.jsonl", Store(tmp_path / "second" / "runs")
+    assert export(store, file, keys=[train_spec(0).key, train_spec(1).key]) == 2
+    before = file.read_text().splitlines()
+    run([train_spec(8)], second, device="cpu", progress=False, runners=RUNNERS)
+    assert export(second, file) == 1
+    after = file.read_text().splitlines()
+    assert len(after) == 3 and set(before) < set(after)
+    assert set(load(file)) == {train_spec(seed).key for seed in (0, 1, 8)}
+    assert import_ledger(file, second) == 2
+
+
+def test_ledger_holds_no_names_of_machines_or_people(store, tmp_path):
+    export(store, tmp_path / "results.jsonl")
+    row = next(iter(load(tmp_path / "results.jsonl").values()))
+    assert set(row) == {"key", "spec", "result", "provenance"}
+    names = "commit device device_name dirty numpy paperlib peak_rss_mb python seconds seed started threads torch"
+    assert set(row["provenance"]) == {*names.split(), "weights_bytes"}
+    assert str(tmp_path) not in (tmp_path / "results.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda lines: ["<<<<<<< ours", *lines], "line 1 of .* is not JSON"),
+        (lambda lines: [lines[0], lines[1][:40]], "line 2 of .* is not JSON"),
+        (lambda lines: [lines[0], lines[1].replace('"n_train":', '"n_trian":')], "line 2 of .*'n_trian'"),
+        (lambda lines: [*lines, lines[0]], "line 7 of .* repeats key"),
+        (lambda lines: [lines[0], "[]"], "line 2 of .* is not an object"),
+        (lambda lines: [lines[0], lines[1].replace('"epochs":2', '"epochs":3')], "line 2 of .* has key"),
+        (lambda lines: [lines[0], '{"key":"x","spec":3,"result":{},"provenance":{}}'], "line 2 of .* cannot be read"),
+    ],
+)
+def test_damaged_ledgers_name_the_line(store, tmp_path, edit, message):
+    file, other = tmp_path / "results.jsonl", Store(tmp_path / "there" / "runs")
+    export(store, file)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(edit(lines)))
+    with pytest.raises(PaperlibError, match=message):
+        import_ledger(file, other)
+    assert not other.root.exists()
+    damaged = file.read_text()
+    with pytest.raises(PaperlibError):
+        export(store, file)
+    assert file.read_text() == damaged
+
+
+def test_damaged_results_are_not_exported(store, tmp_path):
+    (store.path(train_spec(0)) / "result.json").write_text("{")
+    with pytest.raises(PaperlibError, match="damaged"):
+        export(store, tmp_path / "results.jsonl")
+    assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_a_missing_ledger_is_named(tmp_path):
+    with pytest.raises(PaperlibError, match=r"ledger=.*nowhere\.jsonl"):
+        load(tmp_path / "nowhere.jsonl")
+
+
+# Commands ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def papers(monkeypatch):
+    """A book with one toy paper: three models, each defended once."""
+    module = ModuleType("paperlib.papers")
+    module.specs = lambda paper, scale, seed: {"toy": grid(3)}[paper]
+    monkeypatch.setitem(sys.modules, "paperlib.papers", module)
+    monkeypatch.setattr(cli, "run", lambda specs, store, **options: run(specs, store, runners=RUNNERS, **options))
+
+
+def command(*arguments, **options):
+    done = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False, **options)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_commands(tmp_path, papers):
+    here, there, file = tmp_path / "a b" / "runs", tmp_path / "c" / "runs", tmp_path / "results.jsonl"
+    assert "unknown" in command("plan", "toy", "--store", here)
+    assert "6 results" in command("run", "toy", "--store", here, "--device", "cpu")
+    assert len(computed(Store(here))) == 6
+    text = command("plan", "toy", "--store", here)
+    assert text.splitlines()[-1].split()[:3] == ["total", "6", "0"]
+    listed = json.loads(command("status", "--store", here, "--json"))
+    assert [(row["kind"], row["method"], row["results"]) for row in listed["results"]] == [
+        ("defend", "ft", 3),
+        ("train", "toy", 3),
+    ]
+    assert "6 results written" in command("export", file, "--paper", "toy", "--store", here)
+    assert "6 new results" in command("import", file, "--store", there)
+    assert command("status", "--store", there).splitlines()[-1].split()[1] == "6"
+    assert "Aborted" in CliRunner().invoke(cli.app, ["gc", "--store", str(here)], input="n\n").output
+    assert Store(here).has(train_spec(0), weights=True)
+    command("gc", "--store", here, "--yes")
+    assert Store(here).has(train_spec(0)) and not Store(here).has(train_spec(0), weights=True)
+
+
+def test_status_of_an_empty_store(tmp_path):
+    assert command("status", "--store", tmp_path / "none").splitlines()[-1].split()[:2] == ["total", "0"]
+    assert not (tmp_path / "none").exists()
