@@ -385,13 +385,6 @@ def shaped(
             choose("metric", metric, set(frame.metric))
         frame = frame[frame.metric.isin(list(metrics))]
     order = list(metrics) if metrics is not None else list(dict.fromkeys(frame.metric))
-    for name in KEYS:
-        values = frame[name].drop_duplicates()
-        if name not in (*rows, columns, "metric") and len(values) > 1:
-            found = ", ".join(map(str, values))
-            raise PaperlibError(
-                f"the comparison holds several values of {name} ({found}); select one or put it in rows."
-            )
     ran = frame if everything else frame[frame.ours.notna()]
     kept_rows = set(_labels(ran, rows))
     kept_columns = set(ran[columns])
@@ -404,6 +397,13 @@ def shaped(
             groups.setdefault((label, row[columns], row["metric"]), []).append(row)
     for group in groups.values():
         group.sort(key=lambda row: row["reading"] == "corrected")
+    for i, name in enumerate(KEYS):
+        values = dict.fromkeys(_key(row)[i] for group in groups.values() for row in group)
+        if name not in (*rows, columns, "metric") and len(values) > 1:
+            found = ", ".join(repr(value) for value in values)
+            raise PaperlibError(
+                f"the comparison holds several values of {name} ({found}); select one or put it in rows."
+            )
     across = [
         (name, metric)
         for name in dict.fromkeys(frame[columns])
