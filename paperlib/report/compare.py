@@ -4,7 +4,7 @@ Nothing is filled in: a number that we did not compute, or that is not published
 says so.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -434,10 +434,10 @@ def _merge(group: list[dict[str, Any]] | None) -> Cell | None:
     )
 
 
-def text_table(comparison: pd.DataFrame, show: Callable[[Cell], str] | None = None, **shape: Any) -> pd.DataFrame:
+def text_table(comparison: pd.DataFrame, **shape: Any) -> pd.DataFrame:
     """:func:`shaped` with names as printed and cells as text, ``"ours | paper"``; a missing number is ``"–"``."""
     grid = shaped(comparison, **shape)
-    texts = [["" if cell is None else (show or _plain)(cell) for cell in row] for row in grid.cells]
+    texts = [["" if cell is None else _plain(cell) for cell in row] for row in grid.cells]
     down = [[style.title(name, label[i]) for label in grid.down] for i, name in enumerate(grid.rows)]
     across = [
         [style.title(grid.columns, name) for name, _ in grid.across],

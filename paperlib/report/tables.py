@@ -14,28 +14,28 @@ import pandas as pd
 
 from paperlib.report import compare, style
 
+# The doubled class outweighs the rules that notebook viewers have for every table and list.
 CSS = """
-.paperlib {margin: 0; font: 13px/1.35 system-ui, sans-serif; color: inherit}
-.paperlib .wide {overflow-x: auto}
-.paperlib table {border-collapse: collapse; font-variant-numeric: tabular-nums; color: inherit}
-.paperlib caption {caption-side: top; text-align: left; padding: 0 0 .5em; max-width: 60em; font-weight: 600}
-.paperlib th, .paperlib td {padding: .2em .55em; border: 0; vertical-align: top; background: none}
-.paperlib thead th {text-align: center; vertical-align: bottom; white-space: nowrap}
-.paperlib thead tr:last-child th {border-bottom: 1px solid currentColor}
-.paperlib tbody th {text-align: left; font-weight: 500; white-space: nowrap}
-.paperlib td.n {text-align: right; white-space: nowrap}
-.paperlib td.t {text-align: left; min-width: 9em}
-.paperlib .first {border-left: 1px solid #8886}
-.paperlib small {font-size: 85%; opacity: .8}
-.paperlib .average > * {border-top: 1px solid currentColor}
-.paperlib ul {list-style: none; margin: .6em 0 0; padding: 0; max-width: 70em; font-size: 12px; line-height: 1.45}
+.paperlib.paperlib {margin: 0; font: 13px/1.35 system-ui, sans-serif; color: inherit}
+.paperlib.paperlib .wide {overflow-x: auto}
+.paperlib.paperlib table {border-collapse: collapse; font-variant-numeric: tabular-nums; color: inherit}
+.paperlib.paperlib caption {caption-side: top; text-align: left; padding: 0 0 .5em; max-width: 60em; font-weight: 600}
+.paperlib.paperlib th, .paperlib.paperlib td {padding: .2em .55em; border: 0; vertical-align: top; background: none}
+.paperlib.paperlib thead th {text-align: center; vertical-align: bottom; white-space: nowrap}
+.paperlib.paperlib thead tr:last-child th {border-bottom: 1px solid currentColor}
+.paperlib.paperlib tbody th {text-align: left; font-weight: 500; white-space: nowrap}
+.paperlib.paperlib td.n {text-align: right; white-space: nowrap}
+.paperlib.paperlib td.t {text-align: left; min-width: 9em}
+.paperlib.paperlib .first {border-left: 1px solid #8886}
+.paperlib.paperlib small {font-size: 85%; opacity: .8}
+.paperlib.paperlib .average > * {border-top: 1px solid currentColor}
+.paperlib.paperlib ul.notes {list-style: none; margin: .6em 0 0; padding: 0; max-width: 70em;
+  font-size: 12px; line-height: 1.45}
 """
 
 
-def to_html(
-    frame: pd.DataFrame, caption: str, *, notes: Iterable[str] = (), row_headers: int = 1, raw: Sequence[str] = ()
-) -> str:
-    """A plain table: numbers to the right, text to the left, the first columns as row headers.
+def to_html(frame: pd.DataFrame, caption: str, *, notes: Iterable[str] = ()) -> str:
+    """A plain table: numbers to the right, text to the left, the first column as row headers.
 
     Parameters
     ----------
@@ -44,10 +44,6 @@ def to_html(
     caption : str
     notes : iterable of str
         Lines below the table.
-    row_headers : int
-        How many columns from the left are headers of their row.
-    raw : sequence of str
-        Columns that hold HTML already.
 
     Returns
     -------
@@ -65,8 +61,8 @@ def to_html(
     for i in range(len(frame)):
         cells = []
         for j, name in enumerate(names):
-            text = texts[name][i] if name in raw else escape(texts[name][i])
-            if j < row_headers:
+            text = escape(texts[name][i])
+            if j == 0:
                 cells.append(f'<th scope="row">{text}</th>')
             elif numeric[name]:
                 cells.append(f'<td class="n" align="right">{text}</td>')
@@ -143,7 +139,10 @@ def paper_table(
         body.append(f"{opening}{''.join(parts)}</tr>")
     head = [f"<tr>{corner}{top}</tr>", f"<tr>{below}</tr>"] if grid.across else []
     return _fragment(
-        caption, head, body, [coverage or compare.coverage(comparison), *_legend(comparison, grid, footnotes), *notes]
+        caption,
+        head,
+        body,
+        [f"{coverage or compare.coverage(comparison)}.", *_legend(comparison, grid, footnotes), *notes],
     )
 
 
@@ -173,7 +172,7 @@ def _fragment(caption: str, head: list[str], body: list[str], notes: Iterable[st
     ]
     items = [f"<li>{escape(note)}</li>" for note in notes if note]
     if items:
-        lines += ["<ul>", *items, "</ul>"]
+        lines += ['<ul class="notes">', *items, "</ul>"]
     return "\n".join([*lines, "</div>", ""])
 
 
