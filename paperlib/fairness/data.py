@@ -180,7 +180,7 @@ def _adult(table: pd.DataFrame, n_attributes: int) -> tuple[pd.DataFrame, FloatA
     table = table.replace("?", np.nan).dropna().reset_index(drop=True)
     y = table["income"].eq(">50K").to_numpy().astype(float)
     X = _one_hot(table.drop(columns="income"))
-    many = [name for name in X if X[name].nunique() > 2]
+    many = X.columns[X.nunique() > 2]
     X[many] = np.log1p(X[many])
     return X, y, X[["sex"]]
 

@@ -168,9 +168,8 @@ def cholesky_smoother(K: FloatArray, V: FloatArray, alpha: float) -> tuple[Float
         spectrum = Spectrum.of_kernel(upper + upper.T + np.diag(diagonal))
         return spectrum.dual_coef(alpha, V), spectrum.fitted(alpha, V)
     coef = cho_solve((factor, True), V, check_finite=False)
-    fitted = dsymm(1.0, factor, coef, lower=0)
-    fitted += (diagonal - factor.diagonal())[:, None] * coef
-    return coef, fitted
+    np.fill_diagonal(factor, diagonal)  # the upper triangle is K again, and the factor is no longer needed
+    return coef, dsymm(1.0, factor, coef, lower=0)
 
 
 @dataclass(frozen=True)

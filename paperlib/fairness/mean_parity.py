@@ -45,7 +45,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
 from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness.group_shift import GapProblem, Spectrum, cholesky_smoother
@@ -176,11 +176,11 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         inputs, targets = np.asarray(X), np.asarray(y, dtype=np.float64)
         if sample_weight is None:
             return inputs, targets, np.ones(len(inputs))
-        weight: FloatArray = _check_sample_weight(sample_weight, inputs, dtype=np.float64)
-        if (weight < 0).any() or not weight.sum() > 0:
+        weight: FloatArray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+        if weight.shape != (len(inputs),) or (weight < 0).any() or not weight.any():
             raise PaperlibError(
-                f"sample_weight has minimum {weight.min():.3g} and sum {weight.sum():.3g}; weights must be at least 0 "
-                "and not all 0."
+                f"sample_weight has shape {weight.shape}, minimum {weight.min():.3g} and sum {weight.sum():.3g}; give "
+                f"{len(inputs)} weights, none negative and not all zero."
             )
         return inputs, targets, weight
 
@@ -473,6 +473,8 @@ class MeanParityRegressor(FairnessKnobs):
             dual, fitted = spectrum.dual_coef(self.alpha, V), spectrum.fitted(self.alpha, V)
         else:
             dual, fitted = cholesky_smoother(data.matrix, V, self.alpha)
+        if self.fit_intercept:  # the coefficients sum to 0; rounding would be magnified by the uncentred kernel
+            dual -= data.root @ (data.root.T @ dual) / data.total_weight
         dual = data.root * dual
         return dual, dual, fitted, G, trace / (trace + self.alpha) if trace > 0 else 1.0
 

@@ -126,7 +126,8 @@ def group_codes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], list, NDArray[np
         _, first, codes = np.unique(digits[:, 0], return_index=True, return_inverse=True)
     else:
         _, first, codes = np.unique(digits, axis=0, return_index=True, return_inverse=True)
-    rows = [tuple(uniques[digits[i, j]] for j, (_, uniques) in enumerate(columns)) for i in first]
+    values = [pd.Index(uniques).tolist() for _, uniques in columns]
+    rows = [tuple(column[digit] for column, digit in zip(values, digits[i], strict=True)) for i in first]
     return codes.reshape(-1), [row[0] if len(row) == 1 else row for row in rows], first
 
 
@@ -212,7 +213,7 @@ def _features(
         for name in frame.columns:
             code, uniques = pd.factorize(frame[name], sort=True)
             indicators.append(np.eye(len(uniques))[code[first]])
-            labels += [(name, value) for value in uniques]
+            labels += [(name, value) for value in pd.Index(uniques).tolist()]
         return np.hstack(indicators), labels, True
     if callable(moments):
         values = np.asarray(moments(frame.to_numpy()), dtype=float)

@@ -1,0 +1,129 @@
+r"""Linear regression with a bounded share of the attribute in the prediction: NRFC and FRRM.
+
+* NRFC: Komiyama, Takeda, Honda and Shimao, Nonconvex Optimization for Regression with Fairness Constraints, ICML 2018.
+  "NRFC" in the figures of Mean Parity Fair Regression in RKHS (AISTATS 2023, arXiv 2302.10409).
+* FRRM: Scutari, Panero and Proissl, Achieving Fairness with a Simple Ridge Penalty, Statistics and Computing 2022,
+  arXiv 2105.13817.
+
+Introduced in ``notebooks/06_mp_fair_regression.ipynb``.
+
+Both split the inputs into the attributes s and what s does not explain linearly, :math:`\hat u = x - \hat B^\top s`, and
+predict :math:`\hat y = \alpha^\top s + \beta^\top \hat u` with
+
+.. math::
+    R^2_S = \frac{\operatorname{Var}(\alpha^\top s)}{\operatorname{Var}(\alpha^\top s + \beta^\top \hat u)} \le r .
+
+Since s and :math:`\hat u` are uncorrelated in the training sample, either method is a one-dimensional search:
+
+* NRFC minimises the squared error.  Its problem is not convex, but with multiplier :math:`m` on the bound,
+  :math:`\alpha = \alpha_{OLS} / (1 + m(1 - r))`, :math:`\beta = \beta_{OLS} / (1 - m r)`, and the m in [0, 1/r) that makes
+  the bound tight is found by bisection.  r = 0 is ordinary regression on :math:`\hat u`.
+* FRRM keeps :math:`\beta` and shrinks :math:`\alpha` by a ridge penalty of its own until the bound holds.
+
+Differences from the papers
+---------------------------
+1. Komiyama et al. call a commercial solver; the search above gives the same optimum for the unpenalised problem.  With
+   ``alpha > 0`` both coefficient vectors are ridge estimates, shrunk and inflated in the same way.
+2. FRRM's bound is met by bisection on the ridge penalty of the attributes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.fairness.baselines.ridge_penalties import Sensitive, numeric_attributes
+from paperlib.fairness.group_shift import Spectrum
+
+FloatArray = NDArray[np.float64]
+METHODS = ("nrfc", "frrm")
+
+
+class BoundedShareRegressor(RegressorMixin, BaseEstimator):
+    """Linear regression whose prediction is explained by the attribute to a share of at most ``unfairness``.
+
+    Parameters
+    ----------
+    unfairness : float in [0, 1], default 0
+        The bound r on the share of the attribute in the variance of the predictions.
+    method : {'nrfc', 'frrm'}, default 'nrfc'
+    alpha : float, default 0
+        Ridge penalty of the sum of squares on the coefficients of the decorrelated inputs (and, for NRFC, of the
+        attributes).
+
+    Attributes
+    ----------
+    coef_ : (d,)
+        Of the decorrelated inputs.
+    coef_s_ : (r,)
+        Of the attributes.
+    share_ : float
+        The attribute's share on the training data.
+    """
+
+    def __init__(self, unfairness: float = 0.0, *, method: str = "nrfc", alpha: float = 0.0) -> None:
+        self.unfairness = unfairness
+        self.method = method
+        self.alpha = alpha
+
+    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> BoundedShareRegressor:
+        """Fit; X (n, d) may contain the attributes, whose columns then become zero."""
+        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        choose("method", self.method, METHODS)
+        if not 0 <= self.unfairness <= 1:
+            raise PaperlibError(f"unfairness={self.unfairness!r} is not between 0 and 1.")
+        S = numeric_attributes(sensitive_features, len(target))
+        self.y_mean_, self.S_mean_ = float(target.mean()), S.mean(axis=0)
+        centred, s = target - self.y_mean_, S - self.S_mean_
+
+        decorrelate = Spectrum.of_features(s)
+        self.decorrelation_ = decorrelate.primal_coef(0.0, features)  # (r, d)
+        residual = features - s @ self.decorrelation_
+        # rounding leaves 1e-16 of a column that s explains entirely
+        residual[:, np.abs(residual).max(axis=0) <= 1e-10 * np.abs(features).max(axis=0).clip(1e-300)] = 0.0
+        self.coef_ = Spectrum.of_features(residual).primal_coef(self.alpha, centred[:, None])[:, 0]
+        own = self.alpha if self.method == "nrfc" else 0.0
+        self.coef_s_ = decorrelate.primal_coef(own, centred[:, None])[:, 0]
+        inflate, shrink = self._tighten(np.var(residual @ self.coef_), decorrelate, s, centred)
+        self.coef_ = self.coef_ * inflate
+        self.coef_s_ = shrink
+        of_s = np.var(s @ self.coef_s_)
+        total = of_s + np.var(residual @ self.coef_)
+        self.share_ = float(of_s / total) if total > 0 else 0.0
+        return self
+
+    def predict(self, X: ArrayLike, *, sensitive_features: Sensitive | None = None) -> FloatArray:
+        """Predictions (m,); the attributes are needed to take their share out of the inputs."""
+        check_is_fitted(self)
+        features = validate_data(self, X, dtype=np.float64, reset=False)
+        s = numeric_attributes(sensitive_features, len(features)) - self.S_mean_
+        return (features - s @ self.decorrelation_) @ self.coef_ + s @ self.coef_s_ + self.y_mean_
+
+    def _tighten(self, of_u: float, decorrelate: Spectrum, s: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:
+        """Factor of the coefficients of the inputs, and coefficients of the attributes, that meet the bound."""
+        r, full = self.unfairness, self.coef_s_
+        of_s = np.var(s @ full)
+        if of_s <= r * (of_s + of_u):
+            return 1.0, full
+        if r == 0:
+            return 1.0, np.zeros_like(full)
+        if self.method == "nrfc":
+
+            def excess(m: float) -> float:
+                a, b = of_s / (1 + m * (1 - r)) ** 2, of_u / (1 - m * r) ** 2
+                return (1 - r) * a - r * b
+
+            m = brentq(excess, 0.0, (1 - 1e-12) / r, xtol=1e-15)
+            return 1 / (1 - m * r), full / (1 + m * (1 - r))
+
+        def too_much(log_penalty: float) -> float:
+            share = np.var(s @ decorrelate.primal_coef(np.exp(log_penalty), y[:, None])[:, 0])
+            return (1 - r) * share - r * of_u
+
+        scale = np.log(decorrelate.values.max())
+        penalty = np.exp(brentq(too_much, scale - 40, scale + 80, xtol=1e-12))
+        return 1.0, decorrelate.primal_coef(penalty, y[:, None])[:, 0]

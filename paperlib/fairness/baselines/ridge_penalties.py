@@ -1,0 +1,234 @@
+r"""Ridge regression with a quadratic unfairness penalty: fair kernel regression (FKR) and Berk's two penalties.
+
+* FKR: Pérez-Suay et al., Fair Kernel Learning, ECML 2017 (the penalty is the HSIC of prediction and attribute); it is
+  "FKR" in Figures 1 to 10 of Mean Parity Fair Regression in RKHS (AISTATS 2023, arXiv 2302.10409).
+* Berk: Berk et al., A Convex Framework for Fair Regression, 2017, arXiv 1706.02409, group and individual penalty.
+
+Introduced in ``notebooks/06_mp_fair_regression.ipynb``.
+
+.. math::
+    \min_f \sum_i (y_i - f(x_i))^2 + \lambda \|f\|^2 + \mu \,\|C^\top f\|^2
+    \qquad\Longrightarrow\qquad
+    f = S\,(y - C\nu),\quad (I/\mu + C^\top S C)\,\nu = C^\top S y ,
+
+with S the smoother of ridge regression: the same one factorisation as mean parity
+(:mod:`paperlib.fairness.group_shift`), with other columns C.
+
+* FKR: C = the centred features of :math:`\kappa_S` at the attribute (one row per sample), :math:`\mu = \eta / n^2`.
+* Berk, group: :math:`c = \frac{1}{n_1 n_0}\sum_{i\in 1, j\in 0} d(y_i, y_j)(e_i - e_j)`, :math:`\mu = \eta`,
+  :math:`d = \exp(-(y_i - y_j)^2)`.
+* Berk, individual: :math:`\frac{\eta}{n_1 n_0}\sum_{ij} d(y_i, y_j)(f_i - f_j)^2 = \eta f^\top L f` has full rank:
+  :math:`(K + \lambda I + \eta L K)\,a = y` is solved as it stands.
+
+Differences from the papers
+---------------------------
+1. The response is centred by its training mean, which is added to the predictions.
+2. FKR solves an (n, n) system in the paper; here one of the rank of C, at most the number of distinct attribute values.
+3. Berk's papers regularise linear models; the kernel form is the same formula with another smoother.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics.pairwise import pairwise_kernels
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.fairness.group_shift import Spectrum, cholesky_smoother
+from paperlib.fairness.moments import sensitive_frame
+
+FloatArray = NDArray[np.float64]
+Sensitive = ArrayLike | pd.DataFrame | pd.Series
+
+
+def numeric_attributes(sensitive_features: Sensitive | None, n_samples: int) -> FloatArray:
+    """Sensitive features as numbers (n, r).
+
+    Raises
+    ------
+    PaperlibError
+        They are missing, have the wrong length, or are text.
+    """
+    if sensitive_features is None:
+        raise PaperlibError("sensitive_features=None; give one row per sample.")
+    frame = sensitive_frame(sensitive_features, n_samples)
+    try:
+        return frame.to_numpy(dtype=float)
+    except (TypeError, ValueError):
+        raise PaperlibError("sensitive_features holds text; encode it as numbers for this method.") from None
+
+
+def two_groups(sensitive_features: Sensitive | None, n_samples: int) -> NDArray[np.bool_]:
+    """Membership of the group with the larger attribute value (n,).
+
+    Raises
+    ------
+    PaperlibError
+        There is not exactly one attribute with two values.
+    """
+    if sensitive_features is None:
+        raise PaperlibError("sensitive_features=None; give one binary attribute.")
+    frame = sensitive_frame(sensitive_features, n_samples)
+    values = sorted(frame.iloc[:, 0].unique())
+    if frame.shape[1] != 1 or len(values) != 2:
+        raise PaperlibError(
+            f"sensitive_features has {frame.shape[1]} columns and {len(values)} values; this method "
+            "compares two groups."
+        )
+    return frame.iloc[:, 0].eq(values[1]).to_numpy()
+
+
+def shift_of_penalty(b: FloatArray, T: FloatArray, mu: float) -> FloatArray:
+    r"""The shift :math:`\nu` (q,) with :math:`(I/\mu + T)\nu = b`; 0 where there is no penalty."""
+    return mu * np.linalg.solve(np.eye(len(T)) + mu * T, b) if mu > 0 else np.zeros_like(b)
+
+
+def centred_features(S: FloatArray, kernel: str | Callable, **parameters: float | None) -> FloatArray:
+    """Features (n, q) of a kernel on the attributes S (n, r) whose Gram matrix is the centred kernel matrix."""
+    distinct, code, counts = np.unique(S, axis=0, return_inverse=True, return_counts=True)
+    names = {name: value for name, value in parameters.items() if value is not None}
+    kappa = pairwise_kernels(distinct, metric=kernel, filter_params=True, **names)
+    mean = counts / counts.sum()
+    centred = kappa - mean @ kappa
+    centred -= (centred @ mean)[:, None]
+    values, vectors = np.linalg.eigh((centred + centred.T) / 2)
+    keep = values > 1e-12 * max(values[-1], np.finfo(float).tiny)
+    return (vectors[:, keep] * np.sqrt(values[keep]))[code.reshape(-1)]
+
+
+PENALTIES = ("hsic", "berk_group", "berk_individual")
+
+
+class PenalisedFairRidge(RegressorMixin, BaseEstimator):
+    r"""Kernel ridge regression with a quadratic unfairness penalty.
+
+    Parameters
+    ----------
+    eta : float, default 1000
+        Weight of the penalty; 0 is ordinary ridge regression.
+    penalty : {'hsic', 'berk_group', 'berk_individual'}, default 'hsic'
+        'hsic' is FKR.  Berk's penalties need one attribute with two values.
+    alpha : float, default 1
+        Ridge penalty :math:`\lambda \ge 0`, of the sum of squares.
+    kernel : str or callable, default 'linear'
+    gamma, degree, coef0
+        As in :class:`sklearn.kernel_ridge.KernelRidge`.
+    kernel_s : str or callable, default 'linear'
+        :math:`\kappa_S` of FKR, with scikit-learn's default parameters but for ``gamma_s``.
+    gamma_s : float, optional
+
+    Attributes
+    ----------
+    dual_coef_ : (n,)
+    coef_ : (d,)
+        With ``kernel='linear'`` only.
+    y_mean_ : float
+        Training mean, which is added to the predictions.
+    """
+
+    def __init__(
+        self,
+        eta: float = 1000.0,
+        *,
+        penalty: str = "hsic",
+        alpha: float = 1.0,
+        kernel: str | Callable = "linear",
+        gamma: float | None = None,
+        degree: float = 3,
+        coef0: float = 1,
+        kernel_s: str | Callable = "linear",
+        gamma_s: float | None = None,
+    ) -> None:
+        self.eta = eta
+        self.penalty = penalty
+        self.alpha = alpha
+        self.kernel = kernel
+        self.gamma = gamma
+        self.degree = degree
+        self.coef0 = coef0
+        self.kernel_s = kernel_s
+        self.gamma_s = gamma_s
+
+    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> PenalisedFairRidge:
+        """Fit in closed form.
+
+        Parameters
+        ----------
+        X : (n, d)
+        y : (n,)
+        sensitive_features : (n,) or (n, r)
+
+        Raises
+        ------
+        PaperlibError
+            A parameter or the sensitive features are not usable.
+        """
+        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        choose("penalty", self.penalty, PENALTIES)
+        if not self.alpha >= 0 or not self.eta >= 0:
+            raise PaperlibError(f"alpha={self.alpha!r} and eta={self.eta!r} must be numbers of at least 0.")
+        n = len(target)
+        self.y_mean_ = float(target.mean())
+        if self.penalty == "berk_individual":
+            self.dual_coef_ = self._individual(features, target, two_groups(sensitive_features, n))
+        else:
+            if self.penalty == "hsic":
+                C = centred_features(numeric_attributes(sensitive_features, n), self.kernel_s, gamma=self.gamma_s)
+                mu = self.eta / n**2
+            else:
+                distance = cross_distance(target, one := two_groups(sensitive_features, n))
+                C = np.empty((n, 1))
+                C[one, 0], C[~one, 0] = distance.sum(axis=1), -distance.sum(axis=0)
+                mu = self.eta
+            dual, fitted = self._smooth(features, np.column_stack([target - self.y_mean_, C]))
+            nu = shift_of_penalty(C.T @ fitted[:, 0], C.T @ fitted[:, 1:], mu)
+            self.dual_coef_ = dual[:, 0] - dual[:, 1:] @ nu
+        self.X_fit_ = features
+        if self.kernel == "linear":
+            self.coef_ = features.T @ self.dual_coef_
+        return self
+
+    def predict(self, X: ArrayLike) -> FloatArray:
+        """Predictions (m,)."""
+        check_is_fitted(self)
+        features = validate_data(self, X, dtype=np.float64, reset=False)
+        if self.kernel == "linear":
+            return features @ self.coef_ + self.y_mean_
+        return self._gram(features, self.X_fit_) @ self.dual_coef_ + self.y_mean_
+
+    def _individual(self, X: FloatArray, y: FloatArray, one: NDArray[np.bool_]) -> FloatArray:
+        n = len(y)
+        distance = cross_distance(y, one)
+        L = np.zeros((n, n))
+        L[np.ix_(one, ~one)] = -distance
+        L += L.T
+        L.flat[:: n + 1] = -L.sum(axis=1)
+        K = self._gram(X)
+        system = K + self.eta * (L @ K)
+        system.flat[:: n + 1] += self.alpha
+        if self.alpha > 0:
+            return np.linalg.solve(system, y - self.y_mean_)
+        return np.linalg.lstsq(system, y - self.y_mean_, rcond=None)[0]  # singular: the minimum-norm solution is meant
+
+    def _gram(self, X: FloatArray, Z: FloatArray | None = None) -> FloatArray:
+        parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
+        return pairwise_kernels(
+            X, Z, metric=self.kernel, filter_params=True, **({} if callable(self.kernel) else parameters)
+        )
+
+    def _smooth(self, X: FloatArray, V: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Dual coefficients and S V for V (n, k), from one factorisation."""
+        if self.kernel != "linear" and self.alpha > 0:
+            return cholesky_smoother(np.ascontiguousarray(self._gram(X)), V, self.alpha)
+        spectrum = Spectrum.of_features(X) if self.kernel == "linear" else Spectrum.of_kernel(self._gram(X))
+        return spectrum.dual_coef(self.alpha, V), spectrum.fitted(self.alpha, V)
+
+
+def cross_distance(y: FloatArray, one: NDArray[np.bool_]) -> FloatArray:
+    """Berk's d(y_i, y_j) / (n_1 n_0) between the members of the two groups (n_1, n_0)."""
+    return np.exp(-(np.subtract.outer(y[one], y[~one]) ** 2)) / (one.sum() * (~one).sum())

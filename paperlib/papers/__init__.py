@@ -1,0 +1,181 @@
+"""One module per paper: its grid of experiments, how each table and figure is drawn from the results, and its claims.
+
+A paper's module has
+
+``ITEMS``
+    id -> :class:`Item`; the ids are those of :func:`paperlib.report.published.inventory`;
+``CLAIMS``
+    list of :class:`paperlib.report.claims.Claim`;
+``PLANNED``
+    id -> why an item of the inventory is not there yet.
+
+What is in the inventory and not in ``ITEMS`` is planned: nothing can be forgotten silently. Importing a module imports no
+torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from paperlib import scales
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab.spec import Spec
+from paperlib.report import published
+from paperlib.scales import Scale
+
+if TYPE_CHECKING:
+    from paperlib.report.artefact import Artefact
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What a reader must know to find the paper."""
+
+    key: str
+    short: str
+    title: str
+    authors: str
+    venue: str
+    arxiv: str
+    notebook: str
+    module: str = ""
+    """Empty while no item of the paper is there."""
+
+
+PAPERS: dict[str, Paper] = {
+    paper.key: paper
+    for paper in (
+        Paper(
+            "vdc", "VDC", "VDC: Versatile Data Cleanser based on Visual-Linguistic Inconsistency by Multimodal Large "
+            "Language Models", "Zhu, Zhang, Wei, Wu, Wu", "ICLR 2024", "2309.16211", "01_vdc",
+        ),
+        Paper(
+            "sau", "SAU", "Shared Adversarial Unlearning: Backdoor Mitigation by Unlearning Shared Adversarial Examples",
+            "Wei, Zhang, Zha, Wu", "NeurIPS 2023", "2307.10562", "02_sau",
+        ),
+        Paper(
+            "selection", "LPS", "Boosting Backdoor Attack with A Learnable Poisoning Sample Selection Strategy",
+            "Zhu, Zhang, Wei, Shen, Fan, Wu", "arXiv 2023", "2307.07328", "03_selection",
+        ),
+        Paper(
+            "polarizer", "NPD", "Neural Polarizer: A Lightweight and Effective Backdoor Defense via Purifying Poisoned "
+            "Features", "Zhu, Wei, Zha, Wu", "NeurIPS 2023", "2306.16697", "04_polarizer",
+        ),
+        Paper(
+            "ft_sam", "FT-SAM", "Enhancing Fine-Tuning Based Backdoor Defense with Sharpness-Aware Minimization",
+            "Zhu, Wei, Shen, Fan, Wu", "ICCV 2023", "2304.11823", "05_ft_sam", "paperlib.papers.ft_sam",
+        ),
+        Paper(
+            "mp_fair_regression", "MP", "Mean Parity Fair Regression in RKHS", "Wei, Liu, Li, Zha", "AISTATS 2023",
+            "2302.10409", "06_mp_fair_regression",
+        ),
+        Paper(
+            "benchmark", "BackdoorBench", "BackdoorBench: A Comprehensive Benchmark of Backdoor Learning",
+            "Wu, Chen, Zhang, Zhu, Wei, Yuan, Shen", "NeurIPS 2022", "2206.12654", "07_benchmark",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass
+class Results:
+    """Results of one paper at one scale, by spec; what is missing is missing, never filled in."""
+
+    scale: Scale
+    seed: int
+    rows: Mapping[str, Mapping[str, Any]]
+    """Key of a spec -> its row {"key", "spec", "result", "provenance"}, as in the ledger."""
+    used: set[str] = field(default_factory=set)
+    """Keys that were looked up and found since the last :meth:`forget`."""
+
+    def get(self, spec: Spec) -> dict[str, Any] | None:
+        """The result of ``spec``, or None."""
+        row = self.rows.get(spec.key)
+        if row is None:
+            return None
+        self.used.add(spec.key)
+        return row["result"]
+
+    def need(self, spec: Spec) -> dict[str, Any]:
+        """The result of ``spec``.
+
+        Raises
+        ------
+        NotRun
+            There is none.
+        """
+        from paperlib.report.claims import NotRun
+
+        result = self.get(spec)
+        if result is None:
+            raise NotRun(f"{spec.label} has no result at {self.scale.name} scale")
+        return result
+
+    def forget(self) -> None:
+        """Begin a new item: :attr:`used` starts empty."""
+        self.used = set()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One regenerated table or figure."""
+
+    specs: Callable[[Scale, int], list[Spec]]
+    """(scale, seed) -> the experiments it is drawn from."""
+    draw: Callable[[Results], "Artefact"]
+    """Results -> artefact. Missing results leave gaps that the caption counts; :class:`NotRun` where none is there."""
+
+
+def module(paper: str) -> ModuleType | None:
+    """The module of ``paper``, or None while it has none.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown paper.
+    """
+    name = PAPERS[choose("paper", paper, PAPERS)].module
+    return import_module(name) if name else None
+
+
+def items(paper: str) -> dict[str, Item]:
+    """The items of ``paper`` that are implemented."""
+    found = module(paper)
+    return found.ITEMS if found else {}
+
+
+def item(name: str) -> tuple[str, str, Item]:
+    """``"ft_sam/fig3"`` as (paper, id, item).
+
+    Raises
+    ------
+    PaperlibError
+        Not of that form, an unknown paper, an id that the paper does not have, or an item that is only planned.
+    """
+    paper, slash, id_ = name.partition("/")
+    if not slash:
+        raise PaperlibError(f"item={name!r} is not of the form PAPER/ITEM, for example ft_sam/fig3.")
+    choose("paper", paper, PAPERS)
+    choose(f"item of {paper}", id_, {i.id for i in published.inventory(paper)})
+    found = items(paper)
+    if id_ not in found:
+        raise PaperlibError(f"item={name!r} is planned, not implemented: {reason(paper, id_)}.")
+    return paper, id_, found[id_]
+
+
+def reason(paper: str, id_: str) -> str:
+    """Why the item is not implemented; empty if it is."""
+    if id_ in items(paper):
+        return ""
+    found = module(paper)
+    return found.PLANNED.get(id_, "not built yet") if found else f"notebook {PAPERS[paper].notebook} is not built yet"
+
+
+def specs(paper: str, scale: Scale | str, seed: int = 0) -> list[Spec]:
+    """Every experiment that the items of ``paper`` are drawn from, without repetition."""
+    if isinstance(scale, str):
+        scale = scales.scale(scale)
+    found = {spec.key: spec for item in items(paper).values() for spec in item.specs(scale, seed)}
+    return list(found.values())
