@@ -40,7 +40,9 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
     return TrainSpec(attack=attack, ratio=ratio, seed=seed, versions=versions, **fields)
 
 
-def defend(scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = None, seed: int = 0, **params: Any) -> DefendSpec:
+def defend(
+    scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = None, seed: int = 0, **params: Any
+) -> DefendSpec:
     """``defense`` on the model of ``parent`` with the epochs and batch of ``scale``; ``params`` change hyper-parameters."""
     method, _ = DEFENSES[choose("defense", defense, DEFENSES)]
     params = {"epochs": scale.defense_epochs, "batch_size": scale.defense_batch, **params}

@@ -45,13 +45,14 @@ def gradcam(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "",
     """
     from paperlib.attacks import render
 
+    where = layer or str(models[0].features)
     candidates = ground.test.subset(ground.test.y == true_class).x[:50]
-    recognised = class_activation_map(models[0], layer or models[0].features, candidates.float() / 255)[1] == true_class
+    recognised = class_activation_map(models[0], where, candidates.float() / 255)[1] == true_class
     image = candidates[int(recognised.int().argmax())]
     pair = torch.stack([image, render(ground.attack, image[None])[0]])
     maps, predicted = [], []
     for model in models:
-        m, p = class_activation_map(model, layer or model.features, pair.float() / 255)
+        m, p = class_activation_map(model, where, pair.float() / 255)
         maps.append([[[round(v, 3) for v in row] for row in one] for one in m.tolist()])
         predicted.append(p.tolist())
     return {"shape": list(image.shape), "images": [_png(i) for i in pair], "maps": maps, "predicted": predicted}

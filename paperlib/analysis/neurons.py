@@ -21,6 +21,7 @@ from paperlib.analysis.activations import layer_output, named_layer
 def weight_norms(model: nn.Module, layer: str) -> Tensor:
     """L2 norm of the filter of each output channel of the convolution ``layer``, shape (channels,)."""
     weight = named_layer(model, layer).weight
+    assert isinstance(weight, Tensor)
     return weight.detach().flatten(1).norm(dim=1)
 
 
@@ -51,7 +52,7 @@ def neurons(
     n = min(n, len(clean))
     out: dict[str, Any] = {"norm": [], "tac": []}
     for model in models:
-        where = layer or model.last_conv
+        where = layer or str(model.last_conv)
         out["norm"].append([round(v, 5) for v in weight_norms(model, where).tolist()])
         tac = trigger_activated_change(model, where, clean.x[:n], triggered.x[:n], per_image=per_image)
         out["tac"].append([round(v, 4) for v in tac.tolist()])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from paperlib.analysis.activations import named_layer
-from paperlib.defenses.ft_sam import frozen_statistics, perturbation
+from paperlib.defenses.ft_sam import displaced, frozen_statistics, perturbation
 from paperlib.training import augment, loss_function
 
 
@@ -41,8 +41,8 @@ def sam_geometry(
     x = augment(clean.x[index], clean.pad, clean.flip, generator).float() / 255
     y = clean.y[index]
     loss = loss_function(0.0)
-    weights = list(model.parameters())
-    where = next(i for i, w in enumerate(weights) if w is named_layer(model, layer or model.last_conv).weight)
+    weights: list[torch.Tensor] = list(model.parameters())
+    where = next(i for i, w in enumerate(weights) if w is named_layer(model, layer or str(model.last_conv)).weight)
 
     def per_neuron(tensors: list[torch.Tensor]) -> list[float]:
         return [round(v, 6) for v in tensors[where].detach().flatten(1).norm(dim=1).tolist()]
@@ -52,13 +52,8 @@ def sam_geometry(
 
     def at_worst(radius: float, adaptive: bool) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         epsilon = perturbation([w.detach() for w in weights], here, radius, adaptive)
-        before = [w.detach().clone() for w in weights]
-        with torch.no_grad():
-            torch._foreach_add_(weights, epsilon)
-        there = gradient()
-        with torch.no_grad():
-            torch._foreach_copy_(weights, before)
-        return epsilon, there
+        with displaced(weights, epsilon):
+            return epsilon, gradient()
 
     model.train()
     with torch.enable_grad(), frozen_statistics(model):

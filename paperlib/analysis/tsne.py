@@ -38,6 +38,6 @@ def tsne(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", n:
     x = data.x[chosen.tolist()]
     xy = []
     for model in models:
-        features = layer_output(model, layer or model.features, x, pooled=True).cpu().numpy()
+        features = layer_output(model, layer or str(model.features), x, pooled=True).cpu().numpy()
         xy.append(np.round(embed(features, seed), 2).tolist())
     return {"xy": xy, "y": data.y[chosen.tolist()].tolist(), "poisoned": mask[chosen].astype(int).tolist()}

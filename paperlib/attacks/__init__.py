@@ -80,7 +80,9 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
         raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
     count = round(ratio * n)
     if count == 0:
-        raise PaperlibError(f"ratio={ratio!r} of {n} images rounds to no image; the smallest feasible ratio is {1 / n:.2g}.")
+        raise PaperlibError(
+            f"ratio={ratio!r} of {n} images rounds to no image; the smallest feasible ratio is {1 / n:.2g}."
+        )
     pool = np.flatnonzero(y == target) if labels == "clean" else np.arange(n)
     if count > len(pool):
         raise PaperlibError(
@@ -116,7 +118,7 @@ class Poisoned:
     @property
     def mask(self) -> "Tensor":
         """(N,) bool: True where an image carries the trigger."""
-        out = self.data.y.new_zeros(len(self.data), dtype=bool)
+        out = self.data.y != self.data.y
         out[self.indices] = True
         return out
 

@@ -50,7 +50,9 @@ def check_clean(model: "nn.Module", clean: "ImageData") -> None:
         if weight.device != clean.x.device:
             raise PaperlibError(f"the model lies on {weight.device}, clean on {clean.x.device}; move one of them.")
         if not torch.isfinite(weight).all():
-            raise PaperlibError(f"weight {name!r} of the model holds values that are not finite; it cannot be purified.")
+            raise PaperlibError(
+                f"weight {name!r} of the model holds values that are not finite; it cannot be purified."
+            )
 
 
 def defend(

@@ -26,7 +26,7 @@ Differences from the paper
 Introduced in notebook 05.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class FTSAM:
     label_smoothing: float = 0.1
 
 
-def perturbation(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, adaptive: bool = True) -> list[Tensor]:
+def perturbation(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive: bool = True) -> list[Tensor]:
     r"""The worst perturbation of the weights to first order, :math:`\rho\, T_w^2 g / \|T_w g\|_2`, one tensor per weight."""
     scaled = torch._foreach_mul(torch._foreach_abs(weights), gradients) if adaptive else list(gradients)  # T_w g
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled)))
@@ -75,23 +75,35 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
             layer.track_running_stats = True
 
 
+@contextmanager
+def displaced(weights: list[Tensor], epsilon: list[Tensor]) -> Iterator[None]:
+    """``weights + epsilon`` inside the block; afterwards the weights are what they were, bit for bit."""
+    with torch.no_grad():
+        before = torch._foreach_clone(weights)
+        for weight, change in zip(weights, epsilon, strict=True):
+            weight.add_(change)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(weights, list(before))
+
+
 def sam_step(loss: Callable[[Tensor, Tensor], Tensor], rho: float, adaptive: bool = True) -> Step:
     """One step of (adaptive) SAM, in the form that :func:`paperlib.training.fit` takes."""
 
     def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
-        weights = [w for w in model.parameters() if w.requires_grad]
+        weights: list[Tensor] = [w for w in model.parameters() if w.requires_grad]
         with autocast(x.device):
             losses = loss(model(x), y)
-        gradients = torch.autograd.grad(losses.mean(), weights)
+        gradients = list(torch.autograd.grad(losses.mean(), weights, allow_unused=True, materialize_grads=True))
         with torch.no_grad():
-            before = torch._foreach_clone(weights)
-            torch._foreach_add_(weights, perturbation(weights, gradients, rho, adaptive))
-        with frozen_statistics(model), autocast(x.device):
-            worst = loss(model(x), y).mean()
+            epsilon = perturbation(weights, gradients, rho, adaptive)
         optimizer.zero_grad(set_to_none=True)
-        worst.backward()
-        with torch.no_grad():
-            torch._foreach_copy_(weights, before)
+        with displaced(weights, epsilon), frozen_statistics(model):
+            with autocast(x.device):
+                worst = loss(model(x), y).mean()
+            worst.backward()
         optimizer.step()
         return losses.detach()
 

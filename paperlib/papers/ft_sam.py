@@ -340,7 +340,9 @@ def draw_fig2(results: Results) -> Artefact:
             look = _stage(STAGES[k])
             axes[row, 1].bar(range(len(order)), change, width=1.0, color=look.colour)
             axes[row, 1].set(
-                xlabel="neurons, largest norm first", ylabel="change of norm", title=f"{_stage_title(STAGES[k])}, Blended"
+                xlabel="neurons, largest norm first",
+                ylabel="change of norm",
+                title=f"{_stage_title(STAGES[k])}, Blended",
             )
             frames.append(
                 pd.DataFrame({"panel": "change of norm", "model": STAGES[k], "neuron": order, "change": change})
@@ -350,7 +352,9 @@ def draw_fig2(results: Results) -> Artefact:
         for row, (name, found) in enumerate((("blended", blended), ("badnets", badnets))):
             axes[row, 1].set_ylim(lowest, highest)
             look = style.look("attack", name)
-            axes[row, 2].scatter(found["tac"][0], found["norm"][0], s=8, color=look.colour, marker=look.marker, alpha=0.7)
+            axes[row, 2].scatter(
+                found["tac"][0], found["norm"][0], s=8, color=look.colour, marker=look.marker, alpha=0.7
+            )
             axes[row, 2].set(
                 xlabel="TAC", ylabel="weight norm",
                 title=f"{look.title}: rank corr. {_correlation(found['tac'][0], found['norm'][0]):.2f}",
@@ -369,7 +373,14 @@ def draw_fig2(results: Results) -> Artefact:
 def _scatter_frame(attack: str, model: str, found: dict[str, Any], k: int) -> pd.DataFrame:
     tac, norm = found["tac"][k], found["norm"][k]
     return pd.DataFrame(
-        {"panel": "TAC against norm", "attack": attack, "model": model, "neuron": range(len(tac)), "tac": tac, "norm": norm}
+        {
+            "panel": "TAC against norm",
+            "attack": attack,
+            "model": model,
+            "neuron": range(len(tac)),
+            "tac": tac,
+            "norm": norm,
+        }
     )
 
 
@@ -406,7 +417,9 @@ def draw_fig3(results: Results) -> Artefact:
                 rows.append({"attack": attack, "rho": rho, "metric": metric, "value": value})
     frame = pd.DataFrame(rows)
     with style.context():
-        figure, panels = plt.subplots(1, len(sweep), figsize=(style.COLUMN * len(sweep), 2.4), sharey=True, squeeze=False)
+        figure, panels = plt.subplots(
+            1, len(sweep), figsize=(style.COLUMN * len(sweep), 2.4), sharey=True, squeeze=False
+        )
         shape = {"ACC": ("#0173b2", "o", "-"), "ASR": ("#d55e00", "s", "--"), "DER": ("#029e73", "^", ":")}
         for axes, attack in zip(panels[0], sweep, strict=True):
             for metric, (colour, marker, line) in shape.items():
@@ -452,7 +465,9 @@ def draw_fig4(results: Results) -> Artefact:
                 look = _stage(STAGES[k])
                 axes.scatter(result["tac"][k], result["norm"][k], s=6, color=look.colour, marker=look.marker, alpha=0.6)
                 correlation = _correlation(result["tac"][k], result["norm"][k])
-                axes.text(0.97, 0.05, f"rank corr. {correlation:.2f}", transform=axes.transAxes, ha="right", fontsize=6.5)
+                axes.text(
+                    0.97, 0.05, f"rank corr. {correlation:.2f}", transform=axes.transAxes, ha="right", fontsize=6.5
+                )
                 frames.append(_scatter_frame(name, STAGES[k], result, k))
                 if axes in panels[0]:
                     axes.set_title(_stage_title(STAGES[k]))
@@ -624,7 +639,9 @@ def check_alive(results: Results) -> Verdict:
     numbers = {}
     for name in hard:
         for defense in ("ft", "ft_sam"):
-            numbers[f"{style.look('attack', name).title} ASR after {_stage(defense).title}"] = _asr(results, name, defense)
+            numbers[f"{style.look('attack', name).title} ASR after {_stage(defense).title}"] = _asr(
+                results, name, defense
+            )
     after_ft, after_sam = (list(numbers.values())[k::2] for k in (0, 1))
     alive = all(f >= 20 and s <= f / 3 for f, s in zip(after_ft, after_sam, strict=True))
     return Verdict(alive, "alive: ASR of at least 20 after FT, and at most a third of that after FT-SAM", numbers)
@@ -641,7 +658,9 @@ def check_headline(results: Results) -> Verdict:
     holds = means["ft_sam", "asr"] <= means["ft", "asr"] / 3 and means["ft_sam", "c_acc"] >= means["ft", "c_acc"] - 3
     names = {"asr": "mean ASR", "c_acc": "mean C-Acc"}
     numbers = {f"{names[m]} after {_stage(d).title}": v for (d, m), v in means.items()}
-    return Verdict(holds, f"over {len(run_attacks())} attacks; at most a third of the ASR, at most 3 points of C-Acc", numbers)
+    return Verdict(
+        holds, f"over {len(run_attacks())} attacks; at most a third of the ASR, at most 3 points of C-Acc", numbers
+    )
 
 
 def check_norms(results: Results) -> Verdict:
@@ -649,7 +668,9 @@ def check_norms(results: Results) -> Verdict:
     numbers = {}
     for name in run_attacks():
         found = results.need(neuron_spec(results.scale, name, 0.05, results.seed))
-        numbers[f"{style.look('attack', name).title} rank correlation"] = _correlation(found["tac"][0], found["norm"][0])
+        numbers[f"{style.look('attack', name).title} rank correlation"] = _correlation(
+            found["tac"][0], found["norm"][0]
+        )
     return Verdict(min(numbers.values()) > 0, "rank correlation of TAC and norm, 5 % poisoning", numbers)
 
 
@@ -665,7 +686,9 @@ def check_shrinks(results: Results) -> Verdict:
     numbers = {f"change after {_stage(d).title} (%)": float(np.mean(v)) for d, v in changes.items()}
     ft_change, sam_change = numbers.values()
     holds = sam_change < 0 and abs(ft_change) < abs(sam_change) / 2
-    return Verdict(holds, "mean norm of the tenth of the neurons with the largest TAC; FT must move less than half as far", numbers)
+    return Verdict(
+        holds, "mean norm of the tenth of the neurons with the largest TAC; FT must move less than half as far", numbers
+    )
 
 
 def check_rho(results: Results) -> Verdict:
@@ -696,9 +719,17 @@ def check_little_data(results: Results) -> Verdict:
 
 CLAIMS: list[Claim] = [
     Claim("alive", PAPER, "FT leaves triggers like Blended and LF alive, FT-SAM does not.", "Table 1", check_alive),
-    Claim("headline", PAPER, "FT-SAM lowers the ASR far below FT's at little cost in accuracy.", "Table 1", check_headline),
+    Claim(
+        "headline", PAPER, "FT-SAM lowers the ASR far below FT's at little cost in accuracy.", "Table 1", check_headline
+    ),
     Claim("little_data", PAPER, "FT-SAM is better than FT at 10, 5 and 1 % clean data.", "Table 3", check_little_data),
     Claim("rho", PAPER, "The ASR falls as rho grows.", "Figure 3", check_rho),
     Claim("norms", PAPER, "Backdoor-related neurons have larger weight norms.", "Figures 2 and 4", check_norms),
-    Claim("shrinks", PAPER, "FT-SAM shrinks the norms of backdoor-related neurons, FT does not.", "Figures 2, 4, 5", check_shrinks),
+    Claim(
+        "shrinks",
+        PAPER,
+        "FT-SAM shrinks the norms of backdoor-related neurons, FT does not.",
+        "Figures 2, 4, 5",
+        check_shrinks,
+    ),
 ]

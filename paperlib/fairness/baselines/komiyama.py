@@ -7,8 +7,8 @@ r"""Linear regression with a bounded share of the attribute in the prediction: N
 
 Introduced in ``notebooks/06_mp_fair_regression.ipynb``.
 
-Both split the inputs into the attributes s and what s does not explain linearly, :math:`\hat u = x - \hat B^\top s`, and
-predict :math:`\hat y = \alpha^\top s + \beta^\top \hat u` with
+Both split the inputs into the attributes s and what s does not explain linearly, :math:`\hat u = x - \hat B^\top s`,
+and predict :math:`\hat y = \alpha^\top s + \beta^\top \hat u` with
 
 .. math::
     R^2_S = \frac{\operatorname{Var}(\alpha^\top s)}{\operatorname{Var}(\alpha^\top s + \beta^\top \hat u)} \le r .
@@ -16,15 +16,15 @@ predict :math:`\hat y = \alpha^\top s + \beta^\top \hat u` with
 Since s and :math:`\hat u` are uncorrelated in the training sample, either method is a one-dimensional search:
 
 * NRFC minimises the squared error.  Its problem is not convex, but with multiplier :math:`m` on the bound,
-  :math:`\alpha = \alpha_{OLS} / (1 + m(1 - r))`, :math:`\beta = \beta_{OLS} / (1 - m r)`, and the m in [0, 1/r) that makes
-  the bound tight is found by bisection.  r = 0 is ordinary regression on :math:`\hat u`.
+  :math:`\alpha = \alpha_{OLS} / (1 + m(1 - r))`, :math:`\beta = \beta_{OLS} / (1 - m r)`, and the m in [0, 1/r) that
+  makes the bound tight is found by root finding.  r = 0 is ordinary regression on :math:`\hat u`.
 * FRRM keeps :math:`\beta` and shrinks :math:`\alpha` by a ridge penalty of its own until the bound holds.
 
 Differences from the papers
 ---------------------------
 1. Komiyama et al. call a commercial solver; the search above gives the same optimum for the unpenalised problem.  With
    ``alpha > 0`` both coefficient vectors are ridge estimates, shrunk and inflated in the same way.
-2. FRRM's bound is met by bisection on the ridge penalty of the attributes.
+2. FRRM's bound is met by root finding on the logarithm of the ridge penalty of the attributes.
 """
 
 from __future__ import annotations
@@ -115,14 +115,14 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
 
             def excess(m: float) -> float:
                 a, b = of_s / (1 + m * (1 - r)) ** 2, of_u / (1 - m * r) ** 2
-                return (1 - r) * a - r * b
+                return float((1 - r) * a - r * b)
 
             m = brentq(excess, 0.0, (1 - 1e-12) / r, xtol=1e-15)
             return 1 / (1 - m * r), full / (1 + m * (1 - r))
 
         def too_much(log_penalty: float) -> float:
             share = np.var(s @ decorrelate.primal_coef(np.exp(log_penalty), y[:, None])[:, 0])
-            return (1 - r) * share - r * of_u
+            return float((1 - r) * share - r * of_u)
 
         scale = np.log(decorrelate.values.max())
         penalty = np.exp(brentq(too_much, scale - 40, scale + 80, xtol=1e-12))

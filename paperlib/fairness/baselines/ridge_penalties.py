@@ -84,8 +84,9 @@ def two_groups(sensitive_features: Sensitive | None, n_samples: int) -> NDArray[
 
 
 def shift_of_penalty(b: FloatArray, T: FloatArray, mu: float) -> FloatArray:
-    r"""The shift :math:`\nu` (q,) with :math:`(I/\mu + T)\nu = b`; 0 where there is no penalty."""
-    return mu * np.linalg.solve(np.eye(len(T)) + mu * T, b) if mu > 0 else np.zeros_like(b)
+    r"""The shift :math:`\nu` (q,) with :math:`(I/\mu + T)\nu = b`."""
+    nu: FloatArray = mu * np.linalg.solve(np.eye(len(T)) + mu * T, b)
+    return nu
 
 
 def centred_features(S: FloatArray, kernel: str | Callable, **parameters: float | None) -> FloatArray:
@@ -211,9 +212,10 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         K = self._gram(X)
         system = K + self.eta * (L @ K)
         system.flat[:: n + 1] += self.alpha
-        if self.alpha > 0:
-            return np.linalg.solve(system, y - self.y_mean_)
-        return np.linalg.lstsq(system, y - self.y_mean_, rcond=None)[0]  # singular: the minimum-norm solution is meant
+        # at alpha = 0 the system may be singular, and the minimum-norm solution is meant
+        solve = np.linalg.solve if self.alpha > 0 else lambda A, v: np.linalg.lstsq(A, v, rcond=None)[0]
+        dual: FloatArray = solve(system, y - self.y_mean_)
+        return dual
 
     def _gram(self, X: FloatArray, Z: FloatArray | None = None) -> FloatArray:
         parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}

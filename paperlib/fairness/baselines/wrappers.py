@@ -1,5 +1,4 @@
-r"""Methods around an ordinary regressor: before it (correlation remover), after it (mean shift, Wasserstein barycentre),
-or against it (adversary).
+r"""Methods around an ordinary regressor: correlation remover, group-mean shift, Wasserstein barycentre, adversary.
 
 * Correlation remover: fairlearn >= 0.15 (before 0.15 it subtracted one mean for all attributes).
 * Mean shift: :math:`f(x) - \hat m_s + \hat m`, the group means of the training predictions taken out.
@@ -14,8 +13,8 @@ Introduced in ``notebooks/06_mp_fair_regression.ipynb``.  fairlearn and equipy a
 Differences from the papers
 ---------------------------
 1. Several attributes are one intersectional attribute for the mean shift and the barycentre: one group per combination.
-2. The barycentre is estimated on the training predictions of the wrapped regressor, without a hold-out set, and its jitter
-   is drawn anew from the same seed at every call of ``predict``, which is therefore repeatable.
+2. The barycentre is estimated on the training predictions of the wrapped regressor, without a hold-out set; its jitter
+   is drawn from the same seed at every call of ``predict``, which is therefore repeatable.
 3. The adversary sees standardised inputs and a standardised response.
 """
 

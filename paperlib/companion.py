@@ -1,0 +1,365 @@
+"""What a notebook talks to.
+
+The set-up cell of every notebook is one line, ``book = companion.start("ft_sam", globals())``. It checks the parameters, says
+at which scale and on which device the notebook runs, and returns a :class:`Companion`: ``book.run()`` computes what the store
+does not hold, ``book.figure("fig3")`` and ``book.table("table1")`` draw, save and show one item, ``book.claims()`` checks the
+paper's claims, ``book.footer()`` says what the numbers came from. The command line uses the same functions.
+"""
+
+import ast
+import importlib
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paperlib import papers, paths, scales
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab import ledger, provenance
+from paperlib.lab.plan import duration, plan
+from paperlib.lab.run import pick_device, run
+from paperlib.lab.spec import Spec
+from paperlib.lab.store import Store
+from paperlib.scales import Scale
+
+if TYPE_CHECKING:
+    from paperlib.report.artefact import Artefact
+
+
+# ----------------------------------------------------------------------------------------------------- parameters
+
+
+def declared_parameters(notebook: Path) -> dict[str, Any]:
+    """Names and defaults of a notebook's cell tagged ``parameters``.
+
+    Raises
+    ------
+    PaperlibError
+        The notebook is missing, has no such cell, or the cell holds anything but ``name = literal``.
+    """
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError) as error:
+        raise PaperlibError(f"notebook={notebook.name!r} cannot be read as a notebook ({error}).") from None
+    for cell in cells:
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
+            return _literals("".join(cell["source"]), notebook.name)
+    raise PaperlibError(f"notebook={notebook.name!r} has no cell tagged 'parameters'.")
+
+
+def _literals(source: str, where: str) -> dict[str, Any]:
+    out = {}
+    for node in ast.parse(source).body:
+        if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
+            raise PaperlibError(f"line {node.lineno} of the parameters in {where} is not of the form name = literal.")
+        out[node.targets[0].id] = ast.literal_eval(node.value)
+    return out
+
+
+def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Every given parameter must be declared, and have the type of its default (an int will do for a float).
+
+    Raises
+    ------
+    PaperlibError
+        An unknown name (the nearest one is named) or a value of another type.
+    """
+    for name, value in given.items():
+        choose("parameter", name, declared)
+        default = declared[name]
+        fits = type(value) is type(default) or (isinstance(default, float) and type(value) is int)
+        if default is not None and not fits:
+            raise PaperlibError(
+                f"parameter {name}={value!r} is of type {type(value).__name__}; it must be of type "
+                f"{type(default).__name__}, like its default {default!r}."
+            )
+
+
+def injected(history: Iterable[str]) -> dict[str, Any]:
+    """What papermill injected, from the sources of the cells that have run: papermill marks its cell ``# Parameters``."""
+    for source in history:
+        if source.startswith("# Parameters\n"):
+            try:
+                return _literals(source, "the injected cell")
+            except ValueError:
+                return {}
+    return {}
+
+
+# ------------------------------------------------------------------------------------------------------ results
+
+
+def _unique(specs: Iterable[Spec]) -> list[Spec]:
+    return list({spec.key: spec for one in specs for spec in one.ancestry()}.values())
+
+
+def wanted(paper: str, scale: Scale, seed: int, ids: Iterable[str] | None = None) -> list[Spec]:
+    """The experiments of all items of ``paper``, or of the items ``ids``."""
+    if ids is None:
+        return papers.specs(paper, scale, seed)
+    found = papers.items(paper)
+    return [spec for id_ in ids for spec in found[choose("item", id_, found)].specs(scale, seed)]
+
+
+def recorded_file(scale: Scale) -> Path:
+    """Our own ledger of ``scale``, in git."""
+    return paths.ROOT / "figures" / scale.name / "results.jsonl"
+
+
+def gather(
+    paper: str,
+    scale: Scale,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    recorded: bool = False,
+    ids: Iterable[str] | None = None,
+    report: Any = None,
+    store: Store | None = None,
+) -> papers.Results:
+    """Results of a paper: what the store does not hold is computed, unless ``recorded``: then the ledger in git is read.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown item or device, a store that cannot be written, a run that failed, or no ledger at this scale.
+    """
+    specs = wanted(paper, scale, seed, ids)
+    if recorded:
+        file = recorded_file(scale)
+        if not file.exists():
+            raise PaperlibError(f"recorded=True, but nothing is recorded at scale={scale.name!r}; run without it.")
+        return papers.Results(scale, seed, ledger.load(file))
+    store = store or Store()
+    run(specs, store, device=device, report=report, progress=report is None)
+    records = ((spec, store.read(spec)) for spec in _unique(specs))
+    rows = {
+        spec.key: {"key": spec.key, "spec": record.spec, "result": record.result, "provenance": record.provenance}
+        for spec, record in records
+        if record
+    }
+    return papers.Results(scale, seed, rows)
+
+
+def record(paper: str, scale: Scale, seed: int = 0, store: Store | None = None) -> Path:
+    """Merge the paper's results of the store into the ledger in git; returns its path."""
+    file = recorded_file(scale)
+    ledger.export(store or Store(), file, [spec.key for spec in _unique(papers.specs(paper, scale, seed))])
+    return file
+
+
+def provenance_of(results: papers.Results, keys: Iterable[str]) -> dict[str, Any]:
+    """Versions, commits, devices and minutes of the results ``keys``, as :func:`paperlib.report.artefact.save` wants them."""
+    rows = [results.rows[key]["provenance"] for key in keys if key in results.rows]
+
+    def distinct(name: str) -> list[Any]:
+        return sorted({row[name] for row in rows if row.get(name)})
+
+    return {
+        "versions": {name: distinct(name) for name in ("paperlib", "python", "torch", "numpy")},
+        "commit": distinct("commit") or None,
+        "device": distinct("device_name"),
+        "minutes": round(sum(row.get("seconds", 0) for row in rows) / 60, 1),
+    }
+
+
+def make(results: papers.Results, paper: str, id_: str, out: Path | None = None) -> "Artefact":
+    """Draw one item and save it under ``out`` (default: ``figures/``).
+
+    Raises
+    ------
+    PaperlibError
+        The item is unknown or only planned.
+    NotRun
+        No result of it exists.
+    """
+    from paperlib.report import artefact
+
+    _, _, item = papers.item(f"{paper}/{id_}")
+    results.forget()
+    made = item.draw(results)
+    artefact.save(made, out or paths.figures_dir(), provenance_of(results, made.results))
+    return made
+
+
+def printed_only(paper: str, id_: str, scale: Scale) -> "Artefact":
+    """The printed half of a table that is not implemented: every cell of ours says that it was not run."""
+    import pandas as pd
+
+    from paperlib.report import compare, tables
+    from paperlib.report.artefact import Artefact
+    from paperlib.report.published import inventory, published
+
+    entry = next(item for item in inventory(paper) if item.id == id_)
+    nothing = pd.DataFrame(columns=[*compare.KEYS, "value"])
+    frame = compare.compare(nothing, published(paper, id_), scale=scale.name)
+    caption = (
+        f"{entry.kind.capitalize()} {entry.number}. {entry.title}. Printed numbers only: {papers.reason(paper, id_)}."
+    )
+    rows = ("attack", "setting") if frame.setting.nunique() > 1 else ("attack",)
+    html = tables.paper_table(frame, caption, rows=rows, everything=True) if len(frame) else None
+    return Artefact(paper=paper, id=id_, kind="table", scale=scale.name, caption=caption, frame=frame, html=html)
+
+
+def differences(module: str) -> list[str]:
+    """The numbered "Differences from ..." list in the docstring of a method's module, one string per entry."""
+    text = importlib.import_module(module).__doc__ or ""
+    found = re.search(r"Differences from [^\n]*\n(.*?)(?:\n\n|\Z)", text, re.S)
+    if not found:
+        return []
+    return [
+        re.sub(r"\s+", " ", entry).strip() for entry in re.split(r"(?m)^\s*\d+\. ", found.group(1)) if entry.strip()
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------- notebooks
+
+
+@dataclass
+class Companion:
+    """One notebook at work. Made by :func:`start`."""
+
+    paper: papers.Paper
+    scale: Scale
+    seed: int
+    device: str
+    recorded: bool
+    out: Path | None = None
+    started: float = field(default_factory=time.perf_counter)
+    results: papers.Results | None = None
+    computed: int = 0
+
+    def run(self) -> None:
+        """Compute what the store does not hold yet. Stop it at any time: finished results stay, the next call goes on."""
+        if not self.recorded:
+            planned = plan(wanted(self.paper.key, self.scale, self.seed), Store())
+            todo = planned.of("to do")
+            self.computed = len(todo)
+            if todo:
+                guess = f", about {duration(planned.seconds)}" if planned.seconds else ""
+                print(
+                    f"{len(todo)} of {len(_unique(wanted(self.paper.key, self.scale, self.seed)))} results to compute{guess}"
+                )
+        last = time.monotonic()
+
+        def report(line: str) -> None:
+            nonlocal last
+            if time.monotonic() - last > 30:
+                last = time.monotonic()
+                print(line)
+
+        start = time.perf_counter()
+        self.results = gather(
+            self.paper.key, self.scale, seed=self.seed, device=self.device, recorded=self.recorded, report=report
+        )
+        source = f"{recorded_file(self.scale).relative_to(paths.ROOT)} in git" if self.recorded else "the store"
+        count = len(self.results.rows)
+        spent = f" in {duration(time.perf_counter() - start)}" if self.computed else ""
+        print(f"{count} results: {count - self.computed} from {source}, {self.computed} computed{spent}.")
+
+    def _results(self) -> papers.Results:
+        if self.results is None:
+            self.run()
+        assert self.results is not None
+        return self.results
+
+    def figure(self, id_: str) -> Any:
+        """Draw, save and show the item ``id_``; where no result of it exists, say so."""
+        from paperlib.report.claims import NotRun
+
+        try:
+            return make(self._results(), self.paper.key, id_, self.out).view()
+        except NotRun as missing:
+            print(f"{id_}: not run ({missing}).")
+            return None
+
+    def table(self, id_: str) -> Any:
+        """Like :meth:`figure`; of a table that is only planned the printed half is shown, with the reason."""
+        if papers.reason(self.paper.key, id_):
+            return printed_only(self.paper.key, id_, self.scale).view()
+        return self.figure(id_)
+
+    def claims(self) -> Any:
+        """Check the paper's claims on our results and show the verdicts with the numbers that decided them."""
+        return claims(self._results(), self.paper.key, self.out).view()
+
+    def differences(self, *modules: str) -> Any:
+        """The "Differences from the paper" lists of the methods' files, as Markdown."""
+        from IPython.display import Markdown
+
+        lines = []
+        for module in modules:
+            lines.append(f"**`{module}`**\n")
+            lines += [f"{i}. {entry}" for i, entry in enumerate(differences(module), 1)] or ["none known"]
+            lines.append("")
+        return Markdown("\n".join(lines))
+
+    def footer(self) -> None:
+        """Where the numbers of this notebook come from."""
+        results = self._results()
+        keys = {spec.key for spec in _unique(wanted(self.paper.key, self.scale, self.seed))} & set(results.rows)
+        about = provenance_of(results, keys)
+        versions = ", ".join(f"{name} {' / '.join(found)}" for name, found in about["versions"].items() if found)
+        print(f"{self.paper.short}, arXiv {self.paper.arxiv}; {self.scale.name} scale, seed {self.seed}")
+        print(f"{len(keys)} results, {about['minutes']} minutes of computing on {', '.join(about['device'])}")
+        print(f"computed with {versions}")
+        print(f"commit {', '.join(commit[:12] for commit in about['commit'] or ['unknown'])}")
+
+
+def claims(results: papers.Results, paper: str, out: Path | None = None) -> "Artefact":
+    """The verdicts on the paper's claims as a saved table."""
+    from paperlib.report import artefact
+    from paperlib.report import claims as checks
+
+    found = papers.module(paper)
+    results.forget()
+    verdicts = checks.evaluate(found.CLAIMS if found else [], results)
+    made = artefact.Artefact(
+        paper=paper,
+        id="claims",
+        kind="table",
+        scale=results.scale.name,
+        seed=results.seed,
+        caption=f"Claims of the paper, checked on our results ({results.scale.name} scale)",
+        frame=checks.to_frame(verdicts, results.scale.name),
+        html=checks.to_html(verdicts, results.scale.name),
+        results=tuple(sorted(results.used)),
+    )
+    artefact.save(made, out or paths.figures_dir(), provenance_of(results, made.results))
+    return made
+
+
+def start(paper: str, namespace: Mapping[str, Any]) -> Companion:
+    """Check a notebook's parameters and begin.
+
+    Parameters
+    ----------
+    paper
+        Key of the paper.
+    namespace
+        ``globals()`` of the notebook: the parameters are looked up there.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown or ill-typed parameter, scale or device; before any work begins.
+    """
+    about = papers.PAPERS[choose("paper", paper, papers.PAPERS)]
+    declared = declared_parameters(paths.NOTEBOOKS / f"{about.notebook}.ipynb")
+    check_parameters(declared, injected(namespace.get("In", ())))
+    given = {name: namespace[name] for name in declared if name in namespace}
+    check_parameters(declared, given)
+    values = {"scale": "", "seed": 0, "device": "auto", "recorded": False, **given}
+    if values["seed"] < 0:
+        raise PaperlibError(f"parameter seed={values['seed']} is negative; a seed is 0 or more.")
+    scale = scales.scale(values["scale"])
+    device = "none" if values["recorded"] else pick_device(values["device"])
+    if not values["recorded"]:
+        Store().check_writable()
+    threads = "" if values["recorded"] else f" on {provenance.device_name(device)}"
+    source = "recorded results" if values["recorded"] else f"{device}{threads}"
+    print(f"{about.short} (arXiv {about.arxiv}) · {scale.name} scale · seed {values['seed']} · {source}")
+    return Companion(about, scale, values["seed"], device, values["recorded"])

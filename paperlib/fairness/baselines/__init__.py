@@ -1,0 +1,89 @@
+"""Fair regressions to compare with, as scikit-learn estimators; introduced in ``06_mp_fair_regression.ipynb``.
+
+All take ``fit(X, y, *, sensitive_features=...)``, but for ``constant``; those that need the attribute of the person they
+predict for take ``predict(X, *, sensitive_features=...)``.  :func:`fit_predict` calls either kind.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.dummy import DummyRegressor
+
+from paperlib.fairness.baselines.komiyama import BoundedShareRegressor
+from paperlib.fairness.baselines.reduction import ReductionRegressor
+from paperlib.fairness.baselines.ridge_penalties import PenalisedFairRidge, Sensitive
+from paperlib.fairness.baselines.wrappers import (
+    AdversarialRegressor,
+    CorrelationRemoverRegressor,
+    GroupMeanShift,
+    WassersteinBarycentre,
+)
+from paperlib.fairness.mean_parity import MeanParityRegressor
+
+__all__ = [
+    "BASELINES",
+    "AdversarialRegressor",
+    "BoundedShareRegressor",
+    "CorrelationRemoverRegressor",
+    "GroupMeanShift",
+    "PenalisedFairRidge",
+    "ReductionRegressor",
+    "WassersteinBarycentre",
+    "fit_predict",
+]
+
+BASELINES: dict[str, Callable[..., BaseEstimator]] = {
+    "constant": DummyRegressor,
+    "krr": partial(MeanParityRegressor, unfairness=1.0),
+    "fpr": partial(MeanParityRegressor, penalty=1000.0),
+    "zafar": partial(MeanParityRegressor, moments="linear", gap_budget=0.0),
+    "fkr": partial(PenalisedFairRidge, 1000.0, penalty="hsic"),
+    "berk_group": partial(PenalisedFairRidge, 1000.0, penalty="berk_group"),
+    "berk_individual": partial(PenalisedFairRidge, 1000.0, penalty="berk_individual"),
+    "nrfc": partial(BoundedShareRegressor, method="nrfc"),
+    "frrm": partial(BoundedShareRegressor, method="frrm"),
+    "rba": ReductionRegressor,
+    "correlation_remover": CorrelationRemoverRegressor,
+    "mean_shift": GroupMeanShift,
+    "wasserstein": WassersteinBarycentre,
+    "adversarial": AdversarialRegressor,
+}
+"""Name -> estimator; the arguments of the class may be given, as in ``BASELINES["fkr"](kernel="rbf", gamma=0.1)``.
+
+``zafar`` is the covariance constraint of Zafar et al. (AISTATS 2017, arXiv 1507.05259) on a least-squares loss,
+|Cov(s, f)| <= ``gap_budget``.  ``fpr`` is the penalty of the mean-parity paper itself (eq. 17).
+"""
+
+
+def fit_predict(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    sensitive_features: Sensitive,
+    X_test: ArrayLike,
+    sensitive_test: Sensitive,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Train and test predictions of a fresh copy of any estimator of this package.
+
+    Returns
+    -------
+    train : (n,)
+    test : (m,)
+    """
+    model = clone(estimator)
+    fit_keywords = {"sensitive_features": sensitive_features} if _takes_attributes(model.fit) else {}
+    model.fit(X, y, **fit_keywords)
+    keywords: list[dict] = [{}, {}]
+    if _takes_attributes(model.predict):
+        keywords = [{"sensitive_features": sensitive_features}, {"sensitive_features": sensitive_test}]
+    return model.predict(X, **keywords[0]), model.predict(X_test, **keywords[1])
+
+
+def _takes_attributes(method: Callable) -> bool:
+    return "sensitive_features" in inspect.signature(method).parameters
