@@ -85,8 +85,7 @@ def two_groups(sensitive_features: Sensitive | None, n_samples: int) -> NDArray[
 
 def shift_of_penalty(b: FloatArray, T: FloatArray, mu: float) -> FloatArray:
     r"""The shift :math:`\nu` (q,) with :math:`(I/\mu + T)\nu = b`."""
-    nu: FloatArray = mu * np.linalg.solve(np.eye(len(T)) + mu * T, b)
-    return nu
+    return np.asarray(mu * np.linalg.solve(np.eye(len(T)) + mu * T, b), dtype=float)
 
 
 def centred_features(S: FloatArray, kernel: str | Callable, **parameters: float | None) -> FloatArray:
@@ -214,8 +213,7 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         system.flat[:: n + 1] += self.alpha
         # at alpha = 0 the system may be singular, and the minimum-norm solution is meant
         solve = np.linalg.solve if self.alpha > 0 else lambda A, v: np.linalg.lstsq(A, v, rcond=None)[0]
-        dual: FloatArray = solve(system, y - self.y_mean_)
-        return dual
+        return np.asarray(solve(system, y - self.y_mean_), dtype=float)
 
     def _gram(self, X: FloatArray, Z: FloatArray | None = None) -> FloatArray:
         parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
