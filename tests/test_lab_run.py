@@ -117,6 +117,7 @@ def test_estimates_come_from_finished_siblings(store):
 
     for seed, seconds in enumerate((10.0, 12.0, 50.0)):
         finished(train_spec(seed), seconds, 1000)
+    finished(train_spec(5, epochs=4), 100.0, 1000)
     finished(train_spec(8), 0.5, 1000, device="cuda")
     finished(defend_spec(train_spec(0), params=()), 3.0, 500)
     same, longer, other = train_spec(9), train_spec(9, epochs=8, n_train=200), train_spec(9, attack="never-run")
@@ -124,10 +125,10 @@ def test_estimates_come_from_finished_siblings(store):
     planned = plan([same, longer, other, wider, unscaled], store, device="cpu")
     estimates = {cell.spec.key: (cell.seconds, cell.weights_bytes) for cell in planned.cells}
     assert estimates[same.key] == (12.0, 1000)  # the median of the same size
-    assert estimates[longer.key] == (96.0, 1000)  # eight times the images x epochs
+    assert estimates[longer.key] == (248.0, 1000)  # all, scaled by images x epochs: median of 80, 96, 400, 400
     assert estimates[unscaled.key] == (3.0, 500)
     assert estimates[other.key] == estimates[wider.key] == (None, None)
-    assert planned.unknown == 2 and planned.seconds == 111.0 and planned.weights_bytes == 2500
+    assert planned.unknown == 2 and planned.seconds == 263.0 and planned.weights_bytes == 2500
     assert plan([same], store, device="cuda").seconds == 0.5
     text = plan([same, other], store).table()
     assert "unknown" in text and "cpu, cuda" in text and "Time unknown for 1 runs" in text
@@ -230,6 +231,27 @@ def test_errors_before_any_work(store, tmp_path):
         with pytest.raises(PaperlibError, match=message):
             go(specs, **{"store": store, **options})
     assert computed(store) == [] and not list(unstarted.rglob("*.json"))
+
+
+def test_an_unwritable_store_is_noticed_before_anything_is_loaded(store, monkeypatch):
+    # Stands for a read-only folder, which would not stop root (tests/test_lab_store.py has the real thing).
+    def refused(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(PaperlibError, match=r"store=.* cannot be written \(Permission denied\); set PAPERLIB_STORE"):
+        go(grid(1), store, {"train": "no_such_module:train", "defend": defend})
+
+
+def test_what_another_process_finished_meanwhile_is_not_computed_again(store):
+    def generous(spec, context):
+        with Store(store.root).writing(train_spec(1)) as draft:
+            draft.result = {"who": "the other"}
+        return train(spec, context)
+
+    results = go([train_spec(0), train_spec(1)], store, {"train": generous})
+    assert results[train_spec(1).key] == {"who": "the other"}
+    assert computed(store) == [f"train-{train_spec(0).key}"]
 
 
 def test_unknown_devices_are_refused():
