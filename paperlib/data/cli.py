@@ -7,15 +7,13 @@ from typing import Annotated
 import typer
 
 from paperlib import paths
+from paperlib.console import Commands
 from paperlib.data import sources
-from paperlib.errors import PaperlibError, choose
+from paperlib.errors import choose
 
-app = typer.Typer(help="Data sets: which are here, where they come from, and fetching them.", no_args_is_help=True)
-
-
-def _fail(error: PaperlibError) -> typer.Exit:
-    typer.echo(f"paperlib data: {error}", err=True)
-    return typer.Exit(1)
+app = typer.Typer(
+    cls=Commands, help="Data sets: which are here, where they come from, and fetching them.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -24,10 +22,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Say which data sets are on this machine. Compares checksums; never touches the network."""
-    try:
-        names = [choose("NAME", name, sources.DATASETS)] if name else list(sources.DATASETS)
-    except PaperlibError as error:
-        raise _fail(error) from error
+    names = [choose("NAME", name, sources.DATASETS)] if name else list(sources.DATASETS)
     found = [sources.status(each) for each in names]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
@@ -50,9 +45,6 @@ def status(
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="Data set.")]) -> None:
     """Fetch a data set into the data folder, unless it is there already."""
-    try:
-        info = sources.DATASETS[choose("NAME", name, sources.DATASETS)]
-        where = sources.fetch(name) if info.layouts else f"nothing to fetch, {info.chain[0]}"
-    except PaperlibError as error:
-        raise _fail(error) from error
+    info = sources.DATASETS[choose("NAME", name, sources.DATASETS)]
+    where = sources.fetch(name) if info.layouts else f"nothing to fetch, {info.chain[0]}"
     typer.echo(f"{name}: {where}")

@@ -1,0 +1,441 @@
+"""``paperlib``: reproduce papers, draw single items, compare with print. Torch is imported only where something runs."""
+
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from paperlib import __version__, paths, scales
+from paperlib.console import Commands
+from paperlib.data import cli as data_cli
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab import cli as lab_cli
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from paperlib.papers import Results
+    from paperlib.scales import Scale
+
+app = typer.Typer(
+    cls=Commands,
+    help="Seven papers, running: every table and figure regenerated, the printed number beside ours.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_cli.app, name="data")
+app.add_typer(lab_cli.app, name="lab")
+
+ScaleOption = Annotated[
+    str, typer.Option("--scale", help="smoke, laptop or paper. [default: $PAPERLIB_SCALE, else smoke]")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+RecordedOption = Annotated[bool, typer.Option("--recorded", help="Draw from the results in git; compute nothing.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", file_okay=False, help="Folder for what is made, instead of figures/ and build/.")
+]
+PaperArgument = Annotated[str, typer.Argument(metavar="[PAPER]", help="One paper; all when left out.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"paperlib {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+def _papers(names: list[str]) -> list[str]:
+    """The papers asked for, checked; all seven where none is named."""
+    from paperlib.papers import PAPERS
+
+    return [choose("paper", name, PAPERS) for name in dict.fromkeys(names)] or list(PAPERS)
+
+
+def _check_device(device: str) -> None:
+    from paperlib.lab.run import pick_device
+
+    if device != "auto":  # which always works, and whose check would cost an import of torch
+        pick_device(device)
+
+
+# ------------------------------------------------------------------------------------------------------ inventory
+
+
+@app.command("list")
+def list_command(
+    paper: PaperArgument = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """All tables and figures, implemented or planned."""
+    rows = _inventory(_papers([paper] if paper else []))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    from paperlib.papers import PAPERS
+
+    for key, about in PAPERS.items():
+        if not (mine := [row for row in rows if row["paper"] == key]):
+            continue
+        typer.echo(f"{about.short}, {about.venue}, arXiv {about.arxiv}: {_count(mine)} ({key}, {about.notebook})")
+        width = max(len(row["id"]) for row in mine)
+        for row in mine:
+            number = f"{row['kind']} {row['number'] or '?'}{'' if row['verified'] else ' (inferred)'}"
+            state = row["status"] if row["status"] == "implemented" else f"planned: {row['reason']}"
+            typer.echo(f"  {row['id']:{width}}  {number:20}  {row['title']} [{state}]")
+        typer.echo("")
+    typer.echo(f"All: {_count(rows)}")
+
+
+def _inventory(keys: list[str]) -> list[dict[str, Any]]:
+    from paperlib import papers
+    from paperlib.report.published import inventory
+
+    rows = []
+    for item in inventory():
+        if item.paper in keys:
+            reason = papers.reason(item.paper, item.id)
+            row = {name: getattr(item, name) for name in ("paper", "id", "kind", "number", "verified", "title")}
+            row |= {"notebook": item.notebook, "status": "planned" if reason else "implemented", "reason": reason}
+            rows.append(row)
+    return rows
+
+
+def _count(rows: list[dict[str, Any]]) -> str:
+    done = sum(row["status"] == "implemented" for row in rows)
+    return f"{done} of {len(rows)} tables and figures implemented"
+
+
+# ------------------------------------------------------------------------------------------------------- making
+
+
+@app.command()
+def reproduce(
+    papers: Annotated[list[str] | None, typer.Argument(metavar="[PAPER]...", help="Papers; all when left out.")] = None,
+    scale: ScaleOption = "",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    recorded: RecordedOption = False,
+    out: OutOption = None,
+    execution_timeout: Annotated[
+        int | None, typer.Option(min=1, help="Seconds that one cell may take.", show_default="no limit")
+    ] = None,
+) -> None:
+    """Execute the notebooks of the papers.
+
+    Every table and figure is saved, with the numbers it was made from. Stopped at any moment, the same command goes on.
+    """
+    sizes = scales.scale(scale)
+    notebooks = _notebooks(papers or [])
+    parameters = {"scale": sizes.name, "seed": seed, "device": device, "recorded": recorded}
+    _check_before_running(notebooks, parameters, sizes)
+    if out is not None:
+        os.environ["PAPERLIB_FIGURES"] = str(out.resolve())  # inherited by the kernels
+    executed = (out.resolve() if out else paths.ROOT / "build") / "notebooks" / sizes.name
+    failed = []
+    for paper, notebook in notebooks.items():
+        typer.echo(f"{notebook.stem}: running at {sizes.name} scale")
+        start = time.perf_counter()
+        problem = execute(notebook, executed / notebook.name, parameters, execution_timeout)
+        minutes = (time.perf_counter() - start) / 60
+        if problem:
+            failed.append(notebook.stem)
+            typer.echo(f"{notebook.stem}: {problem}", err=True)
+        else:
+            typer.echo(f"{notebook.stem}: done in {minutes:.1f} min, {_shown(executed / notebook.name)}\n")
+            _record(paper, sizes, seed, recorded)
+    typer.echo(f"Tables and figures: {_shown(_gallery())}")
+    if failed:
+        raise PaperlibError(
+            f"{len(failed)} of {len(notebooks)} notebooks failed ({', '.join(failed)}); the others are complete."
+        )
+
+
+def _notebooks(names: list[str]) -> dict[str, Path]:
+    """Paper -> its notebook. Without names: every notebook there is, with the introduction under ``""``."""
+    from paperlib.papers import PAPERS
+
+    found = {paper: paths.NOTEBOOKS / f"{PAPERS[paper].notebook}.ipynb" for paper in _papers(names)}
+    if not names:
+        found = {"": paths.NOTEBOOKS / "00_start_here.ipynb", **found}
+    for name in names:
+        if not found[name].is_file():
+            there = [paper for paper in PAPERS if (paths.NOTEBOOKS / f"{PAPERS[paper].notebook}.ipynb").is_file()]
+            raise PaperlibError(f"paper={name!r} has no notebook yet; those with one: {', '.join(there) or 'none'}.")
+    found = {paper: notebook for paper, notebook in found.items() if notebook.is_file()}
+    if not found:
+        raise PaperlibError(f"{paths.NOTEBOOKS} holds no notebook; reproduce needs a checkout of the repository.")
+    return found
+
+
+def _check_before_running(notebooks: Mapping[str, Path], parameters: Mapping[str, Any], sizes: "Scale") -> None:
+    from paperlib import companion
+
+    for notebook in notebooks.values():  # papermill itself would run with a parameter that the notebook does not have
+        companion.check_parameters(companion.declared_parameters(notebook), parameters)
+    if not parameters["recorded"]:
+        from paperlib.lab.store import Store
+
+        _check_device(parameters["device"])
+        Store().check_writable()
+    elif not companion.recorded_file(sizes).is_file():
+        raise PaperlibError(f"recorded=True, but nothing is recorded at scale={sizes.name!r}; run without --recorded.")
+
+
+def execute(notebook: Path, target: Path, parameters: Mapping[str, Any], timeout: int | None = None) -> str:
+    """Run a notebook; what its cells print is printed. Returns what went wrong, in a few lines; ``""`` if nothing did.
+
+    Parameters
+    ----------
+    target
+        The executed notebook, which is written as far as it got.
+    timeout
+        Seconds that one cell may take; None: no limit.
+    """
+    # A kernel that some user installed must not win over this environment's own.
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            notebook,
+            target,
+            dict(parameters),
+            cwd=notebook.parent,  # as in Jupyter and nbval
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            start_timeout=180,
+            execution_timeout=timeout,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # a notice about transport at every start is no error
+        )
+    except papermill.PapermillExecutionError as error:
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).rstrip().splitlines()
+        tail = [] if error.ename.endswith(("PaperlibError", "DataMissing", "RunFailed")) else lines[-6:-1]
+        last = f"{error.ename}: {error.evalue}"
+        return "\n".join([f"cell {error.exec_count} failed, see {_shown(target)}", *tail, last])
+    except CellTimeoutError:
+        return f"a cell took longer than the {timeout} s of --execution-timeout, see {_shown(target)}"
+    except DeadKernelError:
+        return f"its kernel died, most often for want of memory; finished results are kept, see {_shown(target)}"
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped. Finished results are kept in {paths.store_dir()}; the same command goes on.", err=True)
+        raise typer.Exit(130) from None
+    return ""
+
+
+def _record(paper: str, sizes: "Scale", seed: int, recorded: bool) -> None:
+    """Merge what was computed into the ledger in git: the small scale is not kept, nor what was made elsewhere."""
+    from paperlib import companion, papers
+
+    here = paths.figures_dir() == paths.ROOT / "figures"
+    if here and not recorded and sizes.name != "smoke" and paper and papers.items(paper):
+        typer.echo(f"Results recorded in {_shown(companion.record(paper, sizes, seed))}")
+
+
+def _gallery() -> Path:
+    from paperlib import papers
+    from paperlib.report import gallery, published
+
+    reasons = {f"{item.paper}/{item.id}": papers.reason(item.paper, item.id) for item in published.inventory()}
+    return gallery.build(paths.figures_dir(), {name: reason for name, reason in reasons.items() if reason})
+
+
+def _shown(path: Path) -> str:
+    """Relative to the working directory where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+@app.command()
+def figure(
+    item: Annotated[str, typer.Argument(metavar="PAPER/ITEM", help="For example ft_sam/fig3; see `paperlib list`.")],
+    scale: ScaleOption = "",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    recorded: RecordedOption = False,
+    out: OutOption = None,
+) -> None:
+    """Make one table or figure."""
+    from paperlib import companion, papers
+    from paperlib.report.claims import NotRun
+
+    paper, id_, _ = papers.item(item)
+    sizes = scales.scale(scale)
+    _check_device("auto" if recorded else device)
+    results = companion.gather(paper, sizes, seed=seed, device=device, recorded=recorded, ids=[id_])
+    try:
+        made = companion.make(results, paper, id_, out)
+    except NotRun as missing:
+        raise PaperlibError(f"{item} cannot be drawn: {missing}.") from None
+    typer.echo(made.caption)
+    for path in sorted(((out or paths.figures_dir()) / sizes.name / paper).glob(f"{id_}.*")):
+        typer.echo(f"  {_shown(path)}")
+
+
+@app.command()
+def gallery() -> None:
+    """Write figures/index.html from what was made."""
+    typer.echo(_shown(_gallery()))
+
+
+# ------------------------------------------------------------------------------------------------ ours beside theirs
+
+
+def _known(paper: str, sizes: "Scale", seed: int) -> "Results":
+    """What the store or the ledger in git holds; nothing is computed."""
+    from paperlib import companion, papers
+    from paperlib.lab import ledger
+    from paperlib.lab.store import Store
+
+    file, store = companion.recorded_file(sizes), Store()
+    rows = ledger.load(file) if file.is_file() else {}
+    for spec in {one.key: one for spec in papers.specs(paper, sizes, seed) for one in spec.ancestry()}.values():
+        if record := store.read(spec):
+            rows[spec.key] = {"spec": record.spec, "result": record.result, "provenance": record.provenance}
+    return papers.Results(sizes, seed, rows)
+
+
+def _started(paper: str) -> list[str]:
+    """``paper`` checked, or, where none is named, all that have an item."""
+    from paperlib.papers import PAPERS, items
+
+    return [key for key in _papers([paper] if paper else []) if paper or items(key)] or list(PAPERS)
+
+
+@app.command()
+def compare(paper: PaperArgument = "", scale: ScaleOption = "", seed: SeedOption = 0) -> None:
+    """Our numbers beside the printed ones.
+
+    From the results in the store or in git; nothing is computed.
+    """
+    from paperlib.papers import PAPERS, items
+    from paperlib.report.claims import NotRun
+
+    sizes = scales.scale(scale)
+    for key in _started(paper):
+        found = items(key)
+        typer.echo(f"{PAPERS[key].short}, {sizes.name} scale, ours | paper")
+        if not found:
+            typer.echo("no item is implemented yet")
+        results = _known(key, sizes, seed)
+        for id_, item in found.items():
+            try:
+                made = item.draw(results)
+            except NotRun as missing:
+                typer.echo(f"\n{key}/{id_}: not run ({missing})")
+                continue
+            if "published" in made.frame:
+                typer.echo(f"\n{key}/{id_}  {made.caption}\n{_beside(made.frame)}")
+
+
+def _beside(frame: "pd.DataFrame") -> str:
+    """A comparison as text, what varies running down, and how many cells have which verdict."""
+    from paperlib.report import compare as comparing
+
+    ran = frame[frame.ours.notna()]
+    rows = [key for key in comparing.KEYS if key not in ("defense", "metric") and ran[key].nunique(dropna=False) > 1]
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in comparing.summary(frame).items() if count)
+    return f"{comparing.text_table(frame, rows=rows or ['attack']).to_string()}\n{counts}"
+
+
+@app.command()
+def claims(paper: PaperArgument = "", scale: ScaleOption = "", seed: SeedOption = 0) -> None:
+    """The claims of the papers, checked on our results.
+
+    With the numbers that decided; nothing is computed.
+    """
+    from paperlib import papers
+    from paperlib.report import claims as checks
+
+    sizes = scales.scale(scale)
+    for key in _started(paper):
+        found = papers.module(key)
+        verdicts = checks.evaluate(found.CLAIMS if found else [], _known(key, sizes, seed))
+        typer.echo(f"{papers.PAPERS[key].short}, {sizes.name} scale: {len(verdicts) or 'no'} claims")
+        for claim, verdict in verdicts:
+            typer.echo(f"\n[{verdict.word}] {claim.text} ({claim.where})\n  {verdict.reason}")
+            for name, value in verdict.numbers.items():
+                typer.echo(f"  {value:9.4g}  {name}")
+        typer.echo("")
+
+
+# -------------------------------------------------------------------------------------------------------- doctor
+
+
+@app.command()
+def doctor() -> None:
+    """Whether this machine is ready."""
+    import platform
+
+    from paperlib.data import sources
+    from paperlib.lab import provenance
+
+    packages = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "papermill", "jupyterlab", "nbval")
+    versions = {"paperlib": __version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "missing"
+    about = provenance.commit()
+    lines = {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "commit": f"{about['commit'] or 'not a checkout'}{' with changes' if about['dirty'] else ''}",
+        **_hardware(),
+    }
+    bad = [name for name in ("torch", "numpy", "papermill") if versions[name] == "missing"]
+    for name, folder in (("store", paths.store_dir()), ("data", paths.data_dir()), ("figures", paths.figures_dir())):
+        parent = next(each for each in (folder, *folder.parents) if each.exists())
+        writable = os.access(parent, os.W_OK) and parent.is_dir()
+        bad += [] if writable else [name]
+        free = f"{shutil.disk_usage(parent).free / 1e9:.0f} GB free"
+        lines[f"{name} folder"] = f"{folder} ({'writable' if writable else 'NOT writable'}, {free})"
+    for dataset in sources.DATASETS:
+        lines[f"data set {dataset}"] = sources.status(dataset).state
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        typer.echo(f"{name:{width}}  {text}")
+    if bad:
+        raise PaperlibError(f"not ready: {', '.join(bad)}.")
+
+
+def _hardware() -> dict[str, str]:
+    from paperlib.lab import provenance
+    from paperlib.lab.run import pick_device
+
+    cores = f"{os.cpu_count()} cores"
+    try:
+        import torch
+
+        from paperlib.training import autocast
+    except ImportError:
+        return {"device": f"cpu ({provenance.device_name('cpu')}, {cores})"}
+    device = pick_device("auto")
+    enabled = autocast(torch.device(device))._enabled
+    return {
+        "device": f"{device} ({provenance.device_name(device)}, {cores})",
+        "threads": str(provenance.threads()),
+        "precision": "bfloat16" if enabled else "float32 (no fast bfloat16 here)",
+    }
