@@ -332,7 +332,29 @@ def claims(results: papers.Results, paper: str, out: Path | None = None) -> "Art
     return made
 
 
-def start(paper: str, namespace: Mapping[str, Any]) -> Companion:
+def overview() -> Any:
+    """One row a paper: what it has, what is regenerated, what is planned."""
+    from IPython.display import HTML
+    from pandas import DataFrame
+
+    from paperlib.report import tables
+    from paperlib.report.published import inventory
+
+    rows = []
+    for paper in papers.PAPERS.values():
+        entries = inventory(paper.key)
+        there = [entry for entry in entries if entry.id in papers.items(paper.key)]
+        counts = [sum(e.kind == kind for e in group) for group in (entries, there) for kind in ("table", "figure")]
+        where = f"{paper.venue}, arXiv {paper.arxiv}"
+        notebook = (
+            paper.notebook if (paths.NOTEBOOKS / f"{paper.notebook}.ipynb").exists() else f"{paper.notebook} (planned)"
+        )
+        rows.append((paper.short, where, notebook, f"{counts[2]} of {counts[0]}", f"{counts[3]} of {counts[1]}"))
+    frame = DataFrame(rows, columns=["Paper", "Where", "Notebook", "Tables regenerated", "Figures regenerated"])
+    return HTML(tables.to_html(frame, "Seven papers: what this repository regenerates today"))
+
+
+def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Companion:
     """Check a notebook's parameters and begin.
 
     Parameters
@@ -341,6 +363,8 @@ def start(paper: str, namespace: Mapping[str, Any]) -> Companion:
         Key of the paper.
     namespace
         ``globals()`` of the notebook: the parameters are looked up there.
+    notebook
+        Its name without ending; default: the paper's notebook.
 
     Raises
     ------
@@ -348,7 +372,7 @@ def start(paper: str, namespace: Mapping[str, Any]) -> Companion:
         An unknown or ill-typed parameter, scale or device; before any work begins.
     """
     about = papers.PAPERS[choose("paper", paper, papers.PAPERS)]
-    declared = declared_parameters(paths.NOTEBOOKS / f"{about.notebook}.ipynb")
+    declared = declared_parameters(paths.NOTEBOOKS / f"{notebook or about.notebook}.ipynb")
     check_parameters(declared, injected(namespace.get("In", ())))
     given = {name: namespace[name] for name in declared if name in namespace}
     check_parameters(declared, given)

@@ -118,7 +118,9 @@ class Poisoned:
     @property
     def mask(self) -> "Tensor":
         """(N,) bool: True where an image carries the trigger."""
-        out = self.data.y != self.data.y
+        import torch
+
+        out = torch.zeros_like(self.data.y, dtype=torch.bool)
         out[self.indices] = True
         return out
 

@@ -541,7 +541,7 @@ def draw_fig6(results: Results) -> Artefact:
             panels["c"].plot(RHOS, result["mean_gradient"], **style.look("attack", name).plot())
             frames.append(pd.DataFrame({"panel": "c", "attack": name, "x": RHOS, "y": result["mean_gradient"]}))
         panels["c"].set(xlabel="ρ", ylabel="mean gradient norm", title="(c) gradient norm over ρ", xticks=RHOS)
-        panels["c"].legend(fontsize=6)
+        panels["c"].legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0)
         for name, key, label in (("d", "epsilon_sam", "SAM"), ("e", "epsilon_asam", "adaptive SAM")):
             panels[name].scatter(norm, blended[key], s=6, color=_stage("ft_sam").colour, alpha=0.6)
             panels[name].set(xlabel="weight norm", ylabel="perturbation norm", title=f"({name}) {label}")
