@@ -79,14 +79,14 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 def displaced(weights: list[Tensor], epsilon: list[Tensor]) -> Iterator[None]:
     """``weights + epsilon`` inside the block; afterwards the weights are what they were, bit for bit."""
     with torch.no_grad():
-        before = torch._foreach_clone(weights)
+        before = [weight.clone() for weight in weights]
         for weight, change in zip(weights, epsilon, strict=True):
             weight.add_(change)
     try:
         yield
     finally:
         with torch.no_grad():
-            torch._foreach_copy_(weights, list(before))
+            torch._foreach_copy_(weights, before)
 
 
 def sam_step(loss: Callable[[Tensor, Tensor], Tensor], rho: float, adaptive: bool = True) -> Step:
