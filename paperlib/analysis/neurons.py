@@ -12,7 +12,6 @@ channel k with activation map :math:`F_k`
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.activations import layer_output, named_layer
@@ -57,9 +56,3 @@ def neurons(
         tac = trigger_activated_change(model, where, clean.x[:n], triggered.x[:n], per_image=per_image)
         out["tac"].append([round(v, 4) for v in tac.tolist()])
     return out
-
-
-def spearman(a: list[float], b: list[float]) -> float:
-    """Rank correlation in [-1, 1]; NaN where one side is constant."""
-    ranks = torch.tensor([a, b], dtype=torch.float64).argsort(1).argsort(1).double()
-    return torch.corrcoef(ranks)[0, 1].item()
