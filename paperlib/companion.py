@@ -55,7 +55,10 @@ def _literals(source: str, where: str) -> dict[str, Any]:
     for node in ast.parse(source).body:
         if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
             raise PaperlibError(f"line {node.lineno} of the parameters in {where} is not of the form name = literal.")
-        out[node.targets[0].id] = ast.literal_eval(node.value)
+        try:
+            out[node.targets[0].id] = ast.literal_eval(node.value)
+        except ValueError:
+            raise PaperlibError(f"line {node.lineno} of the parameters in {where} holds no literal value.") from None
     return out
 
 
@@ -207,12 +210,9 @@ def printed_only(paper: str, id_: str, scale: Scale) -> "Artefact":
 def differences(module: str) -> list[str]:
     """The numbered "Differences from ..." list in the docstring of a method's module, one string per entry."""
     text = importlib.import_module(module).__doc__ or ""
-    found = re.search(r"Differences from [^\n]*\n(.*?)(?:\n\n|\Z)", text, re.S)
-    if not found:
-        return []
-    return [
-        re.sub(r"\s+", " ", entry).strip() for entry in re.split(r"(?m)^\s*\d+\. ", found.group(1)) if entry.strip()
-    ]
+    found = re.search(r"Differences from [^\n]*\n((?:[^\n]+\n?)*)", text)  # up to the next empty line
+    entries = re.split(r"(?m)^\s*\d+\. ", found.group(1))[1:] if found else []
+    return [re.sub(r"\s+", " ", entry).strip() for entry in entries]
 
 
 # ----------------------------------------------------------------------------------------------------- notebooks
