@@ -172,13 +172,17 @@ def fit(
     Raises
     ------
     PaperlibError
-        Fewer images than one batch, an unknown schedule, or a loss that is no longer a number.
+        No image at all, no epoch or an empty batch, an unknown schedule, or a loss that is no longer a number.
     """
     factor = SCHEDULES[choose("schedule", recipe.schedule, SCHEDULES)]
-    n, batch = len(data), min(recipe.batch_size, len(data))
-    per_epoch = n // batch
-    if per_epoch == 0:
+    for name in ("epochs", "batch_size"):
+        if getattr(recipe, name) < 1:
+            raise PaperlibError(f"{name}={getattr(recipe, name)!r} must be at least 1.")
+    n = len(data)
+    if n == 0:
         raise PaperlibError("the training set is empty; give at least one image.")
+    batch = min(recipe.batch_size, n)
+    per_epoch = n // batch
     step = step or sgd_step(loss_function(recipe.label_smoothing))
     device = data.x.device
     generator = torch.Generator(device).manual_seed(seed)
