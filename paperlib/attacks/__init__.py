@@ -93,9 +93,17 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
 
 
 def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Tensor":
-    """Labels (N,) that the attacker wants for images of the true classes ``y``."""
+    """Labels (N,) that the attacker wants for images of the true classes ``y``.
+
+    Raises
+    ------
+    PaperlibError
+        ``target`` is no class.
+    """
     if labels == "all_to_all":
         return (y + 1) % classes
+    if not 0 <= target < classes:
+        raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
     return y.new_full(y.shape, target)
 
 
