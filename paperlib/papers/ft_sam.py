@@ -671,7 +671,7 @@ def check_norms(results: Results) -> Verdict:
         numbers[f"{style.look('attack', name).title} rank correlation"] = _correlation(
             found["tac"][0], found["norm"][0]
         )
-    return Verdict(min(numbers.values()) > 0, "rank correlation of TAC and norm, 5 % poisoning", numbers)
+    return Verdict(all(v > 0 for v in numbers.values()), "rank correlation of TAC and norm, 5 % poisoning", numbers)
 
 
 def check_shrinks(results: Results) -> Verdict:
