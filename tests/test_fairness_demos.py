@@ -4,28 +4,27 @@ They need the exact tables of the authors (PAPERLIB_DATA/fairness/*.csv).  Prepr
 demonstrations' own; see the columns ``setting`` of the reference tables.
 """
 
-import os
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.linalg import null_space
 from sklearn.metrics import mean_squared_error
 from sklearn.model_selection import train_test_split
 
+from paperlib.errors import DataMissing
 from paperlib.fairness import MeanParityRegressor, smd
-from paperlib.fairness.group_shift import GapProblem, Spectrum, cholesky_smoother
-from paperlib.fairness.mean_parity import MeanParityRegressor as Regressor
-
-TABLES = Path(os.environ.get("PAPERLIB_DATA", "nowhere")) / "fairness"
+from paperlib.fairness.baselines import BASELINES
+from paperlib.fairness.data import FairData, load, synthetic
 
 
-def table(name: str) -> pd.DataFrame:
-    path = TABLES / f"{name}.csv"
-    if not path.exists():
-        pytest.skip(f"PAPERLIB_DATA holds no fairness/{name}.csv")
-    return pd.read_csv(path)
+def exact(name: str, **options) -> FairData:
+    """The authors' own table, or a skip."""
+    try:
+        return load(name, allow_stand_in=False, allow_download=False, **options)
+    except DataMissing as reason:
+        pytest.skip(str(reason))
 
 
 def reference(name: str) -> dict[tuple, float]:
@@ -39,47 +38,22 @@ def reference(name: str) -> dict[tuple, float]:
     }
 
 
-def hsic_features(s, gamma=None):
-    """Psi with Psi Psi^T = H kappa_S(s, s) H, for kappa_S linear or Gaussian, on the distinct rows of s."""
-    values, codes = np.unique(s, axis=0, return_inverse=True)
-    gram = values @ values.T
-    if gamma is not None:
-        squares = ((values[:, None] - values[None]) ** 2).sum(axis=-1)
-        gram = np.exp(-gamma * squares)
-    eigenvalues, vectors = np.linalg.eigh(gram)
-    psi = (vectors * np.sqrt(np.maximum(eigenvalues, 0)))[codes.reshape(-1)]
-    return psi - psi.mean(axis=0)
-
-
-def fkr(X, y, s, X_all, *, eta, **kernel):
-    """Fair kernel learning (Perez-Suay et al. 2017): the same engine with C = Psi and the identity for G."""
-    alpha = kernel.get("alpha")
-    gamma = kernel.get("gamma")
-    psi = hsic_features(s, gamma)
-    V = np.column_stack([y, psi])
-    if kernel["kernel"] == "linear":
-        spectrum = Spectrum.of_features(X)
-        coef, fitted, design = spectrum.primal_coef(alpha, V), spectrum.fitted(alpha, V), X_all
-    else:
-        model = Regressor(**kernel)
-        coef, fitted = cholesky_smoother(model._get_kernel(X), V, alpha)
-        design = model._get_kernel(X_all, X)
-    q = psi.shape[1]
-    problem = GapProblem(b=psi.T @ fitted[:, :1], T=psi.T @ fitted[:, 1:], G=np.eye(q), to_gap=np.eye(q))
-    nu = np.linalg.solve(np.eye(q) * len(y) ** 2 / eta + problem.T, problem.b)
-    return design @ (coef[:, :1] - coef[:, 1:] @ nu)[:, 0]
-
-
-def predictions(X_train, y_train, s_train, X_all, *, with_fkr=True, **kernel) -> dict[str, np.ndarray]:
+def predictions(X_train, y_train, s_train, X_all, **kernel) -> dict[str, np.ndarray]:
     """Predictions of every method of the demonstrations on X_all."""
     fair = MeanParityRegressor(**kernel).fit(X_train, y_train, sensitive_features=s_train)
     ends = fair.predict_path(X_all, fair.tradeoff(unfairness=[1, 0]))
     penalised = fair.predict_path(X_all, fair.tradeoff(penalty=[1000]))
+    # the demonstrations give FKR's kernel of the attribute the settings of the inputs' kernel
+    fkr = BASELINES["fkr"](kernel_s=kernel["kernel"], gamma_s=kernel.get("gamma"), **kernel)
+    fkr.fit(X_train, y_train, sensitive_features=s_train)
     ordinary = "OLS" if kernel["kernel"] == "linear" else "KRR"
-    out = {"Constant": np.zeros(len(X_all)), ordinary: ends[0], "FPR-1000": penalised[0], "Ours": ends[1]}
-    if with_fkr:
-        out["FKR-1000"] = fkr(X_train, y_train, s_train, X_all, eta=1000, **kernel)
-    return out
+    return {
+        "Constant": np.zeros(len(X_all)),
+        ordinary: ends[0],
+        "FKR-1000": fkr.predict(X_all),
+        "FPR-1000": penalised[0],
+        "Ours": ends[1],
+    }
 
 
 def score(rows, key, truth, f, s, n_train):
@@ -89,24 +63,13 @@ def score(rows, key, truth, f, s, n_train):
         rows[(*key, split, "SMD")] = smd(None, f[part], sensitive_features=s[part])
 
 
-def communities():
-    frame = table("communities").fillna(0)
-    y = frame.pop("ViolentCrimesPerPop").to_numpy()
-    shares = frame[["racepctblack", "racePctWhite", "racePctAsian", "racePctHisp"]]
-    white = (shares.idxmax(axis=1) == "racePctWhite").astype(float)
-    frame = frame.drop(columns=shares.columns).assign(race=white)
-    return frame, y
-
-
 def with_ones(X):
     return np.column_stack([X, np.ones(len(X))])
 
 
 def test_kernel_demo_all_reference_rows():
-    frame, y = communities()
-    attributes = ["race", "medIncome", "householdsize", "medFamInc"]
-    frame[attributes] = (frame[attributes] >= 0.5).astype(float)
-    X, S = with_ones(frame.to_numpy(dtype=float)), frame[attributes].to_numpy()
+    data = exact("communities_crime", n_attributes=4)
+    X, y, S = with_ones(data.X.to_numpy()), data.y, data.sensitive.to_numpy()
     expected = reference("kernel")
 
     permutations = np.random.RandomState(0)
@@ -142,68 +105,29 @@ def group_split(s, trial):
     return np.concatenate(train), np.concatenate(test)
 
 
-def subsample(n, size):
-    return train_test_split(np.arange(n), test_size=1 - size / n, random_state=0)[0]
-
-
-def adult():
-    frame = table("adult_full")
-    frame.columns = [c.strip() for c in frame.columns]
-    frame = frame.replace("?", np.nan).replace(" ?", np.nan).dropna().reset_index(drop=True)
-    target = frame.columns[-1]
-    y = frame.pop(target).astype(str).str.contains(">50K").to_numpy(dtype=float)
-    s = frame["sex"]
-    columns = []
-    for name in frame.columns:
-        column = frame[name]
-        if column.dtype.kind in "OUT" or isinstance(column.dtype, pd.StringDtype):
-            levels = sorted(column.unique())
-            kept = levels[1:] if len(levels) == 2 else levels
-            columns += [(column == level).to_numpy(dtype=float) for level in kept]
-        elif column.nunique() > 2:
-            columns.append(np.log1p(column.to_numpy(dtype=float)))
-        else:
-            columns.append(column.to_numpy(dtype=float))
-    code = (s == sorted(s.unique())[1]).to_numpy(dtype=float)
-    rows = subsample(len(y), 2000)
-    return np.column_stack(columns)[rows], y[rows], code[rows]
-
-
-def law():
-    frame = table("lawschool").dropna().reset_index(drop=True)
-    y = frame.pop("ugpa").to_numpy() / 4
-    frame["gender"] = (frame["gender"] == "male").astype(float)
-    frame["bar1"] = (frame["bar1"] == "P").astype(float)
-    race = next(c for c in frame.columns if c.startswith("race"))
-    frame[race] = (frame[race] == 7).astype(float)
-    rows = subsample(len(y), 1000)
-    return frame.to_numpy(dtype=float)[rows], y[rows], frame[race].to_numpy()[rows]
-
-
-def communities_linear():
-    frame, y = communities()
-    return frame.to_numpy(dtype=float), y, frame["race"].to_numpy()
-
-
-def synthetic_draws():
-    """10 trials from one global stream: w, X (its last column becomes s), noise."""
-    random = np.random.RandomState(0)
-    for _ in range(10):
-        w = random.randn(5)
-        X = random.randn(2000, 5)
-        X[:, -1] = np.where(X[:, -1] > 0, 0.1, -0.1)
-        yield X, X @ w + 0.1 * random.randn(2000), X[:, -1].copy()
-
-
 def linear_trials(dataset):
     if dataset == "Synthetic":
-        for trial, (X, y, s) in enumerate(synthetic_draws()):
-            train, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=trial)
-            yield X, y, s, train, test
-    else:
-        X, y, s = {"Adult": adult, "Law": law, "Communities": communities_linear}[dataset]()
+        random = np.random.RandomState(0)  # one stream for the ten trials
         for trial in range(10):
-            yield X, y, s, *group_split(s, trial)
+            data = synthetic(random_state=random)
+            yield data, *train_test_split(np.arange(len(data)), test_size=0.2, random_state=trial)
+        return
+    name, n_rows = {
+        "Adult": ("adult", 2000),
+        "Law": ("law_school", 1000),
+        "Communities": ("communities_crime", None),
+    }[dataset]
+    data = exact(name, n_rows=n_rows, random_state=0)
+    for trial in range(10):
+        yield data, *group_split(data.sensitive.iloc[:, 0].to_numpy(), trial)
+
+
+def least_squares_under_parity(X, y, s, n_train):
+    """The same fit another way: least squares over the coefficients whose two train group means agree."""
+    inside, group = X[:n_train], s[:n_train]
+    difference = inside[group == group.max()].mean(axis=0) - inside[group == group.min()].mean(axis=0)
+    free = null_space(difference[None, :])
+    return X @ free @ np.linalg.lstsq(inside @ free, y[:n_train], rcond=1e-10)[0]
 
 
 @pytest.mark.parametrize("dataset", ["Synthetic", "Adult", "Law", "Communities"])
@@ -211,11 +135,15 @@ def test_linear_demo(dataset):
     expected = {key: value for key, value in reference("linear").items() if key[0].startswith(dataset)}
     name = next(iter(expected))[0]
     ours = {}
-    for trial, (X, y, s, train, test) in enumerate(linear_trials(dataset)):
+    for trial, (data, train, test) in enumerate(linear_trials(dataset)):
         order = np.concatenate([train, test])
-        Xp, sp = with_ones(X)[order], s[order]
+        Xp, y, sp = with_ones(data.X.to_numpy())[order], data.y, data.sensitive.to_numpy()[order]
         yp = y[order] - y[train].mean()
-        found = predictions(Xp[: len(train)], yp[: len(train)], sp[: len(train), None], Xp, kernel="linear", alpha=0)
+        found = predictions(Xp[: len(train)], yp[: len(train)], sp[: len(train)], Xp, kernel="linear", alpha=0)
+        if trial == 0:
+            direct = least_squares_under_parity(Xp, yp, sp[:, 0], len(train))
+            assert mean_squared_error(found["Ours"][: len(train)], direct[: len(train)]) < 1e-18
+            assert mean_squared_error(found["Ours"], direct) < 1e-9
         found["OLS"] = np.clip(found["OLS"], -2, 2)  # the demonstration clips this method alone
         for method, f in found.items():
             score(ours, (name, method, 2, trial), yp, f, sp, len(train))

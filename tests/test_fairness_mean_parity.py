@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import time
 import warnings
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 from paperlib.errors import PaperlibError
 from paperlib.fairness import MeanParityRegressor, smd
@@ -540,6 +542,26 @@ def test_smoother_restores_the_kernel_when_cholesky_fails():
     expected = Spectrum.of_kernel(K.copy()).fitted(1e-17, V)
     _, fitted = cholesky_smoother(K.copy(), V, 1e-17)
     assert_allclose(fitted, expected, atol=1e-6)
+
+
+def test_cost_beside_kernel_ridge():
+    """CPU seconds on one thread, the best of four, measured in turn; benchmarks/fairness.py has the full table."""
+    X, y, s = problem(n=2000, d=10, groups=4)
+    path = np.geomspace(0.01, 1e6, 25)
+    jobs = {
+        "ridge": lambda: KernelRidge(**RBF).fit(X, y),
+        "fit": lambda: MeanParityRegressor(**RBF).fit(X, y, sensitive_features=s),
+        "path": lambda: MeanParityRegressor(**RBF).fit(X, y, sensitive_features=s).tradeoff(penalty=path),
+    }
+    best = dict.fromkeys(jobs, np.inf)
+    with threadpool_limits(1):
+        for _ in range(4):
+            for name, job in jobs.items():
+                start = time.process_time()
+                job()
+                best[name] = min(best[name], time.process_time() - start)
+    assert best["fit"] <= 1.3 * best["ridge"]
+    assert best["path"] <= 1.4 * best["ridge"]
 
 
 # --- scikit-learn -------------------------------------------------------------------------------------------------

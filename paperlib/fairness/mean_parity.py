@@ -571,7 +571,7 @@ class MeanParityRegressor(FairnessKnobs):
             # shift is linear in b: the identity in place of b gives the matrix N with nu = N b
             unit = GapProblem(b=np.eye(len(G)), T=problem.T, G=G, to_gap=problem.to_gap)
             N = unit.shift(penalty=self.penalty)
-            fair = (data.y - fit + SC @ (N @ problem.b), leverage - np.einsum("nq,qr,nr->n", SC, N, SC))
+            fair = (data.y - fit + SC @ (N @ problem.b), leverage - (SC @ N * SC).sum(axis=1))
             with np.errstate(divide="ignore", invalid="ignore"):
                 left_out = [residual / (1.0 - h)[:, None] for residual, h in (fair, ordinary)]
                 mixed = (1 - self.unfairness) * left_out[0] + (
