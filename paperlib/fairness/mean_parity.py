@@ -566,22 +566,19 @@ class MeanParityRegressor(FairnessKnobs):
             SC, fit = spectrum.fitted(alpha, data.C), spectrum.fitted(alpha, data.y)
             problem = GapProblem(b=data.C.T @ fit, T=data.C.T @ SC, G=G, to_gap=data.basis.to_gap)
             shift = problem.shift(unfairness=self.unfairness, penalty=self.penalty)
-            leverage = spectrum.leverage(alpha) + constant
-            ordinary = (data.y - fit, leverage)
-            # shift is linear in b: the identity in place of b gives the matrix N with nu = N b
+            # nu is linear in b: with the identity in place of b, shift() gives the matrix N of nu = N b
             unit = GapProblem(b=np.eye(len(G)), T=problem.T, G=G, to_gap=problem.to_gap)
             N = unit.shift(penalty=self.penalty)
-            fair = (data.y - fit + SC @ (N @ problem.b), leverage - (SC @ N * SC).sum(axis=1))
+            h_ordinary = spectrum.leverage(alpha) + constant
+            h_fair = h_ordinary - (SC @ N * SC).sum(axis=1)
+            ordinary, residual = data.y - fit, data.y - fit + SC @ shift
             with np.errstate(divide="ignore", invalid="ignore"):
-                left_out = [residual / (1.0 - h)[:, None] for residual, h in (fair, ordinary)]
-                mixed = (1 - self.unfairness) * left_out[0] + (
-                    self.unfairness * left_out[1] if self.unfairness else 0.0
-                )
-            residual = data.y - fit + SC @ shift
+                left_out = (ordinary + SC @ (N @ problem.b)) / (1 - h_fair)[:, None]
+                if self.unfairness:
+                    left_out += self.unfairness * (ordinary / (1 - h_ordinary)[:, None] - left_out)
+                loo.append(targets.reshape(len(targets), -1) - left_out / data.root)
             mse.append((residual**2).sum(axis=0).mean() / data.total_weight)
-            loo_mse.append((mixed**2).sum(axis=0).mean() / data.total_weight)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                loo.append(targets.reshape(len(targets), -1) - mixed / data.root)
+            loo_mse.append((left_out**2).sum(axis=0).mean() / data.total_weight)
             gaps.append(problem.gaps(shift))
             dual.append(data.root * spectrum.dual_coef(alpha, data.y - data.C @ shift))
         return AlphaPath(
