@@ -88,9 +88,12 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         self.coef_ = Spectrum.of_features(residual).primal_coef(self.alpha, centred[:, None])[:, 0]
         own = self.alpha if self.method == "nrfc" else 0.0
         self.coef_s_ = decorrelate.primal_coef(own, centred[:, None])[:, 0]
-        inflate, shrink = self._tighten(np.var(residual @ self.coef_), decorrelate, s, centred)
-        self.coef_ = self.coef_ * inflate
-        self.coef_s_ = shrink
+        of_u, of_s = float(np.var(residual @ self.coef_)), float(np.var(s @ self.coef_s_))
+        if self.method == "nrfc":
+            inflate, shrink = nrfc_factors(of_u, of_s, self.unfairness)
+            self.coef_, self.coef_s_ = inflate * self.coef_, shrink * self.coef_s_
+        elif of_s > self.unfairness * (of_s + of_u):
+            self.coef_s_ = self._shrunk(of_u, decorrelate, s, centred)
         of_s = np.var(s @ self.coef_s_)
         total = of_s + np.var(residual @ self.coef_)
         self.share_ = float(of_s / total) if total > 0 else 0.0
@@ -103,27 +106,39 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         s = numeric_attributes(sensitive_features, len(features)) - self.S_mean_
         return (features - s @ self.decorrelation_) @ self.coef_ + s @ self.coef_s_ + self.y_mean_
 
-    def _tighten(self, of_u: float, decorrelate: Spectrum, s: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:
-        """Factor of the coefficients of the inputs, and coefficients of the attributes, that meet the bound."""
-        r, full = self.unfairness, self.coef_s_
-        of_s = np.var(s @ full)
-        if of_s <= r * (of_s + of_u):
-            return 1.0, full
+    def _shrunk(self, of_u: float, decorrelate: Spectrum, s: FloatArray, y: FloatArray) -> FloatArray:
+        """FRRM's coefficients of the attributes: the ridge estimate that meets the bound."""
+        r = self.unfairness
         if r == 0:
-            return 1.0, np.zeros_like(full)
-        if self.method == "nrfc":
+            return np.zeros_like(self.coef_s_)
 
-            def excess(m: float) -> float:
-                a, b = of_s / (1 + m * (1 - r)) ** 2, of_u / (1 - m * r) ** 2
-                return float((1 - r) * a - r * b)
-
-            m = brentq(excess, 0.0, (1 - 1e-12) / r, xtol=1e-15)
-            return 1 / (1 - m * r), full / (1 + m * (1 - r))
-
-        def too_much(log_penalty: float) -> float:
+        def excess(log_penalty: float) -> float:
             share = np.var(s @ decorrelate.primal_coef(np.exp(log_penalty), y[:, None])[:, 0])
             return float((1 - r) * share - r * of_u)
 
-        scale = np.log(decorrelate.values.max())
-        penalty = np.exp(brentq(too_much, scale - 40, scale + 80, xtol=1e-12))
-        return 1.0, decorrelate.primal_coef(penalty, y[:, None])[:, 0]
+        scale = float(np.log(decorrelate.values.max()))
+        penalty = np.exp(brentq(excess, scale - 40, scale + 80, xtol=1e-12))
+        return decorrelate.primal_coef(penalty, y[:, None])[:, 0]
+
+
+def nrfc_factors(of_u: float, of_s: float, unfairness: float) -> tuple[float, float]:
+    """Factors of the least-squares coefficients of inputs and attributes that meet NRFC's bound.
+
+    Parameters
+    ----------
+    of_u, of_s : float
+        Variance that the decorrelated inputs, and the attributes, have in the least-squares prediction.
+    unfairness : float
+        The bound r.
+    """
+    r = unfairness
+    if of_s <= r * (of_s + of_u):
+        return 1.0, 1.0
+    if r == 0:
+        return 1.0, 0.0
+
+    def excess(m: float) -> float:
+        return (1 - r) * of_s / (1 + m * (1 - r)) ** 2 - r * of_u / (1 - m * r) ** 2
+
+    m = brentq(excess, 0.0, (1 - 1e-12) / r, xtol=1e-15)
+    return 1 / (1 - m * r), 1 / (1 + m * (1 - r))
