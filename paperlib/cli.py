@@ -311,9 +311,10 @@ def _known(paper: str, sizes: "Scale", seed: int) -> "Results":
 
     file, store = companion.recorded_file(sizes), Store()
     rows = ledger.load(file) if file.is_file() else {}
-    for spec in {one.key: one for spec in papers.specs(paper, sizes, seed) for one in spec.ancestry()}.values():
+    wanted = {one.key: one for spec in papers.specs(paper, sizes, seed) for one in spec.ancestry()}
+    for key, spec in wanted.items():
         if record := store.read(spec):
-            rows[spec.key] = {"spec": record.spec, "result": record.result, "provenance": record.provenance}
+            rows[key] = {"key": key, "spec": record.spec, "result": record.result, "provenance": record.provenance}
     return papers.Results(sizes, seed, rows)
 
 

@@ -1,0 +1,73 @@
+# Every target does its own set-up: `.venv` with exactly the packages of requirements.lock.txt, once per lock.
+#
+#   make reproduce                              all notebooks at smoke scale
+#   make reproduce PAPER=ft_sam SCALE=laptop    one paper on real images
+#   make reproduce SCALE=laptop RECORDED=1      drawn from the results in git, nothing is computed
+#   make test                                   formatting, lint, types, tests, notebooks
+#   make lab                                    JupyterLab
+#   make lock                                   write requirements.lock.txt anew (UPGRADE=1: with newer versions)
+#   make clean                                  remove .venv and what was generated; data and finished runs stay
+#
+# Also: SEED=1, DEVICE=cpu, OUT=folder.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# More threads than this gain little on small models. Where there are many cores: make ... OMP_NUM_THREADS=8
+OMP_NUM_THREADS ?= 2
+MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
+UV_HTTP_TIMEOUT ?= 300
+export OMP_NUM_THREADS MKL_NUM_THREADS UV_HTTP_TIMEOUT
+
+# uv on the path, else in $(PYTHON), else in an environment of its own, which leaves $(PYTHON) as it is.
+FIND_UV = \
+	if uv --version >/dev/null 2>&1; then uv=uv; \
+	elif $(PYTHON) -m uv --version >/dev/null 2>&1; then uv="$(PYTHON) -m uv"; \
+	else \
+		uv=build/uv/bin/uv; \
+		$$uv --version >/dev/null 2>&1 || { \
+			echo "Installing uv into build/uv"; \
+			$(PYTHON) -m venv --clear build/uv && build/uv/bin/python -m pip install --quiet uv || { \
+				echo "uv is missing and could not be installed; install it (pip install uv) and try again." >&2; exit 1; }; }; \
+	fi
+
+.PHONY: reproduce test lab lock clean setup
+.DEFAULT_GOAL := reproduce
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock.txt pyproject.toml
+	@$(FIND_UV); set -e; \
+	test -x $(BIN)/python || { echo "Making .venv"; $$uv venv --quiet .venv; }; \
+	export VIRTUAL_ENV=.venv; \
+	echo "Installing the packages of requirements.lock.txt (about 6 GB on disk with CUDA, the first time a while)"; \
+	$$uv pip sync --quiet --require-hashes requirements.lock.txt; \
+	$$uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+reproduce: $(STAMP)
+	@$(BIN)/paperlib reproduce $(PAPER) $(if $(SCALE),--scale $(SCALE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(DEVICE),--device $(DEVICE)) $(if $(OUT),--out $(OUT)) $(if $(filter-out 0,$(RECORDED)),--recorded)
+
+# The tests and the notebooks share one temporary store, so that every model is trained once, and nobody's cache is touched.
+test: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
+	export PAPERLIB_TEST_FOLDER=$$folder PAPERLIB_SCALE=smoke PAPERLIB_STORE=$$folder/runs PAPERLIB_FIGURES=$$folder/figures; \
+	echo "pytest tests"; $(BIN)/python -m pytest -v tests; \
+	echo "pytest --nbval-lax notebooks"; \
+	$(BIN)/python -m pytest -v --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lock:
+	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra test --generate-hashes --no-header \
+		$(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock.txt
+
+clean:
+	rm -rf .venv build dist figures/smoke .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,18 @@
+"""The tests run at smoke scale in a temporary folder: nobody's results and figures are read or changed.
+
+`make test` gives the folder (``PAPERLIB_TEST_FOLDER``), so that the notebooks, which run after the tests, find the models
+that the tests trained. ``PAPERLIB_DATA`` stays as it is: tests that need real data skip where it is not.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+if not (given := os.environ.get("PAPERLIB_TEST_FOLDER")):
+    _folder = tempfile.TemporaryDirectory(prefix="paperlib-test-", ignore_cleanup_errors=True)  # removed at exit
+    given = _folder.name
+os.environ |= {
+    "PAPERLIB_SCALE": "smoke",
+    "PAPERLIB_STORE": str(Path(given) / "runs"),
+    "PAPERLIB_FIGURES": str(Path(given) / "figures"),
+}
