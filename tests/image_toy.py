@@ -1,0 +1,47 @@
+"""Tiny images, tiny models and their surroundings, for the tests of everything that trains or looks at a classifier."""
+
+from dataclasses import replace
+
+import torch
+
+from paperlib import models
+from paperlib.attacks import attack, draw, poison
+from paperlib.data.images import ImageData
+from paperlib.lab.spec import TrainSpec
+from paperlib.runners import Ground
+
+
+def images(
+    n: int = 40, classes: int = 4, size: int = 8, *, seed: int = 0, pad: int = 1, flip: bool = True
+) -> ImageData:
+    """``n`` random images; class k, in turn, is a little brighter in quarter k of its rows."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 200, (n, 3, size, size), generator=generator)
+    y = torch.arange(n) % classes
+    rows = torch.arange(size) * classes // size
+    x = x + 55 * (rows.view(1, 1, -1, 1) == y.view(-1, 1, 1, 1))
+    names = tuple(f"class {k}" for k in range(classes))
+    return ImageData(x.to(torch.uint8), y, names, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), flip, pad, "toy")
+
+
+def model(data: ImageData, *, width: int = 4, seed: int = 0) -> torch.nn.Module:
+    """A PreAct-ResNet18 of width 4 (44,000 weights)."""
+    return models.build("preact_resnet18", data, width=width, seed=seed)
+
+
+def ground(data: ImageData, name: str = "badnets", *, ratio: float = 0.2, target: int = 0) -> Ground:
+    """``data`` as training and test set, with the attack ``name``."""
+    made = attack(name)
+    spec = TrainSpec(dataset="toy", n_train=0, epochs=1, attack=name, ratio=ratio, target=target)
+    indices = draw(data.y.numpy(), ratio, made.labels, target, 0)
+    return Ground(spec, data, replace(data), made, poison(data, made, target=target, indices=indices))
+
+
+def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of all parameters and buffers."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Whether two states agree bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
