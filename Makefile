@@ -5,6 +5,7 @@
 #   make reproduce SCALE=laptop RECORDED=1      drawn from the results in git, nothing is computed
 #   make test                                   formatting, lint, types, tests, notebooks
 #   make lab                                    JupyterLab
+#   make notebooks SCALE=laptop                 execute the notebooks in place: the outputs that are stored in git
 #   make lock                                   write requirements.lock.txt anew (UPGRADE=1: with newer versions)
 #   make clean                                  remove .venv and what was generated; data and finished runs stay
 #
@@ -32,7 +33,7 @@ FIND_UV = \
 				echo "uv is missing and could not be installed; install it (pip install uv) and try again." >&2; exit 1; }; }; \
 	fi
 
-.PHONY: reproduce test lab lock clean setup
+.PHONY: reproduce test lab notebooks lock clean setup
 .DEFAULT_GOAL := reproduce
 
 setup: $(STAMP)
@@ -63,6 +64,11 @@ test: $(STAMP)
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+# Without parameters, so that nothing is injected, and without times, which would change the files at every run.
+notebooks: $(STAMP)
+	PAPERLIB_SCALE=$(or $(SCALE),laptop) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1 notebooks/*.ipynb
 
 lock:
 	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra test --generate-hashes --no-header \

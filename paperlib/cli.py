@@ -232,7 +232,7 @@ def execute(notebook: Path, target: Path, parameters: Mapping[str, Any], timeout
         lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).rstrip().splitlines()
         tail = [] if error.ename.endswith(("PaperlibError", "DataMissing", "RunFailed")) else lines[-6:-1]
         last = f"{error.ename}: {error.evalue}"
-        return "\n".join([f"cell {error.exec_count} failed, see {_shown(target)}", *tail, last])
+        return "\n".join([f"cell [{error.exec_count}] failed, see {_shown(target)}", *tail, last])
     except CellTimeoutError:
         return f"a cell took longer than the {timeout} s of --execution-timeout, see {_shown(target)}"
     except DeadKernelError:

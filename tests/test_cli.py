@@ -123,7 +123,7 @@ def test_reproduce_passes_parameters_and_goes_on_after_a_failure(notebook: MakeN
     assert "seed is 3 smoke cpu False" in done.stdout  # what a cell prints is seen while it runs
     assert re.search(r"05_ft_sam: done in \d", done.stdout) and (out / "index.html").is_file()
     assert (tmp_path / "notebooks" / "here").exists()  # cells run where the notebook lies, as in Jupyter
-    assert "cell 2 failed" in done.stderr and "ValueError: first line\nsecond line" in done.stderr
+    assert "cell [3] failed" in done.stderr and "ValueError: first line\nsecond line" in done.stderr
     assert "1 of 2 notebooks failed (00_start_here); the others are complete." in done.stderr
     assert done.stderr.count("\n") < 12 and "\x1b" not in done.stderr and "site-packages" not in done.stderr
     executed = nbformat.read(out / "notebooks" / "smoke" / "05_ft_sam.ipynb", 4)

@@ -22,7 +22,7 @@ CONDA_NAMES = {"pytorch": "torch"}
 
 MACHINE = re.compile(r"(?<![\w.)}])/(?:home|Users|root|work|tmp|private|var/folders)/\w")
 REGISTRY = re.compile(
-    r"pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|download\.pytorch\.org|anaconda\.org|--(?:extra-)?index-url|--find-links"
+    r"pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|download\.pytorch\.org|anaconda\.org|--(?:extra-)?index-url|--find[-]links"
 )
 
 
