@@ -1,0 +1,90 @@
+"""Changed defaults need a new version: a result's key holds the version of its method, not every default.
+
+    python tests/test_method_defaults.py        # after adding a method, or raising a version
+
+writes ``golden/method_defaults.json`` anew, and refuses where a default changed and the version did not.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from paperlib import experiments, training
+from paperlib.analysis import TOOLS
+from paperlib.attacks import ATTACKS, attack
+from paperlib.defenses import DEFENSES, config_class
+from paperlib.models import MODELS
+
+GOLDEN = Path(__file__).parent / "golden" / "method_defaults.json"
+
+
+def _defaults(function: Any) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def methods() -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Name, version and default hyper-parameters of everything that decides a result."""
+    yield "training", experiments.TRAINING_VERSION, asdict(training.Recipe())
+    for name, method in MODELS.items():
+        yield f"model {name}", method.version, _defaults(method.load())
+    for name, method in ATTACKS.items():
+        made = attack(name)
+        assert is_dataclass(made) and not isinstance(made, type)
+        yield f"attack {name}", method.version, asdict(made)
+    for name, (method, _) in DEFENSES.items():
+        yield f"defense {name}", method.version, asdict(config_class(name)())
+    for name, method in TOOLS.items():
+        yield f"tool {name}", method.version, _defaults(method.load())
+
+
+def digest(defaults: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(defaults, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def now() -> dict[str, dict[str, Any]]:
+    return {name: {"version": version, "defaults": digest(defaults)} for name, version, defaults in methods()}
+
+
+def complaints(golden: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[str]:
+    """What must be done in the registries before ``found`` may become the golden file."""
+    out = []
+    for name, entry in found.items():
+        old = golden.get(name)
+        if old is None:
+            continue
+        if entry["version"] < old["version"]:
+            out.append(f"{name}: the version went back from {old['version']} to {entry['version']}")
+        elif entry["defaults"] != old["defaults"] and entry["version"] == old["version"]:
+            out.append(
+                f"{name}: a default changed but the version is still {entry['version']}; raise the version in the registry, "
+                "or stored results made with the old default pass for new ones"
+            )
+    return out
+
+
+def test_no_default_changes_without_a_new_version() -> None:
+    golden, found = json.loads(GOLDEN.read_text()), now()
+    assert not (said := complaints(golden, found)), "\n".join(said)
+    assert golden == found, f"methods or versions are new: run python tests/{Path(__file__).name}"
+
+
+def test_the_test_can_fail() -> None:
+    golden = now()
+    changed = {**golden["defense ft_sam"], "defaults": digest({"rho": 3.0})}
+    (said,) = complaints(golden, {**golden, "defense ft_sam": changed})
+    assert said.startswith("defense ft_sam: a default changed") and "raise the version" in said
+    assert not complaints(golden, {**golden, "defense ft_sam": {**changed, "version": changed["version"] + 1}})
+    assert complaints(golden, {**golden, "training": {**golden["training"], "version": 0}})
+    assert not complaints(golden, {**golden, "defense new": changed})
+
+
+if __name__ == "__main__":
+    said = complaints(json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}, now())
+    if said:
+        raise SystemExit("\n".join(said))
+    GOLDEN.write_text(json.dumps(now(), indent=1) + "\n", encoding="ascii")
