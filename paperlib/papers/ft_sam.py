@@ -30,8 +30,6 @@ PRINTED_ATTACKS = (
 )  # fmt: skip
 PRINTED_DEFENSES = ("ft", "fp", "nad", "ac", "nc", "anp", "abl", "i_bau", "ft_sam")
 RHOS = (1, 2, 3, 4, 5, 6, 7, 8)
-RHO = 2
-"""The paper's rho for PreAct-ResNet18 on CIFAR-10."""
 CLEAN_RATIOS = (0.10, 0.05, 0.01)
 SWEPT = ("blended", "lf", "sig", "ssba")
 """Attacks of Figure 3: the paper names Blended and LF among its four; the other two are our choice."""
@@ -75,7 +73,7 @@ def defended(scale: Scale, parent: TrainSpec, defense: str, *, clean_ratio: floa
     """``defense`` with ``clean_ratio`` of the training set (5 % unless the table varies it)."""
     n_clean = round(scale.n_clean * clean_ratio / 0.05)
     if defense == "ft_sam":
-        params = {"rho": RHO, **params}  # always written down, so that the sweep over rho shares this result
+        params = {"rho": scale.rho, **params}  # always written down, so that the sweep over rho shares this result
     return ex.defend(scale, parent, defense, n_clean=n_clean, seed=parent.seed, **params)
 
 
@@ -95,7 +93,7 @@ def tsne_spec(scale: Scale, seed: int) -> AnalysisSpec:
 def geometry_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     """Gradients and perturbations of the first step on the backdoored model of ``attack``."""
     parent = backdoored(scale, attack, 0.1, seed)
-    return ex.analyse("sam_geometry", parent, seed=seed, rho=RHO, rhos=RHOS, n_clean=scale.n_clean)
+    return ex.analyse("sam_geometry", parent, seed=seed, rho=scale.rho, rhos=RHOS, n_clean=scale.n_clean)
 
 
 def gradcam_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
@@ -167,7 +165,7 @@ def _where(results: Results, ratio: float = 0.1) -> str:
 def _schedules(scale: Scale) -> str:
     return (
         f"{scale.defense_epochs} epochs of batch {scale.defense_batch}, lr 0.01; learning-rate schedules: FT cosine per epoch, "
-        f"FT-SAM official_cyclic (cosine of period 200 iterations); FT-SAM with rho {RHO}, label smoothing 0.1."
+        f"FT-SAM official_cyclic (cosine of period 200 iterations); FT-SAM with rho {scale.rho:g} (the paper: 2), label smoothing 0.1."
     )
 
 
