@@ -12,7 +12,7 @@ Introduced in ``notebooks/06_mp_fair_regression.ipynb``.  fairlearn and equipy a
 
 Differences from the papers
 ---------------------------
-1. Several attributes are one intersectional attribute for the mean shift and the barycentre: one group per combination.
+1. Several attributes are one intersectional attribute, but for the correlation remover: one group per combination.
 2. The barycentre is estimated on the training predictions of the wrapped regressor, without a hold-out set; its jitter
    is drawn from the same seed at every call of ``predict``, which is therefore repeatable.
 3. The adversary sees standardised inputs and a standardised response.
@@ -206,7 +206,7 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
         hidden: int = 16,
         epochs: int = 20,
         batch_size: int = 128,
-        learning_rate: float = 0.01,
+        learning_rate: float = 0.003,
         random_state: int = 0,
     ) -> None:
         self.strength = strength
@@ -220,7 +220,7 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
         """Train both networks."""
         adversarial = _optional("fairlearn.adversarial", "fairlearn")
         features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        S = sensitive_frame(numeric_attributes(sensitive_features, len(target)), len(target))
+        groups = Groups(sensitive_features, len(target)).train_codes
         self.scale_X_ = StandardScaler().fit(features)
         self.scale_y_ = StandardScaler().fit(target[:, None])
         self.model_ = adversarial.AdversarialFairnessRegressor(
@@ -234,7 +234,12 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
             random_state=self.random_state,
         )
         scaled = self.scale_X_.transform(features)
-        self.model_.fit(scaled, self.scale_y_.transform(target[:, None])[:, 0], sensitive_features=S.to_numpy())
+        try:
+            self.model_.fit(scaled, self.scale_y_.transform(target[:, None])[:, 0], sensitive_features=groups)
+        except RuntimeError as error:  # torch's loss refuses the NaN of networks that ran away
+            raise PaperlibError(
+                f"strength={self.strength!r}, learning_rate={self.learning_rate!r}: training diverged ({error}); lower one."
+            ) from error
         return self
 
     def predict(self, X: ArrayLike) -> FloatArray:
