@@ -226,7 +226,7 @@ def execute(notebook: Path, target: Path, parameters: Mapping[str, Any], timeout
             stdout_file=sys.stdout,
             start_timeout=180,
             execution_timeout=timeout,
-            extra_arguments=["--IPKernelApp.log_level=40"],  # a notice about transport at every start is no error
+            extra_arguments=["--IPKernelApp.log_level=50"],  # notices about transport and shutdown are no errors
         )
     except papermill.PapermillExecutionError as error:
         lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).rstrip().splitlines()
