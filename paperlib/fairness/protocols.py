@@ -842,8 +842,8 @@ def compare_boxes(*results: pd.DataFrame) -> pd.DataFrame:
     ours = pd.concat(results, ignore_index=True)
     ours["dataset_or_k"] = ours["k"].fillna(ours["dataset"]) if "k" in ours else ours["dataset"]
     stand_in = ours["dataset"].str.endswith("(stand-in)")
-    quartiles = ours[~stand_in].groupby(keys)["value"].quantile(np.array([0.25, 0.5, 0.75])).unstack()
-    quartiles.columns = ["q1", "median", "q3"]
+    groups = ours[~stand_in].groupby(keys)["value"]
+    quartiles = pd.DataFrame({name: groups.quantile(q) for name, q in (("q1", 0.25), ("median", 0.5), ("q3", 0.75))})
 
     printed = raw("fairreg_aistats2023_boxplots_vector.csv")
     printed = printed[printed["figure"].isin(ours["figure"].unique())]
