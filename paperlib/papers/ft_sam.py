@@ -125,6 +125,37 @@ def _neurons(*attacks: str, ratio: float) -> Callable[[Scale, int], list[Spec]]:
     return lambda scale, seed: [neuron_spec(scale, name, ratio, seed) for name in attacks or run_attacks()]
 
 
+LEARNED = 50.0
+"""Undefended ASR in percent below which a model counts as not backdoored: its rows say nothing about a defense."""
+
+
+def learned(results: Results, ratio: float = 0.1) -> tuple[str, ...]:
+    """The attacks whose backdoor the undefended model has learned at this scale.
+
+    Raises
+    ------
+    NotRun
+        There is none.
+    """
+    rates = {name: results.need(backdoored(results.scale, name, ratio, results.seed))["asr"] for name in run_attacks()}
+    found = tuple(name for name, rate in rates.items() if rate >= LEARNED)
+    if not found:
+        raise NotRun(f"no attack reaches an ASR of {LEARNED:g} at {results.scale.name} scale")
+    return found
+
+
+def _not_learned(results: Results, ratio: float = 0.1) -> str:
+    """A sentence that names the attacks that were run and not learned; empty if there are none."""
+    missing = []
+    for name in run_attacks():
+        result = results.get(backdoored(results.scale, name, ratio, results.seed))
+        if result is not None and result["asr"] < LEARNED:
+            missing.append(f"{style.look('attack', name).title} (ASR {result['asr']:.1f})")
+    if not missing:
+        return ""
+    return f"Not learned at this scale, so that nothing can be said about a defense: {', '.join(missing)}."
+
+
 # ------------------------------------------------------------------------------------------------------- drawing
 
 
@@ -203,7 +234,7 @@ def draw_table1(results: Results) -> Artefact:
         frame,
         caption,
         coverage=compare.coverage(frame, attacks=ATTACKS, defenses=DEFENSES),
-        notes=[_schedules(scale)],
+        notes=[note for note in (_schedules(scale), _not_learned(results)) if note],
     )
     return _artefact(results, "table1", "table", caption=caption, frame=frame, html=html)
 
@@ -645,11 +676,16 @@ def check_alive(results: Results) -> Verdict:
     return Verdict(alive, "alive: ASR of at least 20 after FT, and at most a third of that after FT-SAM", numbers)
 
 
+def _over(attacks: tuple[str, ...]) -> str:
+    """The attacks that a verdict is about: those that the undefended model has learned."""
+    return f"{', '.join(style.look('attack', name).title for name in attacks)} (undefended ASR at least {LEARNED:g})"
+
+
 def check_headline(results: Results) -> Verdict:
     """Mean ASR after FT-SAM at most a third of that after FT, at no more than 3 points less C-Acc."""
     means = {}
     for defense in ("ft", "ft_sam"):
-        parents = [backdoored(results.scale, name, 0.1, results.seed) for name in run_attacks()]
+        parents = [backdoored(results.scale, name, 0.1, results.seed) for name in learned(results)]
         found = [results.need(defended(results.scale, parent, defense)) for parent in parents]
         for metric in ("asr", "c_acc"):
             means[defense, metric] = float(np.mean([f[metric] for f in found]))
@@ -657,14 +693,16 @@ def check_headline(results: Results) -> Verdict:
     names = {"asr": "mean ASR", "c_acc": "mean C-Acc"}
     numbers = {f"{names[m]} after {_stage(d).title}": v for (d, m), v in means.items()}
     return Verdict(
-        holds, f"over {len(run_attacks())} attacks; at most a third of the ASR, at most 3 points of C-Acc", numbers
+        holds,
+        f"over {_over(learned(results))}; at most a third of the ASR, at most 3 points of C-Acc",
+        numbers,
     )
 
 
 def check_norms(results: Results) -> Verdict:
     """Backdoor-related neurons have larger norms: positive rank correlation of TAC and norm in every backdoored model."""
     numbers = {}
-    for name in run_attacks():
+    for name in learned(results, 0.05):
         found = results.need(neuron_spec(results.scale, name, 0.05, results.seed))
         numbers[f"{style.look('attack', name).title} rank correlation"] = _correlation(
             found["tac"][0], found["norm"][0]
@@ -675,7 +713,7 @@ def check_norms(results: Results) -> Verdict:
 def check_shrinks(results: Results) -> Verdict:
     """FT-SAM shrinks the norms of the neurons with the largest TAC, FT does not."""
     changes: dict[str, list[float]] = {"ft": [], "ft_sam": []}
-    for name in run_attacks():
+    for name in learned(results, 0.05):
         found = results.need(neuron_spec(results.scale, name, 0.05, results.seed))
         tac, before = np.array(found["tac"][0]), np.array(found["norm"][0])
         top = np.argsort(tac)[-max(1, len(tac) // 10) :]
@@ -708,11 +746,15 @@ def check_little_data(results: Results) -> Verdict:
     numbers = {}
     for clean in CLEAN_RATIOS:
         for defense in ("ft", "ft_sam"):
-            parents = [backdoored(results.scale, name, 0.1, results.seed) for name in run_attacks()]
+            parents = [backdoored(results.scale, name, 0.1, results.seed) for name in learned(results)]
             rates = [results.need(defended(results.scale, p, defense, clean_ratio=clean))["asr"] for p in parents]
             numbers[f"{100 * clean:g} % {_stage(defense).title}"] = float(np.mean(rates))
     values = list(numbers.values())
-    return Verdict(all(s < f for f, s in zip(values[::2], values[1::2], strict=True)), "mean ASR", numbers)
+    return Verdict(
+        all(s < f for f, s in zip(values[::2], values[1::2], strict=True)),
+        f"mean ASR over {_over(learned(results))}",
+        numbers,
+    )
 
 
 CLAIMS: list[Claim] = [
