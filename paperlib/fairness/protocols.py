@@ -357,7 +357,7 @@ def in_parallel(function: Callable[..., list[dict]], cases: Sequence[Case], n_jo
 
 # ------------------------------------------------------------------------------------------------------------- the items
 
-FKR_KERNEL = {"Figure 1": "polynomial", "Figure 2": "linear", "Figure 7": "linear"}
+FKR_KERNEL = {"Figure 1": "polynomial"}
 """FKR's kernel on the attribute; 'linear' for the items that are not listed.  'polynomial' has degree 3 and constant 1."""
 
 _PENALISED = ("FKR-1", "FKR-3", "FPR-1", "FPR-3")
