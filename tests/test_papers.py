@@ -1,0 +1,433 @@
+"""The grid, tables, figures and claims of the papers, on made-up results whose every number can be traced."""
+
+import base64
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paperlib import papers
+from paperlib.errors import PaperlibError
+from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
+from paperlib.metrics import der
+from paperlib.papers import PAPERS, Results, ft_sam
+from paperlib.report.artefact import Artefact
+from paperlib.report.claims import NotRun, evaluate
+from paperlib.report.published import inventory
+from paperlib.scales import LAPTOP, PAPER, SCALES, SMOKE, Scale
+
+Change = Callable[[Spec, dict[str, Any]], dict[str, Any]]
+NEURONS = 20
+
+
+# ----------------------------------------------------------------------------------------------- made-up results
+
+
+def numbers_of(spec: Spec) -> np.random.Generator:
+    return np.random.default_rng(int(spec.key, 16))
+
+
+def origin(spec: Spec) -> TrainSpec:
+    return next(s for s in spec.ancestry() if isinstance(s, TrainSpec))
+
+
+def rho(spec: DefendSpec) -> float:
+    return dict(spec.params)["rho"]
+
+
+def believable(spec: Spec) -> dict[str, Any]:
+    """A result of which every claim of the paper holds; numbers differ from spec to spec."""
+    rng = numbers_of(spec)
+    small = rng.uniform(0, 0.5)
+    if isinstance(spec, TrainSpec):
+        return {"c_acc": 90 + small, "asr": 97 + small, "r_acc": 1.0}
+    if isinstance(spec, DefendSpec):
+        asr = 60.0 if spec.defense == "ft" else 20 - 2 * rho(spec)
+        return {"c_acc": 88 + small, "asr": max(0.0, asr) + small, "r_acc": 1.0}
+    assert isinstance(spec, AnalysisSpec)
+    n = len(spec.inputs)
+    if spec.tool == "neurons":
+        tac = np.sort(rng.uniform(1, 9, NEURONS))
+        norm = 1 + 0.1 * tac + rng.uniform(0, 0.001, NEURONS)
+        shrinkage = (1.0, 0.99, 0.7)
+        return {"tac": [tac.tolist()] * n, "norm": [(norm * s).tolist() for s in shrinkage]}
+    if spec.tool == "tsne":
+        poisoned = [int(i < 4) for i in range(24)]
+        y = [0 if p else i % 10 for i, p in enumerate(poisoned)]
+        return {"xy": rng.normal(size=(n, 24, 2)).tolist(), "y": y, "poisoned": poisoned}
+    if spec.tool == "sam_geometry":
+        lists = ("gradient_ft", "gradient_ft_sam", "epsilon_sam", "epsilon_asam")
+        found: dict[str, Any] = {name: rng.uniform(0.1, 1, NEURONS).tolist() for name in lists}
+        return {**found, "mean_gradient": rng.uniform(size=len(ft_sam.RHOS)).tolist()}
+    assert spec.tool == "gradcam"
+    image = base64.b64encode(bytes(range(192))).decode()
+    maps = rng.uniform(size=(n, 2, 4, 4)).tolist()
+    return {"shape": [3, 8, 8], "images": [image, image], "maps": maps, "predicted": [[4, 0], [4, 4]]}
+
+
+def results_of(
+    specs: Iterable[Spec], scale: Scale = SMOKE, change: Change | None = None, without: Iterable[Spec] = ()
+) -> Results:
+    """Made-up results of ``specs`` and their ancestors, except of those in ``without``."""
+    left_out, rows = {spec.key for spec in without}, {}
+    for spec in (one for leaf in specs for one in leaf.ancestry()):
+        if spec.key not in left_out:
+            result = believable(spec)
+            rows[spec.key] = {"key": spec.key, "result": change(spec, result) if change else result}
+    return Results(scale, 0, rows)
+
+
+def everything(**options: Any) -> Results:
+    return results_of(papers.specs("ft_sam", options.get("scale", SMOKE)), **options)
+
+
+def drawn(id_: str, results: Results) -> Artefact:
+    results.forget()
+    return ft_sam.ITEMS[id_].draw(results)
+
+
+# --------------------------------------------------------------------------------------------------- the inventory
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_items_are_those_of_the_inventory(paper: str) -> None:
+    ids = {item.id for item in inventory(paper)}
+    assert set(papers.items(paper)) <= ids
+    for id_ in ids:
+        assert bool(papers.reason(paper, id_)) == (id_ not in papers.items(paper))
+    module = papers.module(paper)
+    if module is not None:
+        assert not set(module.PLANNED) & set(module.ITEMS) and set(module.PLANNED) <= ids
+
+
+def test_every_item_of_ft_sam_is_there_or_has_a_reason() -> None:
+    assert sorted([*ft_sam.ITEMS, *ft_sam.PLANNED]) == sorted(item.id for item in inventory("ft_sam"))
+    assert all(len(reason) > 20 for reason in ft_sam.PLANNED.values())
+
+
+def test_items_by_name() -> None:
+    paper, id_, item = papers.item("ft_sam/fig3")
+    assert (paper, id_) == ("ft_sam", "fig3") and item is ft_sam.ITEMS["fig3"]
+    for name, sentence in {
+        "fig3": "not of the form PAPER/ITEM",
+        "ft_sm/fig3": "did you mean 'ft_sam'",
+        "ft_sam/figure3": "did you mean 'fig",
+        "ft_sam/table2": "is planned, not implemented: Tiny ImageNet",
+    }.items():
+        with pytest.raises(PaperlibError, match=sentence):
+            papers.item(name)
+
+
+def test_planning_imports_no_torch() -> None:
+    code = (
+        "import sys; from paperlib import papers; assert papers.specs('ft_sam', 'paper');"
+        "print([m for m in ('torch', 'sklearn', 'matplotlib.pyplot') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --------------------------------------------------------------------------------------------------------- the grid
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_tables_and_figures_share_their_models(scale: Scale) -> None:
+    def keys(id_: str) -> set[str]:
+        return {spec.key for spec in ft_sam.ITEMS[id_].specs(scale, 0)}
+
+    for attack in ft_sam.run_attacks():
+        parent = ft_sam.backdoored(scale, attack)
+        for defense in ("ft", "ft_sam"):
+            shared = ft_sam.defended(scale, parent, defense).key
+            assert shared in keys("table1") and shared in keys("table3")  # 5 % clean images
+            assert ft_sam.defended(scale, parent, defense, clean_ratio=0.05).key == shared
+            assert ft_sam.defended(scale, parent, defense, clean_ratio=0.01).key not in keys("table1")
+    for attack in ft_sam.swept():
+        parent = ft_sam.backdoored(scale, attack)
+        same_rho = ft_sam.defended(scale, parent, "ft_sam", rho=int(scale.rho)).key
+        assert same_rho == ft_sam.defended(scale, parent, "ft_sam").key
+        assert same_rho in keys("fig3") and same_rho in keys("table1")
+    assert {s.key for s in ft_sam.tsne_spec(scale, 0).inputs} <= keys("table1")
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_the_size_of_the_grid(scale: Scale) -> None:
+    a, d, s = len(ft_sam.run_attacks()), len(ft_sam.run_defenses()), len(ft_sam.swept())
+    specs = papers.specs("ft_sam", scale)
+    whole = {one.key: one for spec in specs for one in spec.ancestry()}.values()
+    counts = {kind: sum(spec.kind == kind for spec in whole) for kind in ("train", "defend", "analysis")}
+    assert counts["train"] == 2 * a  # at 10 % and at 5 %
+    assert (
+        counts["defend"] == a * d + a * 2 * 2 + s * 7 + a * 2
+    )  # Table 1, the rest of Table 3 and of rho, 5 % poisoning
+    assert counts["analysis"] == 2 + a + 1 + a + a
+    assert len(specs) == len({spec.key for spec in specs})
+    assert not {spec.key for spec in specs} & {spec.key for spec in papers.specs("ft_sam", scale, seed=1)}
+
+
+def test_seed_and_scale_reach_every_ancestor() -> None:
+    for spec in papers.specs("ft_sam", LAPTOP, seed=7):
+        for one in spec.ancestry():
+            assert one.seed == 7
+            if isinstance(one, TrainSpec):
+                assert (one.n_train, one.width, one.target) == (LAPTOP.n_train, LAPTOP.width, 0)
+    assert papers.specs("ft_sam", "laptop", 7) == papers.specs("ft_sam", LAPTOP, 7)
+
+
+def test_clean_images_of_table_3_at_paper_scale() -> None:
+    parent = ft_sam.backdoored(PAPER, "blended")
+    found = [ft_sam.defended(PAPER, parent, "ft", clean_ratio=r).n_clean for r in (0.10, 0.05, 0.01)]
+    assert found == [5000, 2500, 500]
+
+
+# ---------------------------------------------------------------------------------------------------------- drawing
+
+
+@pytest.mark.parametrize("id_", ft_sam.ITEMS)
+def test_an_item_is_drawn_from_its_own_experiments(id_: str) -> None:
+    """What an item's specs (and their ancestors) give is all that it needs; it says which of them it used."""
+    entry = next(item for item in inventory("ft_sam") if item.id == id_)
+    specs = ft_sam.ITEMS[id_].specs(SMOKE, 0)
+    results = results_of(specs)
+    made = drawn(id_, results)
+    assert (made.paper, made.id, made.kind, made.scale, made.seed) == ("ft_sam", id_, entry.kind, "smoke", 0)
+    assert {spec.key for spec in specs} <= set(made.results) <= set(results.rows)
+    assert len(made.frame) and entry.number in made.caption and "smoke scale" in made.caption
+    if made.figure is not None:
+        made.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("id_", ft_sam.ITEMS)
+def test_without_results_nothing_is_drawn(id_: str) -> None:
+    with pytest.raises(NotRun, match="smoke scale"):
+        drawn(id_, Results(SMOKE, 0, {}))
+
+
+def cells(made: Artefact) -> dict[tuple[str, str, str, str], float]:
+    """(attack, defense, setting, metric) -> ours, for the cells of a table that have a number of ours."""
+    frame = made.frame[made.frame.ours.notna() & ~made.frame.attack.str.startswith("average")]
+    return {(r.attack, r.defense, r.setting, r.metric): r.ours for r in frame.itertuples()}
+
+
+def expected_cells(results: Results, tables_of: str) -> dict[tuple[str, str, str, str], float]:
+    """The same from the made-up results, spec by spec."""
+    out: dict[tuple[str, str, str, str], float] = {}
+    for attack in ft_sam.run_attacks():
+        parent = ft_sam.backdoored(SMOKE, attack)
+        before = results.get(parent)
+        if before is None:
+            continue
+        out |= {(attack, "none", "", m): before[n] for m, n in (("ACC", "c_acc"), ("ASR", "asr"))}
+        ratios = {"": 0.05} if tables_of == "table1" else {f"clean_ratio={r:g}": r for r in (0.1, 0.05, 0.01)}
+        for setting, ratio in ratios.items():
+            for defense in ft_sam.run_defenses() if tables_of == "table1" else ("ft", "ft_sam"):
+                after = results.get(ft_sam.defended(SMOKE, parent, defense, clean_ratio=ratio))
+                if after is not None:
+                    where = (attack, defense, setting)
+                    out[*where, "ACC"], out[*where, "ASR"] = after["c_acc"], after["asr"]
+                    out[*where, "DER"] = der(
+                        before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent"
+                    )
+    return out
+
+
+@pytest.mark.parametrize("id_", ["table1", "table3"])
+def test_tables_hold_the_results_and_nothing_else(id_: str) -> None:
+    results = everything()
+    made = drawn(id_, results)
+    assert cells(made) == pytest.approx(expected_cells(results, id_))
+    for attack in set(ft_sam.PRINTED_ATTACKS) - set(ft_sam.run_attacks()):  # printed, not ours: empty, not invented
+        part = made.frame[made.frame.attack == attack]
+        assert len(part) and part.ours.isna().all() and (part.verdict == "not run").all()
+    assert f"{len(ft_sam.run_attacks())} of 10 attacks" in made.fragment
+
+
+TABLE1 = ft_sam._table1(SMOKE, 0)
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.sets(st.sampled_from(range(len(TABLE1))), max_size=len(TABLE1) - 1))
+def test_table_1_with_any_gaps(missing: set[int]) -> None:
+    results = results_of(TABLE1, without=[TABLE1[i] for i in missing])
+    expected = expected_cells(results, "table1")
+    if not expected:  # no backdoored model at all: nothing to set a defense beside
+        with pytest.raises(NotRun):
+            drawn("table1", results)
+        return
+    assert cells(drawn("table1", results)) == pytest.approx(expected)
+
+
+def test_averages_are_over_what_was_run() -> None:
+    parents = [ft_sam.backdoored(SMOKE, name) for name in ft_sam.run_attacks()]
+    lost = parents[0]
+    results = everything(without=[ft_sam.defended(SMOKE, lost, "ft")])
+    frame = drawn("table1", results).frame
+    average = frame[(frame.attack.str.startswith("average of")) & (frame.defense == "ft_sam") & (frame.metric == "ASR")]
+    (row,) = average.itertuples()
+    assert row.attack == f"average of {len(parents) - 1}"
+    kept = [results.need(ft_sam.defended(SMOKE, parent, "ft_sam"))["asr"] for parent in parents[1:]]
+    assert row.ours == pytest.approx(np.mean(kept))
+
+
+def test_figure_3_holds_the_sweep() -> None:
+    attack = ft_sam.swept()[0]
+    parent = ft_sam.backdoored(SMOKE, attack)
+    lost = [ft_sam.defended(SMOKE, parent, "ft_sam", rho=r) for r in (3, 4)]
+    results = everything(without=lost)
+    frame = drawn("fig3", results).frame
+    part = frame[(frame.attack == attack) & (frame.metric == "ASR")]
+    assert part.rho.tolist() == [1, 2, 5, 6, 7, 8]  # a gap is a gap
+    for row in part.itertuples():
+        assert row.value == results.need(ft_sam.defended(SMOKE, parent, "ft_sam", rho=row.rho))["asr"]
+
+
+@pytest.mark.parametrize("id_", ["fig4", "fig5", "fig6", "fig7"])
+def test_figures_with_one_attack_missing_count_the_others(id_: str) -> None:
+    name = ft_sam.run_attacks()[0]
+    lost = [
+        ft_sam.neuron_spec(SMOKE, name, 0.05, 0), ft_sam.geometry_spec(SMOKE, name, 0), ft_sam.gradcam_spec(SMOKE, name, 0)
+    ]  # fmt: skip
+    results = everything(without=lost)
+    made = drawn(id_, results)
+    assert f"{len(ft_sam.run_attacks()) - 1} of 10 attacks" in made.caption
+    column = {"fig7": "image"}.get(id_, "attack")
+    names = set(made.frame[column])
+    assert name not in names and "BadNets" not in names
+    assert not set(made.results) & {spec.key for spec in lost}
+
+
+def test_figure_4_holds_every_neuron() -> None:
+    results = everything()
+    frame = drawn("fig4", results).frame
+    for attack in ft_sam.run_attacks():
+        found = results.need(ft_sam.neuron_spec(SMOKE, attack, 0.05, 0))
+        for k, stage in enumerate(ft_sam.STAGES):
+            part = frame[(frame.attack == attack) & (frame.model == stage)]
+            assert part.tac.tolist() == found["tac"][k] and part.norm.tolist() == found["norm"][k]
+
+
+@pytest.mark.parametrize("id_", ["fig1", "fig2"])
+def test_a_figure_that_needs_every_result_says_which_is_missing(id_: str) -> None:
+    lost = ft_sam.tsne_spec(SMOKE, 0)
+    with pytest.raises(NotRun, match=f"{lost.label} has no result at smoke scale"):
+        drawn(id_, everything(without=[lost]))
+
+
+# ----------------------------------------------------------------------------------------------------------- claims
+
+
+def verdicts(results: Results) -> dict[str, str]:
+    return {claim.id: verdict.word for claim, verdict in evaluate(ft_sam.CLAIMS, results)}
+
+
+def test_without_results_no_claim_is_decided() -> None:
+    found = evaluate(ft_sam.CLAIMS, Results(SMOKE, 0, {}))
+    assert found
+    for _, verdict in found:
+        assert verdict.holds is None and not verdict.numbers and verdict.reason.startswith("not run:")
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_results_like_the_paper_s_make_every_claim_hold(scale: Scale) -> None:
+    assert set(verdicts(everything(scale=scale)).values()) == {"holds"}
+
+
+def of_defense(defense: str, attack: str = "", **where: Any) -> Callable[[Spec], bool]:
+    def chosen(spec: Spec) -> bool:
+        return (
+            isinstance(spec, DefendSpec)
+            and spec.defense == defense
+            and origin(spec).ratio == 0.1
+            and (not attack or origin(spec).attack == attack)
+            and all(getattr(spec, name) == value for name, value in where.items())
+        )
+
+    return chosen
+
+
+def setting(chosen: Callable[[Spec], bool], **values: Any) -> Change:
+    return lambda spec, result: {**result, **values} if chosen(spec) else result
+
+
+def worse_with_rho(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+    return {**result, "asr": 2 * rho(spec)} if of_defense("ft_sam", ft_sam.swept()[0])(spec) else result
+
+
+def of_neurons(change: Callable[[dict[str, Any]], None]) -> Change:
+    def changed(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(spec, AnalysisSpec) and spec.tool == "neurons" and origin(spec).attack == "badnets":
+            result = {name: [list(values) for values in lists] for name, lists in result.items()}
+            change(result)
+        return result
+
+    return changed
+
+
+def reversed_norms(found: dict[str, Any]) -> None:
+    found["norm"] = [values[::-1] for values in found["norm"]]
+
+
+def constant_norms(found: dict[str, Any]) -> None:
+    found["norm"][0] = [1.0] * NEURONS
+
+
+def ft_shrinks_too(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+    if not (isinstance(spec, AnalysisSpec) and spec.tool == "neurons"):
+        return result
+    return {**result, "norm": [result["norm"][0], result["norm"][2], result["norm"][2]]}
+
+
+def sam_does_not_shrink(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+    if not (isinstance(spec, AnalysisSpec) and spec.tool == "neurons"):
+        return result
+    return {**result, "norm": [result["norm"][0], result["norm"][0], [1.1 * v for v in result["norm"][0]]]}
+
+
+@pytest.mark.parametrize(
+    ("claim", "change"),
+    [
+        ("alive", setting(of_defense("ft", "blended"), asr=10.0)),  # FT removes it too
+        ("alive", setting(of_defense("ft_sam", "blended"), asr=59.0)),  # FT-SAM leaves it as well
+        ("headline", setting(of_defense("ft_sam"), asr=40.0)),
+        ("headline", setting(of_defense("ft_sam"), c_acc=80.0)),  # at a high price
+        ("little_data", setting(of_defense("ft", n_clean=12), asr=1.0)),
+        ("rho", worse_with_rho),
+        ("norms", of_neurons(reversed_norms)),
+        ("norms", of_neurons(constant_norms)),  # no correlation is defined
+        ("shrinks", ft_shrinks_too),
+        ("shrinks", sam_does_not_shrink),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+def test_results_against_a_claim_refute_it(claim: str, change: Change) -> None:
+    results = everything(change=change)
+    assert verdicts(results)[claim] == "does not hold"
+    (verdict,) = (v for c, v in evaluate(ft_sam.CLAIMS, results) if c.id == claim)
+    assert verdict.numbers
+
+
+@pytest.mark.parametrize(
+    ("claim", "lost"),
+    [
+        ("alive", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "blended"), "ft")),
+        ("headline", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "sig"), "ft_sam")),
+        ("little_data", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "sig"), "ft", clean_ratio=0.01)),
+        ("rho", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "blended"), "ft_sam", rho=7)),
+        ("norms", lambda: ft_sam.neuron_spec(SMOKE, "badnets", 0.05, 0)),
+        ("shrinks", lambda: ft_sam.neuron_spec(SMOKE, "badnets", 0.05, 0)),
+    ],
+)
+def test_one_missing_result_leaves_its_claim_open(claim: str, lost: Callable[[], Spec]) -> None:
+    found = verdicts(everything(without=[lost()]))
+    assert found[claim] == "not run" and "holds" in found.values()
+
+
+def test_every_claim_can_be_refuted_here() -> None:
+    """A claim that is added needs a case above."""
+    tested = {"alive", "headline", "little_data", "rho", "norms", "shrinks"}
+    assert {claim.id for claim in ft_sam.CLAIMS} == tested
