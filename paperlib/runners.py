@@ -154,10 +154,11 @@ def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
 
 
 def run_analysis(spec: AnalysisSpec, context: Context) -> dict[str, Any]:
-    """Apply the tool of ``spec``; its result is what the tool returns."""
+    """Apply the tool of ``spec``; its result is what the tool returns. A tool without models gets none, and no ground."""
     restored = [restore(parent, context.store, context.device) for parent in spec.inputs]
     tool = TOOLS[spec.tool].load()
-    return tool([model for model, _ in restored], restored[0][1], seed=spec.seed, **dict(spec.params))
+    around = restored[0][1] if restored else None
+    return tool([model for model, _ in restored], around, seed=spec.seed, **dict(spec.params))
 
 
 def restore(spec: Spec, store: Store, device: str) -> tuple[nn.Module, Ground]:

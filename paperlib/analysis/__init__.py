@@ -1,7 +1,8 @@
 """Analysis tools: one tool, one file.
 
 A tool is a function ``tool(models, ground, *, seed, **params) -> dict`` of small JSON values: what a figure is drawn from.
-``models`` are the models to look at, ``ground`` the data and attack they share. Drawing happens elsewhere.
+``models`` are the models to look at, ``ground`` the data and attack they share; a tool that needs no trained model gets none,
+and None. Drawing happens elsewhere.
 """
 
 from paperlib.registry import Method
@@ -11,4 +12,5 @@ TOOLS: dict[str, Method] = {
     "neurons": Method("paperlib.analysis.neurons", "neurons", "TAC and weight norm of neurons"),
     "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
     "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM"),
+    "fair_protocol": Method("paperlib.analysis.fair_protocol", "fair_protocol", "Experiment of the mean-parity paper"),
 }

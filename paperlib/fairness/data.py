@@ -370,6 +370,7 @@ def load(
     n_rows: int | None = None,
     random_state: int = 4,
     n_attributes: int = 1,
+    allow_exact: bool = True,
     allow_stand_in: bool = True,
     allow_download: bool = True,
 ) -> FairData:
@@ -386,6 +387,8 @@ def load(
         sample is that of the paper; :func:`synthetic` has all its knobs.
     n_attributes : int, default 1
         How many sensitive attributes: up to 4 for 'communities_crime', 2 for 'compas', 5 for 'synthetic', else 1.
+    allow_exact : bool, default True
+        Use the exact table where it can be had; False asks for the stand-in, so that a small run is the same everywhere.
     allow_stand_in : bool, default True
         Use a table of an installed package when the exact one cannot be had; the result says so.
     allow_download : bool, default True
@@ -407,7 +410,7 @@ def load(
             f"n_attributes={n_attributes} is not between 1 and {len(info.attributes)}; {name} has the sensitive "
             f"attributes {', '.join(info.attributes)}."
         )
-    table, source = _exact(name, info, allow_download), info.file
+    table, source = _exact(name, info, allow_download) if allow_exact else None, info.file
     stand_in = table is None
     if table is None and allow_stand_in and info.stand_in is not None:
         table, source = info.stand_in(), info.stand_in_source
@@ -420,12 +423,21 @@ def load(
 
 def available(*, exact: bool = False) -> list[str]:
     """Names that ``load`` can give without the network; ``exact=True`` leaves stand-ins out."""
-    found = ["synthetic"]
-    for name, info in TABLES.items():
-        here = (paths.data_dir() / "fairness" / info.file).is_file()
-        if here or (not exact and info.stand_in is not None and info.stand_in() is not None):
-            found.append(name)
-    return found
+    wanted = ("generated", "exact") if exact else ("generated", "exact", "stand_in")
+    return [name for name in NAMES if origin(name) in wanted]
+
+
+def origin(name: str, *, exact: bool = True) -> str:
+    """What ``load`` gives for ``name`` without the network: 'generated', 'exact', 'stand_in' or 'missing'.
+
+    With ``exact=False`` the exact table is left aside, as with ``load(allow_exact=False)``.
+    """
+    if choose("name", name, NAMES) == "synthetic":
+        return "generated"
+    info = TABLES[name]
+    if exact and (paths.data_dir() / "fairness" / info.file).is_file():
+        return "exact"
+    return "stand_in" if info.stand_in is not None and info.stand_in() is not None else "missing"
 
 
 def _exact(name: str, info: Table, allow_download: bool) -> pd.DataFrame | None:

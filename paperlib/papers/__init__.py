@@ -9,6 +9,9 @@ A paper's module has
 ``PLANNED``
     id -> why an item of the inventory is not there yet.
 
+``CLAIMS_ON``
+    only where the claims are checked on something else than our results: :data:`PRINTED`.
+
 What is in the inventory and not in ``ITEMS`` is planned: nothing can be forgotten silently. Importing a module imports no
 torch.
 """
@@ -27,6 +30,9 @@ from paperlib.scales import Scale
 
 if TYPE_CHECKING:
     from paperlib.report.artefact import Artefact
+
+
+PRINTED = "the printed numbers"
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,11 @@ PAPERS: dict[str, Paper] = {
         ),
         Paper(
             "mp_fair_regression", "MP", "Mean Parity Fair Regression in RKHS", "Wei, Liu, Li, Zha", "AISTATS 2023",
-            "2302.10409", "06_mp_fair_regression",
+            "2302.10409", "06_mp_fair_regression", "paperlib.papers.mp_fair_regression",
         ),
         Paper(
             "benchmark", "BackdoorBench", "BackdoorBench: A Comprehensive Benchmark of Backdoor Learning",
-            "Wu, Chen, Zhang, Zhu, Wei, Yuan, Shen", "NeurIPS 2022", "2206.12654", "07_benchmark",
+            "Wu, Chen, Zhang, Zhu, Wei, Yuan, Shen", "NeurIPS 2022", "2206.12654", "07_benchmark", "paperlib.papers.benchmark",
         ),
     )
 }  # fmt: skip

@@ -192,7 +192,13 @@ METRICS = {
     "tpr": "TPR",
     "fpr": "FPR",
 }
-MODELS = {"preact_resnet18": "PreAct-ResNet18", "vgg19": "VGG19"}
+MODELS = {
+    "preact_resnet18": "PreAct-ResNet18",
+    "vgg19": "VGG19",
+    "efficientnet_b3": "EfficientNet-B3",
+    "mobilenet_v3_large": "MobileNetV3-L",
+    "densenet161": "DenseNet-161",
+}
 PAPERS = {
     "vdc": "VDC",
     "sau": "SAU",
@@ -210,6 +216,10 @@ DATASETS = {
     "imagenet100": "ImageNet-100",
     "imagenet_dog": "ImageNet-Dog",
     "digits": "digits",
+    "synthetic": "Synthetic",
+    "adult": "Adult",
+    "law_school": "Law School",
+    "communities_crime": "Communities & Crime",
 }
 
 
