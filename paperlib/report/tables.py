@@ -69,7 +69,7 @@ def to_html(frame: pd.DataFrame, caption: str, *, notes: Iterable[str] = ()) -> 
             else:
                 cells.append(f'<td class="t">{text}</td>')
         body.append(f"<tr>{''.join(cells)}</tr>")
-    return _fragment(caption, [f"<tr>{head}</tr>"], body, notes)
+    return fragment(caption, [f"<tr>{head}</tr>"], body, notes)
 
 
 def format_column(values: "pd.Series[Any]") -> list[str]:
@@ -138,7 +138,7 @@ def paper_table(
         opening = '<tr class="average">' if any(compare.is_average(part) for part in label) else "<tr>"
         body.append(f"{opening}{''.join(parts)}</tr>")
     head = [f"<tr>{corner}{top}</tr>", f"<tr>{below}</tr>"] if grid.across else []
-    return _fragment(
+    return fragment(
         caption,
         head,
         body,
@@ -158,7 +158,8 @@ def paper_markdown(comparison: pd.DataFrame, **shape: Any) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def _fragment(caption: str, head: list[str], body: list[str], notes: Iterable[str]) -> str:
+def fragment(caption: str, head: list[str], body: list[str], notes: Iterable[str]) -> str:
+    """Rows of HTML (``<tr>...</tr>``) as a standalone table with its style sheet; caption and notes are escaped here."""
     lines = ['<div class="paperlib">', f"<style>{CSS}</style>", '<div class="wide"><table>']
     lines += [
         f"<caption>{escape(caption)}</caption>",
