@@ -187,7 +187,7 @@ def _notebooks(names: list[str]) -> dict[str, Path]:
 
 
 def _check_before_running(notebooks: Mapping[str, Path], parameters: Mapping[str, Any], sizes: "Scale") -> None:
-    from paperlib import companion
+    from paperlib import companion, papers
 
     for notebook in notebooks.values():  # papermill itself would run with a parameter that the notebook does not have
         companion.check_parameters(companion.declared_parameters(notebook), parameters)
@@ -196,7 +196,9 @@ def _check_before_running(notebooks: Mapping[str, Path], parameters: Mapping[str
 
         _check_device(parameters["device"])
         Store().check_writable()
-    elif not companion.recorded_file(sizes).is_file():
+    elif any(papers.specs(paper, sizes, parameters["seed"]) for paper in notebooks if paper) and not (
+        companion.recorded_file(sizes).is_file()
+    ):
         raise PaperlibError(f"recorded=True, but nothing is recorded at scale={sizes.name!r}; run without --recorded.")
 
 
@@ -248,7 +250,7 @@ def _record(paper: str, sizes: "Scale", seed: int, recorded: bool) -> None:
     from paperlib import companion, papers
 
     here = paths.figures_dir() == paths.ROOT / "figures"
-    if here and not recorded and sizes.name != "smoke" and paper and papers.items(paper):
+    if here and not recorded and sizes.name != "smoke" and paper and papers.specs(paper, sizes, seed):
         typer.echo(f"Results recorded in {_shown(companion.record(paper, sizes, seed))}")
 
 
@@ -290,7 +292,7 @@ def figure(
     except NotRun as missing:
         raise PaperlibError(f"{item} cannot be drawn: {missing}.") from None
     typer.echo(made.caption)
-    for path in sorted(((out or paths.figures_dir()) / sizes.name / paper).glob(f"{id_}.*")):
+    for path in sorted(((out or paths.figures_dir()) / made.scale / paper).glob(f"{id_}.*")):
         typer.echo(f"  {_shown(path)}")
 
 
@@ -374,7 +376,8 @@ def claims(paper: PaperArgument = "", scale: ScaleOption = "", seed: SeedOption 
     for key in _started(paper):
         found = papers.module(key)
         verdicts = checks.evaluate(found.CLAIMS if found else [], _known(key, sizes, seed))
-        typer.echo(f"{papers.PAPERS[key].short}, {sizes.name} scale: {len(verdicts) or 'no'} claims")
+        on = getattr(found, "CLAIMS_ON", f"{sizes.name} scale")
+        typer.echo(f"{papers.PAPERS[key].short}, {on}: {len(verdicts) or 'no'} claims")
         for claim, verdict in verdicts:
             typer.echo(f"\n[{verdict.word}] {claim.text} ({claim.where})\n  {verdict.reason}")
             for name, value in verdict.numbers.items():

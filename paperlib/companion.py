@@ -131,6 +131,8 @@ def gather(
         An unknown item or device, a store that cannot be written, a run that failed, or no ledger at this scale.
     """
     specs = wanted(paper, scale, seed, ids)
+    if not specs:  # drawn from printed numbers: there is nothing to compute, and nothing that could be recorded
+        return papers.Results(scale, seed, {})
     if recorded:
         file = recorded_file(scale)
         if not file.exists():
@@ -234,6 +236,10 @@ class Companion:
 
     def run(self) -> None:
         """Compute what the store does not hold yet. Stop it at any time: finished results stay, the next call goes on."""
+        if not wanted(self.paper.key, self.scale, self.seed):
+            self.results = papers.Results(self.scale, self.seed, {})
+            print("Nothing to compute: everything here is drawn from printed numbers.")
+            return
         if not self.recorded:
             planned = plan(wanted(self.paper.key, self.scale, self.seed), Store())
             todo = planned.of("to do")
@@ -301,6 +307,9 @@ class Companion:
         """Where the numbers of this notebook come from."""
         results = self._results()
         keys = {spec.key for spec in _unique(wanted(self.paper.key, self.scale, self.seed))} & set(results.rows)
+        if not keys:
+            print(f"{self.paper.short}, arXiv {self.paper.arxiv}; printed numbers only, none of our own")
+            return
         about = provenance_of(results, keys)
         versions = ", ".join(f"{name} {' / '.join(found)}" for name, found in about["versions"].items() if found)
         print(f"{self.paper.short}, arXiv {self.paper.arxiv}; {self.scale.name} scale, seed {self.seed}")
@@ -310,22 +319,25 @@ class Companion:
 
 
 def claims(results: papers.Results, paper: str, out: Path | None = None) -> "Artefact":
-    """The verdicts on the paper's claims as a saved table."""
+    """The verdicts on the paper's claims as a saved table. Claims about printed numbers are the same at every scale."""
     from paperlib.report import artefact
     from paperlib.report import claims as checks
 
     found = papers.module(paper)
     results.forget()
     verdicts = checks.evaluate(found.CLAIMS if found else [], results)
+    printed = getattr(found, "CLAIMS_ON", "") == papers.PRINTED
+    scale = "paper" if printed else results.scale.name
+    checked = f"checked on {papers.PRINTED}" if printed else f"checked on our results ({scale} scale)"
     made = artefact.Artefact(
         paper=paper,
         id="claims",
         kind="table",
-        scale=results.scale.name,
-        seed=results.seed,
-        caption=f"Claims of the paper, checked on our results ({results.scale.name} scale)",
-        frame=checks.to_frame(verdicts, results.scale.name),
-        html=checks.to_html(verdicts, results.scale.name),
+        scale=scale,
+        seed=0 if printed else results.seed,
+        caption=f"Claims of the paper, {checked}",
+        frame=checks.to_frame(verdicts, scale),
+        html=checks.to_html(verdicts, scale, checked=checked if printed else ""),
         results=tuple(sorted(results.used)),
     )
     artefact.save(made, out or paths.figures_dir(), provenance_of(results, made.results))

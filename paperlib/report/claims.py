@@ -100,8 +100,11 @@ def to_frame(verdicts: Iterable[tuple[Claim, Verdict]], scale: str) -> pd.DataFr
     return pd.DataFrame(rows, columns=columns)
 
 
-def to_html(verdicts: Iterable[tuple[Claim, Verdict]], scale: str) -> str:
-    """A table of claims: what, where, the verdict as a word and a sign, the deciding numbers, the reason."""
+def to_html(verdicts: Iterable[tuple[Claim, Verdict]], scale: str, *, checked: str = "") -> str:
+    """A table of claims: what, where, the verdict as a word and a sign, the deciding numbers, the reason.
+
+    ``checked`` says on what, where that is not our results of ``scale``.
+    """
     verdicts = list(verdicts)
     frame = pd.DataFrame(
         [
@@ -118,7 +121,7 @@ def to_html(verdicts: Iterable[tuple[Claim, Verdict]], scale: str) -> str:
     )
     paper = ", ".join(dict.fromkeys(style.title("paper", claim.paper) for claim, _ in verdicts))
     count = sum(v.holds is True for _, v in verdicts), sum(v.holds is not None for _, v in verdicts)
-    caption = f"Claims of {paper}, {scale} scale: {count[0]} of the {count[1]} that were run hold"
+    caption = f"Claims of {paper}, {checked or f'{scale} scale'}: {count[0]} of the {count[1]} that were run hold"
     if len(verdicts) > count[1]:
         caption += f"; {len(verdicts) - count[1]} not run"
     return tables.to_html(frame, caption)
