@@ -329,7 +329,7 @@ def _medians(ours: pd.DataFrame, metric: str, split: str, methods: Sequence[str]
     table = part.groupby(["dataset_or_k", "method"], sort=False)["value"].median().unstack()
     texts = [
         f"{style.title('dataset', name)} {' and '.join(f'{row[m]:.3g}' for m in methods)}"
-        for name, row in table.iterrows()
+        for name, row in table.loc[part["dataset_or_k"].unique()].iterrows()
     ]
     return (
         f"{split} {metric}, medians of {' and '.join(_look(m).title for m in methods)}: {'; '.join(texts)}."
@@ -468,7 +468,7 @@ def _draw_table(id_: str, text: str) -> Callable[[Results], Artefact]:
         frame = compare.compare(ours, printed, scale=scale, tolerances=known)
         if id_ == "table2":
             sine = frame["dataset"].eq("synthetic") & frame["verdict"].isin([compare.MATCH, compare.DIFFERS])
-            frame.loc[sine, "verdict"] = compare.UNPUBLISHED
+            frame.loc[sine, "verdict"] = UNTIED
         count = compare.summary(frame)
         judged = count[compare.MATCH] + count[compare.DIFFERS]
         notes = [
@@ -826,6 +826,11 @@ ITEMS: dict[str, Item] = {
 # ------------------------------------------------------------------------------------------------------------ claims
 
 
+def _verdict(holds: Any, reason: str, numbers: dict[str, Any]) -> Verdict:
+    """With Python's own bool and floats: numpy's True is not True."""
+    return Verdict(None if holds is None else bool(holds), reason, {name: float(v) for name, v in numbers.items()})
+
+
 def _select(frame: pd.DataFrame, **where: str) -> pd.DataFrame:
     for column, value in where.items():
         frame = frame[frame[column].eq(value)]
@@ -839,7 +844,8 @@ def _column_of(frame: pd.DataFrame) -> str:
 def _median_table(frame: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
     """Medians over the trials: one row per data set (or k), one column per method."""
     part = _select(frame, metric=metric, split=split)
-    return part.groupby([_column_of(part), "method"], sort=False)["value"].median().unstack()
+    rows = part[_column_of(part)].unique()  # in this order
+    return part.groupby([_column_of(part), "method"])["value"].median().unstack().loc[rows]
 
 
 def _name(label: Any) -> str:
@@ -853,7 +859,7 @@ def check_zero(results: Results) -> Verdict:
         frame = _frame(results, item, item)
         worst = _select(frame, method="Ours", metric="SMD", split="Train")["value"].max()
         numbers[f"largest train SMD, {item.replace('fig', 'Figure ')}"] = worst
-    return Verdict(
+    return _verdict(
         max(numbers.values()) <= 1e-10,
         "largest train SMD over all data sets, groups and splits, at most 1e-10",
         numbers,
@@ -874,7 +880,7 @@ def check_boxes(results: Results) -> Verdict:
             numbers[f"Figure {item[3:]}, % of {match + differs}"] = 100 * match / (match + differs)
     if not judged:
         raise NotRun("no exact table is on this machine")
-    return Verdict(
+    return _verdict(
         inside >= 0.9 * judged, f"{inside} of {judged} boxes that the stated settings determine; at least 90 %", numbers
     )
 
@@ -887,7 +893,7 @@ def check_test_smd(results: Results) -> Verdict:
     for name, row in smd.iterrows():
         numbers |= {f"{_name(name)} OLS": row["OLS"], f"{_name(name)} MP": row["Ours"]}
         holds &= bool(row["Ours"] < row["OLS"] and mse.loc[name, "Ours"] >= mse.loc[name, "OLS"])
-    return Verdict(holds, "median test SMD is lower, median train MSE is not, on every data set", numbers)
+    return _verdict(holds, "median test SMD is lower, median train MSE is not, on every data set", numbers)
 
 
 def check_constant(results: Results) -> Verdict:
@@ -899,7 +905,7 @@ def check_constant(results: Results) -> Verdict:
         for name, row in means.iterrows():
             numbers[f"{_name(name)}, {kind}: constant / MP"] = row["Constant"] / row["Ours"]
             holds &= bool(row["Ours"] < row["Constant"])
-    return Verdict(holds, "ratio of the mean test MSEs above 1", numbers)
+    return _verdict(holds, "ratio of the mean test MSEs above 1", numbers)
 
 
 def check_nrfc(results: Results) -> Verdict:
@@ -907,7 +913,7 @@ def check_nrfc(results: Results) -> Verdict:
     frame = _frame(results, "fig1", "fig1")
     mse = _median_table(frame, "MSE", "Train")
     numbers = {_name(name): abs(row["Ours"] / row["NRFC"] - 1) for name, row in mse.iterrows()}
-    return Verdict(max(numbers.values()) < 1e-3, "relative difference of the median train MSEs below 0.1 %", numbers)
+    return _verdict(max(numbers.values()) < 1e-3, "relative difference of the median train MSEs below 0.1 %", numbers)
 
 
 def check_kernel_nrfc(results: Results) -> Verdict:
@@ -916,7 +922,7 @@ def check_kernel_nrfc(results: Results) -> Verdict:
     numbers = {
         f"{_name(name)} {m}": row[c] for name, row in mse.iterrows() for c, m in (("NRFC", "NRFC"), ("Ours", "MP"))
     }
-    return Verdict(
+    return _verdict(
         None,
         "not decided: the paper does not say how NRFC is given a kernel. In ours the attribute is made uncorrelated with the "
         "predictions, which for one binary attribute is mean parity itself; even in print MP is not the smaller one on "
@@ -949,7 +955,7 @@ def check_path(results: Results) -> Verdict:
         line = np.abs(smd - u * smd[-1]).max() / smd[-1]
         parabola = np.abs(mse - (mse[-1] + (1 - u) ** 2 * (mse[0] - mse[-1]))).max() / (mse[0] - mse[-1])
         numbers[f"{_name(label)} SMD"], numbers[f"{_name(label)} MSE"] = line, parabola
-    return Verdict(
+    return _verdict(
         max(numbers.values()) < 1e-6,
         "largest deviation from the line and the parabola, as a share of the range (below 1e-6)",
         numbers,
@@ -966,7 +972,7 @@ def check_same_curve(results: Results) -> Verdict:
             u = methods[name]["SMD"] / most
             off = np.abs(methods[name]["MSE"] - (free + (1 - u) ** 2 * (fair - free))).max() / (fair - free)
             numbers[f"{_name(label)} {name}"] = off
-    return Verdict(
+    return _verdict(
         max(numbers.values()) < 1e-6,
         "largest distance of their train MSE from the parabola of MP, as a share of its range",
         numbers,
@@ -982,7 +988,7 @@ def check_several(results: Results) -> Verdict:
             numbers[f"{base} {k}"], numbers[f"MP beside {base} {k}"] = row[base], row["Ours"]
             holds &= bool(row["Ours"] < row[base])
         holds &= bool(table["Ours"].iloc[-1] > table["Ours"].iloc[0])
-    return Verdict(
+    return _verdict(
         holds, "median test SMD below the unconstrained one at every k, and larger at k = 16 than at k = 2", numbers
     )
 
@@ -996,7 +1002,7 @@ def check_covariance(results: Results) -> Verdict:
     test = _median_table(frame, "Norm of Cov (centred)", "Test")
     ratio = float((test["Ours"] / test["OLS"]).max())
     numbers = {"largest train covariance": zero, "largest difference from NRFC": same, "largest test MP / OLS": ratio}
-    return Verdict(
+    return _verdict(
         zero < 1e-6 and same < 1e-3 and ratio < 0.5,
         "covariance 0 on train, MSE as NRFC, less than half of OLS on test",
         numbers,
@@ -1011,7 +1017,7 @@ def check_dp(results: Results) -> Verdict:
     for name, row in dpd.iterrows():
         numbers |= {f"{_name(name)} DPD {'MP' if m == 'Ours' else m}": row[m] for m in ("OLS", "Ours", "RBA")}
         holds &= bool(row["RBA"] < row["Ours"] < row["OLS"] and mse.loc[name, "RBA"] > mse.loc[name, "Ours"])
-    return Verdict(holds, "median test DPD: RBA below MP below OLS; median test MSE of RBA above that of MP", numbers)
+    return _verdict(holds, "median test DPD: RBA below MP below OLS; median test MSE of RBA above that of MP", numbers)
 
 
 def check_bound(results: Results) -> Verdict:
@@ -1020,7 +1026,7 @@ def check_bound(results: Results) -> Verdict:
     keys = ["dataset", "split", "method", "trial"]
     smd, w1 = (_select(frame, metric=m).set_index(keys)["value"] for m in ("SMD", "DPD (W1)"))
     ratio = (smd / w1).max()
-    return Verdict(
+    return _verdict(
         bool(ratio <= 1 + 1e-9),
         "every method, split and data set of Figure 10",
         {"predictors": len(smd), "largest SMD / DPD": ratio},
@@ -1031,7 +1037,7 @@ def check_inputs(results: Results) -> Verdict:
     """The attribute as an input lowers the error."""
     mse = _median_table(_frame(results, "table3", "table3"), "MSE", "Test")
     numbers = {f"{_name(name)}: without / with": row["Ours w/o S"] / row["Ours w/ S"] for name, row in mse.iterrows()}
-    return Verdict(min(numbers.values()) > 1, "ratio of the median test MSEs above 1", numbers)
+    return _verdict(min(numbers.values()) > 1, "ratio of the median test MSEs above 1", numbers)
 
 
 def check_descent(results: Results) -> Verdict:
@@ -1042,7 +1048,7 @@ def check_descent(results: Results) -> Verdict:
         part = _select(curves, split="Train", method="Fair-GD")
         for label, group in part.groupby("table", sort=False):
             numbers[f"{_name(label)}, {item.replace('fig', 'Figure ')}"] = group["SMD"].max()
-    return Verdict(max(numbers.values()) < 1e-10, "largest mean train SMD at any recorded step, below 1e-10", numbers)
+    return _verdict(max(numbers.values()) < 1e-10, "largest mean train SMD at any recorded step, below 1e-10", numbers)
 
 
 def check_not_parity(results: Results) -> Verdict:
@@ -1056,7 +1062,7 @@ def check_not_parity(results: Results) -> Verdict:
         first, second = (group["mean"] for group in panel["groups"].values())
         numbers |= {f"{_name(label)} gap": abs(first - second), f"{_name(label)} KS": panel["ks"]}
     gaps, distances = list(numbers.values())[::2], list(numbers.values())[1::2]
-    return Verdict(
+    return _verdict(
         max(gaps) < 1e-8 and max(distances) > 0.1,
         "on the training rows every gap is 0, and the Kolmogorov distance of the two groups is above 0.1 on some data set", numbers,
     )  # fmt: skip
@@ -1065,7 +1071,7 @@ def check_not_parity(results: Results) -> Verdict:
 def check_speed(results: Results) -> Verdict:
     """How much faster than RBA: reported, not judged."""
     frame = pd.DataFrame(results.need(scaling_spec(results.scale))["rows"])
-    return Verdict(None, "reported, not judged: hardware and settings of RBA are not given", scaling_ratios(frame))
+    return _verdict(None, "reported, not judged: hardware and settings of RBA are not given", scaling_ratios(frame))
 
 
 CLAIMS: list[Claim] = [
