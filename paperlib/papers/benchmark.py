@@ -475,7 +475,7 @@ def draw_fig_overview(_: Results) -> Artefact:
     caption = _caption(
         "fig_overview",
         "C-Acc (top) and R-Acc (bottom) against ASR; colour: attack, marker: defense; PreAct-ResNet18, 5 % poisoned, four data "
-        f"sets; {_printed(frame)}.{_starred(frame)}",
+        f"sets; copied cells are left out; {_printed(frame)}.{_starred(frame)}",
     )
     alt = (
         "Eight scatter plots. A good defense lies top left; no point lies above the line ASR + R-Acc = 100. Attacked models that a "

@@ -1,0 +1,424 @@
+"""The paper half of BackdoorBench: every number traced to the published file, every mark and verdict able to change."""
+
+import csv
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from paperlib import companion, papers, paths
+from paperlib.cli import app
+from paperlib.errors import PaperlibError
+from paperlib.papers import Results, benchmark
+from paperlib.report.artefact import save
+from paperlib.report.published import FOLDER, inventory
+from paperlib.scales import LAPTOP, SMOKE
+
+NOTHING = Results(SMOKE, 0, {})
+FIGURES = [id_ for id_ in benchmark.ITEMS if id_.startswith("fig")]
+TABLES = [id_ for id_ in benchmark.ITEMS if id_ not in FIGURES]
+# As the file spells them.
+ATTACKS = {"BadNets": "badnets", "Blended": "blended", "LC": "lc", "SIG": "sig", "LF": "lf", "SSBA": "ssba"}
+ATTACKS |= {"Input-aware": "input_aware", "WaNet": "wanet"}
+
+
+@pytest.fixture(scope="module")
+def raw() -> dict[tuple[str, str, str, str, str], dict[str, str]]:
+    """(data set, model, ratio, attack, defense), all as in the file -> metric -> text; read without the project's reader."""
+    cells: dict[tuple[str, str, str, str, str], dict[str, str]] = defaultdict(dict)
+    with gzip.open(FOLDER / "backdoorbench_v1_leaderboard_all.csv.gz", "rt", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            key = (row["dataset"], row["model"], row["poison_ratio"], row["attack"], row["defense"])
+            cells[key][row["metric"]] = row["value"]
+    return dict(cells)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures without their layout, which is most of the work and changes no number."""
+    monkeypatch.setattr(benchmark, "_settle", lambda figure: None)
+
+
+@pytest.fixture
+def altered(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """A leaderboard to write into."""
+    frame = benchmark.board()
+    monkeypatch.setattr(benchmark, "_board", lambda: frame)
+    return frame
+
+
+# ------------------------------------------------------------------------------------------------------- the cells
+
+
+def test_the_cells_are_those_of_the_file(raw: Any) -> None:
+    frame = benchmark.board()
+    assert len(frame) == len(raw) == 8000
+    copied = {"copied ratio": 22, "copied data set": 80 - 6}  # six of the 80 copies are collapsed, and counted there
+    assert Counter(frame.status) == {"": 8000 - 946 - 217 - 96, "NA": 946, "collapsed": 217, **copied}
+    assert (frame.status == "NA").sum() == sum(cell["C-Acc"] == "" for cell in raw.values())
+    one = benchmark.board(dataset="cifar10", model="preact_resnet18", ratio=0.1, attack="badnets", defense="ft").iloc[0]
+    (same,) = [v for k, v in raw.items() if "preact" in k[1] and (k[0], *k[2:]) == ("cifar10", "0.1", "BadNets", "FT")]
+    assert [f"{one[m]:g}" for m in benchmark.METRICS] == [same[m] for m in ("C-Acc", "ASR", "R-Acc")]
+    for metric in benchmark.METRICS:
+        name = {"ACC": "C-Acc", "R-ACC": "R-Acc"}.get(metric, metric)
+        values = [float(cell[name]) for cell in raw.values() if cell[name]]
+        assert sorted(frame[metric].dropna()) == sorted(values)
+    assert 100 < (frame.ASR + frame["R-ACC"]).max() <= 100.051
+
+
+def test_where_networks_are_collapsed() -> None:
+    frame = benchmark.board()
+    part = frame[frame.status != "NA"]
+    of = Counter(zip(part.dataset, part.model, part.defense, strict=True))
+    dead = part[part.status == "collapsed"]
+    found = Counter(zip(dead.dataset, dead.model, dead.defense, strict=True))
+    vgg = {d: (found[d, "vgg19", "dbd"], of[d, "vgg19", "dbd"]) for d in benchmark.LARGEST_CLASS}
+    assert vgg == {"cifar10": (40, 40), "cifar100": (36, 36), "gtsrb": (34, 34), "tiny": (33, 34)}
+    assert found["cifar100", "vgg19", "abl"] == 13 and found["gtsrb", "vgg19", "abl"] == 8
+    assert found["gtsrb", "preact_resnet18", "abl"] == 7
+    for name, share in benchmark.LARGEST_CLASS.items():  # what is not marked knows something
+        alive = part[(part.dataset == name) & (part.status == "")]
+        assert alive.ACC.min() > 100 * share
+
+
+def test_copied_cells() -> None:
+    frame = benchmark.board()
+    keys = ["model", "attack", "defense"]
+    rows = frame[frame.status == "copied ratio"]
+    assert Counter(rows.attack) == {"badnets": 5, "blended": 5, "sig": 5, "ssba": 5, "wanet": 2}
+    assert set(zip(rows.dataset, rows.ratio, rows.defense, strict=True)) == {("tiny", 0.01, "none")}
+    blocks = frame[frame.status == "copied data set"]
+    assert set(blocks.attack) == {"badnets", "blended", "ssba", "wanet"} and set(blocks.defense) == {
+        "ac",
+        "ss",
+        "abl",
+        "dbd",
+    }
+    assert set(zip(blocks.dataset, blocks.ratio, strict=True)) == {("tiny", 0.05)}
+    for copies, twin in ((rows, {"dataset": "tiny", "ratio": 0.001}), (blocks, {"dataset": "gtsrb", "ratio": 0.05})):
+        origin = benchmark.board(**twin).set_index(keys)
+        for cell in copies.to_dict("records"):
+            for metric in benchmark.METRICS:
+                assert cell[metric] == pytest.approx(origin.loc[tuple(cell[k] for k in keys), metric], abs=0.0101)
+    proper = frame[frame.dataset.eq("tiny") & frame.status.eq("")]
+    assert proper.ACC.max() < 60 < blocks.ACC.max()  # what is left could be Tiny ImageNet
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"dataset": "cifar"}, "did you mean 'cifar10'"),
+        ({"model": ("vgg19", "vgg16")}, "model='vgg16' is unknown; did you mean 'vgg19'"),
+        ({"ratio": 0.2}, "ratio='0.2' is unknown"),
+        ({"metric": "ASR"}, "column of the leaderboard='metric' is unknown"),
+    ],
+)
+def test_unknown_cells(where: dict[str, Any], said: str) -> None:
+    with pytest.raises(PaperlibError, match=re.escape(said)):
+        benchmark.board(**where)
+
+
+def test_a_board_is_a_copy() -> None:
+    benchmark.board().loc[:, "ASR"] = 0.0
+    assert benchmark.board().ASR.max() == 100.0
+
+
+def test_means_leave_out_what_is_no_result(raw: Any) -> None:
+    """GTSRB, PreAct-ResNet18, ABL: NA, collapsed and proper cells, averaged by hand from the file."""
+    found = benchmark.means(benchmark.board(dataset="gtsrb", model="preact_resnet18", defense="abl"), ["ratio"])
+    cells = {k: v for k, v in raw.items() if k[0] == "gtsrb" and "preact" in k[1] and k[4] == "ABL"}
+    for ratio in benchmark.RATIOS:
+        mine = [v for k, v in cells.items() if float(k[2]) == ratio and v["C-Acc"] and float(v["C-Acc"]) > 5.94]
+        assert found.n[ratio] == len(mine) < 8
+        assert found.ASR[ratio] == pytest.approx(mean(float(v["ASR"]) for v in mine))
+    assert benchmark.means(benchmark.board(model="vgg19", dataset="cifar10", defense="dbd"), ["ratio"]).empty
+
+
+def test_curves_are_whole() -> None:
+    whole = benchmark.curves(benchmark.board(dataset="gtsrb", model="preact_resnet18"))
+    assert list(whole.columns) == sorted(benchmark.RATIOS) and whole.notna().all(axis=None)
+    attacks = set(whole.index.get_level_values("attack"))
+    assert attacks == {"badnets", "blended", "lf", "ssba", "input_aware", "wanet"}  # LC and SIG are NA at 10 %
+
+
+# -------------------------------------------------------------------------------------------------------- the items
+
+
+def test_every_item_is_there_or_has_a_reason() -> None:
+    assert sorted([*benchmark.ITEMS, *benchmark.PLANNED]) == sorted(item.id for item in inventory("benchmark"))
+    assert all(len(reason) > 20 for reason in benchmark.PLANNED.values())
+    for scale in ("smoke", "laptop", "paper"):
+        assert papers.specs("benchmark", scale) == []
+
+
+def test_importing_it_is_light() -> None:
+    code = (
+        "import sys; import paperlib.papers.benchmark;"
+        "print([m for m in ('torch', 'sklearn', 'matplotlib.pyplot') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def drawn(id_: str, results: Results = NOTHING) -> Any:
+    return benchmark.ITEMS[id_].draw(results)
+
+
+@pytest.mark.parametrize("id_", TABLES)
+def test_tables(id_: str) -> None:
+    made = drawn(id_)
+    assert (made.id, made.kind, made.scale, made.seed, made.results) == (id_, "table", "paper", 0, ())
+    if "ACC" in made.frame:
+        assert "printed numbers" in made.caption and "our own runs of this grid are planned" in made.fragment
+        counts = Counter(made.frame.status)
+        assert f"{len(made.frame):,} cells, {counts['NA']} NA, {counts['collapsed']} collapsed)" in made.caption
+    assert "scale" not in made.caption
+
+
+def rows_of(html: str) -> list[list[str]]:
+    """Texts of the cells of a table, row by row, without footnotes and row headers."""
+    plain = re.sub(r"<sup>.*?</sup>", "", html)
+    return [re.findall(r'<td class="n">(?:<b>)?(.*?)(?:</b>)?</td>', row) for row in re.findall(r"<tr.*?</tr>", plain)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "ratio"),
+    [("cifar10", "preact_resnet18", 0.1), ("gtsrb", "vgg19", 0.05), ("tiny", "preact_resnet18", 0.01)],
+)
+def test_a_result_table_shows_the_file(dataset: str, model: str, ratio: float, raw: Any) -> None:
+    made = benchmark.result_table(dataset, model, ratio)
+    rows = [row for row in rows_of(made.fragment) if row]
+    assert len(rows) == 8 * 3 + 4 and all(len(row) == 10 for row in rows)
+    defenses = ["none", "FT", "FP", "NAD", "NC", "ANP", "AC", "SS", "ABL", "DBD"]
+    names = {slug: name for name, slug in ATTACKS.items()}
+    for i, attack in enumerate(benchmark.ATTACKS):
+        for j, metric in enumerate(("C-Acc", "ASR", "R-Acc")):
+            for k, defense in enumerate(defenses):
+                key = (
+                    dataset,
+                    model.replace("_", "") if "preact" in model else model,
+                    f"{ratio:g}",
+                    names[attack],
+                    defense,
+                )
+                text = raw[key][metric]
+                assert rows[3 * i + j][k] == (f"{float(text):.2f}" if text else "NA")
+    counts = [int(text) if text != "–" else 0 for text in rows[-1]]
+    assert sum(counts) == (made.frame.status == "").sum()
+    marks = made.fragment.count("<sup>×</sup>")
+    assert marks == 3 * (made.frame.status == "collapsed").sum()
+
+
+def test_known_errors_stand_below_the_tables_that_they_touch() -> None:
+    first = benchmark.result_table("cifar10").fragment
+    for name in ("lc", "fp", "anp", "ac"):
+        assert benchmark.ERRORS[name] in first
+    assert benchmark.ERRORS["copied ratio"] not in first and "LC<sup>1</sup>" in first and "ANP<sup>3</sup>" in first
+    copied = benchmark.result_table("tiny", ratio=0.01).fragment
+    assert benchmark.ERRORS["copied ratio"] in copied and copied.count("<sup>5</sup>") == 3 * 4
+
+
+def test_hyper_parameters_are_those_of_the_code() -> None:
+    from paperlib.attacks import ATTACKS as OURS
+    from paperlib.attacks.sig import SIG
+
+    frame = drawn("supp_table1").frame.set_index(["Attack", "Hyper-parameter"])
+    assert frame.loc[("SIG", "delta"), "Our default"] == f"{SIG.delta:.4g}"
+    assert frame.loc[("SIG", "frequency"), "Meaning"] == "Periods over the width of the image."
+    missing = [name for name in benchmark.ATTACKS if name not in OURS]
+    assert (frame.Meaning == "not built yet").sum() == len(missing)
+
+
+@pytest.mark.parametrize("id_", FIGURES)
+def test_figures(id_: str, quick: None) -> None:
+    made = drawn(id_)
+    entry = next(item for item in inventory("benchmark") if item.id == id_)
+    assert (made.id, made.kind, made.scale, made.results) == (id_, "figure", "paper", ())
+    assert "printed numbers" in made.caption and made.caption.startswith(f"Figure {entry.number}")
+    assert ("inferred" in made.caption) == (not entry.verified)
+    assert "LC was run without its corner trigger" in made.caption and "oracle" in made.caption
+    assert made.alt.strip() and len(made.frame)
+
+
+def lines_of(made: Any) -> list[tuple[str, dict[str, np.ndarray]]]:
+    return [
+        (axes.get_title(), {str(line.get_label()): np.asarray(line.get_ydata()) for line in axes.get_lines()})
+        for axes in made.figure.axes
+    ]
+
+
+def test_the_lines_are_the_cells(quick: None) -> None:
+    panels = dict(lines_of(drawn("fig_ratio")))
+    assert list(panels) == ["No defense", "FT", "FP*", "NAD", "NC", "ANP*", "AC*", "SS", "ABL", "DBD"]
+    assert panels["No defense"]["BadNets"].tolist() == [1.23, 50.06, 74.73, 88.74, 95.03]
+    assert panels["FT"]["Blended"][-1] == 96.11 and len(panels["FT"]) >= 8
+
+
+def test_collapsed_and_copied_cells_are_off_the_lines_and_marked(quick: None) -> None:
+    panels = lines_of(drawn("fig9"))
+    assert len(panels) == 40
+    names = {*benchmark.ATTACKS, "LC*", *ATTACKS}
+    crosses = {"DBD": 0, "ABL": 0}
+    for title, lines in panels[:10]:  # VGG19
+        proper = np.concatenate([y for name, y in lines.items() if name in names])
+        if title in ("DBD", "ANP*"):
+            assert np.isnan(proper).all()
+        if title in crosses:
+            others = [y for name, y in lines.items() if name not in names]
+            crosses[title] = int(sum(np.isfinite(y).sum() for y in others))
+    assert crosses == {"DBD": 40, "ABL": 0}
+    tiny = dict(lines_of(drawn("fig_ratio_tiny")))
+    hollow = {title: [y for name, y in lines.items() if name.startswith("_")] for title, lines in tiny.items()}
+    counts = {title: int(sum(np.isfinite(y).sum() for y in ys)) for title, ys in hollow.items()}
+    assert counts["No defense"] == counts["AC*"] == counts["DBD"] == 4 and counts["FT"] == 0
+    assert np.isnan(tiny["No defense"]["BadNets"][2]) and np.isnan(tiny["DBD"]["BadNets"][3])
+
+
+def test_the_heat_map_writes_every_cell(quick: None) -> None:
+    figure = drawn("fig_architecture").figure
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    frame = benchmark.board(dataset="cifar10", ratio=0.1)
+    assert len(texts) == len(frame) == 400
+    assert texts.count("NA") == (frame.status == "NA").sum() == 8
+    assert texts.count("×") == (frame.status == "collapsed").sum() > 0
+
+
+def test_a_saved_figure_carries_no_scale_and_lies_with_the_papers(tmp_path: Path) -> None:
+    made = drawn("fig_ratio", Results(LAPTOP, 3, {}))
+    saved = save(made, tmp_path, companion.provenance_of(NOTHING, made.results))
+    assert {path.relative_to(tmp_path).as_posix() for path in saved.values()} == {
+        f"paper/benchmark/fig_ratio.{suffix}" for suffix in ("png", "svg", "csv", "json")
+    }
+    assert b"scale" not in re.sub(rb'transform="[^"]*"', b"", saved["svg"].read_bytes()).split(b"</metadata>")[-1]
+    record = json.loads(saved["json"].read_text())
+    assert (record["scale"], record["seed"], record["results"], record["minutes"]) == ("paper", 0, [], 0)
+
+
+# ---------------------------------------------------------------------------------------------------------- claims
+
+
+def verdicts() -> dict[str, str]:
+    return {claim.id: claim.verdict(NOTHING).word for claim in benchmark.CLAIMS}
+
+
+def test_the_claims_hold_in_print() -> None:
+    assert set(verdicts().values()) == {"holds"}
+    numbers = next(c for c in benchmark.CLAIMS if c.id == "rises_then_falls").verdict(NOTHING).numbers
+    assert numbers["FT at 5 %"] == pytest.approx(74.7, abs=0.05) and numbers["FT at 10 %"] == pytest.approx(
+        35.4, abs=0.05
+    )
+
+
+@pytest.mark.parametrize(
+    ("claim", "defense", "ratio", "asr"),
+    [
+        ("rises_then_falls", "nad", 0.1, 100.0),
+        ("undefended_grows", "none", 0.01, 0.0),
+        ("filters_fail", "ss", 0.1, 0.0),
+        ("anp_lowest", "anp", 0.1, 60.0),
+    ],
+)
+def test_a_claim_can_fail(claim: str, defense: str, ratio: float, asr: float, altered: pd.DataFrame) -> None:
+    altered.loc[(altered.defense == defense) & (altered.ratio == ratio), "ASR"] = asr
+    assert verdicts()[claim] == "does not hold"
+
+
+def test_the_claim_about_both_kinds_of_curves_can_fail(altered: pd.DataFrame) -> None:
+    altered["ASR"] = 1000 * altered.ratio  # every curve grows
+    assert verdicts()["some_grow_some_fall"] == "does not hold"
+
+
+def test_claims_say_what_they_were_checked_on(tmp_path: Path) -> None:
+    made = companion.claims(Results(LAPTOP, 5, {}), "benchmark", tmp_path)
+    assert (made.scale, made.seed) == (
+        "paper",
+        0,
+    ) and made.caption == "Claims of the paper, checked on the printed numbers"
+    assert "checked on the printed numbers: 5 of the 5" in made.fragment and "laptop" not in made.fragment
+    assert (tmp_path / "paper" / "benchmark" / "claims.csv").is_file()
+
+
+# ------------------------------------------------------------------------------------------- notebook and commands
+
+
+def test_a_companion_without_experiments(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for recorded in (False, True):  # nothing can be missing from a ledger that nothing belongs into
+        about = papers.PAPERS["benchmark"]
+        book = companion.Companion(about, SMOKE, 0, "cpu", recorded, tmp_path)
+        book.run()
+        book.footer()
+        assert book.table("table1") is not None
+        out = capsys.readouterr().out
+        assert "Nothing to compute" in out and "printed numbers only, none of our own" in out
+        assert companion.gather("benchmark", SMOKE, recorded=recorded).rows == {}
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERLIB_STORE", str(tmp_path / "runs"))
+
+    def call(*words: str) -> str:
+        done = CliRunner().invoke(app, list(words))
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    out = call("figure", "benchmark/table2", "--scale", "laptop", "--out", str(tmp_path))
+    assert "table2.html" in out and (tmp_path / "paper" / "benchmark" / "table2.csv").is_file()
+    assert re.search(r"total +0 +0 +0 +0", call("lab", "plan", "benchmark", "--scale", "laptop"))
+    out = call("claims", "benchmark", "--scale", "laptop")
+    assert "BackdoorBench, the printed numbers: 5 claims" in out and out.count("[holds]") == 5
+
+
+def test_the_notebook_reads_its_figures_by_the_right_numbers() -> None:
+    """What the text between the figures says is computed here from the leaderboard."""
+    cells = json.loads((paths.NOTEBOOKS / "07_benchmark.ipynb").read_text(encoding="utf-8"))["cells"]
+    prose = re.sub(r"\s+", " ", " ".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown"))
+
+    def curve(dataset: str, model: str, defense: str) -> list[str]:
+        whole = benchmark.curves(benchmark.board(dataset=dataset, model=model, defense=defense))
+        return [f"{v:.1f}" for v in whole.mean()]
+
+    none, ft, nad, fp, nc = (curve("cifar10", "preact_resnet18", d) for d in ("none", "ft", "nad", "fp", "nc"))
+    assert f"grows from {none[0]} at 0.1 % to {none[4]} at 10 %" in prose
+    assert f"After FT it rises to {ft[3]} at 5 % and falls to {ft[4]} at 10 %" in prose
+    assert f"after NAD to {nad[3]} and {nad[4]}, FP {fp[3]} and {fp[4]}, NC {nc[3]} and {nc[4]}" in prose
+    dbd, ac, ss, anp = (curve("cifar10", "preact_resnet18", d)[4] for d in ("dbd", "ac", "ss", "anp"))
+    assert f"DBD, which grows to {dbd}, nor for AC ({ac}) and SS ({ss})" in prose and f"lowest at 10 % ({anp})" in prose
+    mobile, vgg = (curve("cifar10", m, "ft") for m in ("mobilenet_v3_large", "vgg19"))
+    assert mobile[2] == max(mobile, key=float) and f"peaks at 1 % ({mobile[2]}) and is {mobile[4]} at 10 %" in prose
+    assert f"from {vgg[3]} at 5 % to {vgg[4]} only" in prose
+    assert f"fall at all ({curve('cifar10', 'vgg19', 'fp')[4]} at 10 %)" in prose
+    assert f"undefended {curve('cifar10', 'efficientnet_b3', 'none')[4]} at 10 %" in prose
+    hundred, signs, tiny = (curve(d, "preact_resnet18", "ft") for d in ("cifar100", "gtsrb", "tiny"))
+    assert f"CIFAR-100 ({hundred[3]} to {hundred[4]}) and GTSRB ({signs[3]} to {signs[4]})" in prose
+    assert tiny[2] == max(tiny, key=float) and f"its peak of {tiny[2]} at 1 % to {tiny[4]}" in prose
+    hundred, signs = (curve(d, "preact_resnet18", "fp") for d in ("cifar100", "gtsrb"))
+    assert f"CIFAR-100 ({hundred[3]}, {hundred[4]}) and GTSRB ({signs[3]}, {signs[4]})" in prose
+
+    five = benchmark.board(model="preact_resnet18", ratio=0.05, defense=benchmark.DEFENSES[1:])
+    five = five[five.status == ""]
+    low = {name: (int((part.ASR < 10).sum()), len(part)) for name, part in five.groupby("dataset")}
+    assert "only {} of the {} defended CIFAR-10 networks".format(*low["cifar10"]) in prose
+    assert "CIFAR-100 {} of {}, on GTSRB {} of {}, on".format(*low["cifar100"], *low["gtsrb"]) in prose
+    assert "on Tiny ImageNet {} of {}.".format(*low["tiny"]) in prose
+    one = five.set_index(["dataset", "attack", "defense"]).loc[("cifar10", "sig", "abl")]
+    assert f"CIFAR-10 to {one.ASR:.1f}, at a C-Acc of {one.ACC:.2f} and an R-Acc of {one['R-ACC']:.2f}" in prose
+
+    at_ten = benchmark.means(benchmark.board(ratio=0.1), ["dataset", "model", "defense"]).ASR.round(1)
+    preact = {d: at_ten.loc[d, "preact_resnet18"] for d in benchmark.LARGEST_CLASS}
+    tiny_ten = [preact["tiny"][d] for d in ("ac", "ss", "none")]
+    assert f"a mean ASR of {tiny_ten[0]} and {tiny_ten[1]}, undefended {tiny_ten[2]}" in prose
+    assert f"mean ASR of {preact['gtsrb']['nc']} on GTSRB and of {preact['tiny']['nc']} on Tiny ImageNet" in prose
+    on = at_ten["cifar10"]
+    assert f"mean ASR of {on['mobilenet_v3_large', 'ft']} on MobileNetV3-L and of {on['vgg19', 'ft']} on VGG19" in prose
+    assert f"ABL {on['preact_resnet18', 'abl']} on PreAct-ResNet18 and {on['vgg19', 'abl']} on VGG19" in prose
+    assert f"ANP {on['preact_resnet18', 'anp']} on PreAct-ResNet18 and {on['mobilenet_v3_large', 'anp']} on" in prose
