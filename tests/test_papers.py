@@ -427,6 +427,23 @@ def test_one_missing_result_leaves_its_claim_open(claim: str, lost: Callable[[],
     assert found[claim] == "not run" and "holds" in found.values()
 
 
+def test_a_backdoor_that_was_not_learned_decides_nothing() -> None:
+    def change(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+        if origin(spec).attack != "badnets" or isinstance(spec, AnalysisSpec):
+            return result
+        return {**result, "asr": 5.0 if isinstance(spec, TrainSpec) else 100.0}  # 100 would refute the claims
+
+    results = everything(change=change)
+    found = {claim.id: verdict for claim, verdict in evaluate(ft_sam.CLAIMS, results)}
+    for claim in ("headline", "little_data"):
+        assert found[claim].holds and "BadNets (" not in found[claim].reason
+        assert "Blended" in found[claim].reason
+    text = drawn("table1", results).fragment
+    assert "Not learned at this scale" in text and "BadNets (ASR 5.0)" in text
+    nobody = verdicts(everything(change=setting(lambda spec: isinstance(spec, TrainSpec), asr=5.0)))
+    assert {nobody[claim] for claim in ("headline", "little_data", "norms", "shrinks")} == {"not run"}
+
+
 def test_every_claim_can_be_refuted_here() -> None:
     """A claim that is added needs a case above."""
     tested = {"alive", "headline", "little_data", "rho", "norms", "shrinks"}
