@@ -135,7 +135,9 @@ def _frame(results: Results, item: str, figure: str, datasets: Sequence[str] = (
     """
     rows = []
     for label, result in _find(results, item, datasets).values():
-        for key, values in result["values"].items():
+        for key, values in sorted(
+            result["values"].items(), key=lambda pair: len(pair[0].partition("|")[0])
+        ):  # k=16 last
             *k, metric, split, method = key.split("|")
             tags = {"figure": figure, "dataset": label, **({"k": k[0]} if k else {})}
             tags |= {"split": split, "method": method, "metric": metric}
@@ -539,7 +541,9 @@ def _draw_tradeoff(id_: str, datasets: Sequence[str]) -> Callable[[Results], Art
                             mew=0.7,
                             alpha=0.8,
                         )
-                        line = own[own["method"].eq(method)].sort_values("SMD")
+                        line = own[
+                            own["method"].eq(method)
+                        ]  # in the order of the knob: SMD need not be monotone on test rows
                         axes.plot(line["SMD"], line["MSE"], color=look.colour, linestyle=look.line, label=look.title)
                     if len(own):  # a few printed vertices of FKR lie far outside
                         for set_, column in ((axes.set_xlim, "SMD"), (axes.set_ylim, "MSE")):
@@ -665,6 +669,7 @@ def _draw_descent(id_: str, beta: float) -> Callable[[Results], Artefact]:
 
     def draw(results: Results) -> Artefact:
         import matplotlib.pyplot as plt
+        from matplotlib.ticker import NullFormatter
 
         found, curves = _curves(results, id_, SETS)
         texts = []
@@ -673,6 +678,9 @@ def _draw_descent(id_: str, beta: float) -> Callable[[Results], Artefact]:
             for column, dataset in enumerate(SETS):
                 for axes, metric in zip(panels[:, column], ("Loss", "SMD"), strict=True):
                     axes.set_yscale("log")
+                    axes.yaxis.set_minor_formatter(NullFormatter())
+                    if metric == "SMD":
+                        axes.set_ylim(bottom=1e-17)  # at step 0 every prediction is 0
                     axes.tick_params(labelsize=6.5)
                     axes.set_xticks([0, 500, 1000])
                     if dataset not in found:
@@ -712,7 +720,7 @@ def _draw_descent(id_: str, beta: float) -> Callable[[Results], Artefact]:
             caption=f"{name_}. Gradient descent (Adam, rate 1e-4) on the smooth L1 loss with beta = {beta:g}, linear, with and without the "
             f"constraint: mean over the splits, band: standard deviation. The printed figure is not available as numbers. "
             f"{_where(results, id_)}",
-            alt=f"Loss falls with and without the constraint; largest train SMD of Fair-GD at any step: {'; '.join(texts)}.",
+            alt=f"Loss and SMD over the steps, with and without the constraint; largest train SMD of Fair-GD at any step: {'; '.join(texts)}.",
         )  # fmt: skip
 
     return draw
