@@ -31,11 +31,12 @@ def _png(image: Tensor) -> str:
     return base64.b64encode(image.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()).decode()
 
 
-def gradcam(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", true_class: int = 4) -> dict[str, Any]:
+def gradcam(
+    models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", true_class: int = 4, index: int = 0
+) -> dict[str, Any]:
     """Maps of one test image of ``true_class``, without and with the trigger, in every model.
 
-    The image is the first of its class in the test set that the first model recognises without the trigger (the first of
-    its class where it recognises none).
+    The image is number ``index`` of its class in the test set, so that models of different attacks show the same one.
 
     Returns
     -------
@@ -46,9 +47,7 @@ def gradcam(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "",
     from paperlib.attacks import render
 
     where = layer or str(models[0].features)
-    candidates = ground.test.subset(ground.test.y == true_class).x[:50]
-    recognised = class_activation_map(models[0], where, candidates.float() / 255)[1] == true_class
-    image = candidates[int(recognised.int().argmax())]
+    image = ground.test.subset(ground.test.y == true_class).x[index]
     pair = torch.stack([image, render(ground.attack, image[None])[0]])
     maps, predicted = [], []
     for model in models:
