@@ -335,22 +335,24 @@ def compare(paper: PaperArgument = "", scale: ScaleOption = "", seed: SeedOption
     """
     from paperlib.papers import PAPERS, items
     from paperlib.report.claims import NotRun
+    from paperlib.report.published import inventory
 
     sizes = scales.scale(scale)
     for key in _started(paper):
         found = items(key)
-        typer.echo(f"{PAPERS[key].short}, {sizes.name} scale, ours | paper")
-        if not found:
-            typer.echo("no item is implemented yet")
+        texts = []
         results = _known(key, sizes, seed)
-        for id_, item in found.items():
+        for id_ in [item.id for item in inventory(key) if item.kind == "table" and item.id in found]:
             try:
-                made = item.draw(results)
+                made = found[id_].draw(results)
             except NotRun as missing:
-                typer.echo(f"\n{key}/{id_}: not run ({missing})")
+                texts.append(f"{key}/{id_}: not run ({missing})")
                 continue
             if "published" in made.frame:
-                typer.echo(f"\n{key}/{id_}  {made.caption}\n{_beside(made.frame)}")
+                texts.append(f"{key}/{id_}  {made.caption}\n{_beside(made.frame)}")
+        typer.echo(f"{PAPERS[key].short}, {sizes.name} scale, ours | paper")
+        for text in texts or ["no table that sets our numbers beside printed ones is implemented yet"]:
+            typer.echo(f"\n{text}")
 
 
 def _beside(frame: "pd.DataFrame") -> str:
