@@ -96,8 +96,8 @@ def _board() -> pd.DataFrame:
         at = {"copied ratio": frame.defense.eq("none") & frame.ratio.eq(0.01), "copied data set": frame.ratio.eq(0.05)}
         mine = frame[frame.dataset.eq("tiny") & at[error] & frame.status.eq("")]
         other = mine[keys].assign(**twin).merge(frame, on=keys)[list(METRICS)].to_numpy()
-        same = (np.abs(mine[list(METRICS)] - other) < 0.011).all(axis=1)  # one of the copies was rounded anew
-        frame.loc[mine.index[same], "status"] = error
+        copies = mine[(mine[list(METRICS)] - other).abs().lt(0.011).all(axis=1)]  # one of them was rounded anew
+        frame.loc[frame.index.isin(copies.index), "status"] = error
     return frame
 
 
@@ -232,20 +232,20 @@ DEFENSE_FACTS = {
 
 
 def _taxonomy(id_: str, family: str, columns: Sequence[str], facts: Mapping[str, Sequence[str]], text: str) -> Artefact:
-    ours = {"attack": OUR_ATTACKS, "defense": OUR_DEFENSES}[family]
+    ours = {"attack": list(OUR_ATTACKS), "defense": list(OUR_DEFENSES)}[family]
     rows = [(style.title(family, name), *row, "yes" if name in ours else "planned") for name, row in facts.items()]
     frame = pd.DataFrame(rows, columns=[*columns, "In this repository"])
     caption = _caption(id_, f"{text} Facts in our own words; the paper's columns are inferred.")
     return _artefact(id_, caption, frame=frame, html=tables.to_html(frame, caption))
 
 
-def draw_table1(_: Results) -> Artefact:
+def draw_table1() -> Artefact:
     """Table 1: the eight attacks."""
     text = "The eight attacks: what the attacker controls, and what the trigger is."
     return _taxonomy("table1", "attack", ATTACK_COLUMNS, ATTACK_FACTS, text)
 
 
-def draw_table2(_: Results) -> Artefact:
+def draw_table2() -> Artefact:
     """Table 2: the nine defenses."""
     text = "The nine defenses: what each gets and gives, when it works, and on which idea."
     return _taxonomy("table2", "defense", DEFENSE_COLUMNS, DEFENSE_FACTS, text)
@@ -283,12 +283,12 @@ def _settings(id_: str, family: str, classes: Mapping[str, Callable[[], type]], 
     return _artefact(id_, caption, frame=frame, html=tables.to_html(frame, caption))
 
 
-def draw_supp_table1(_: Results) -> Artefact:
+def draw_supp_table1() -> Artefact:
     """Supplement, Table 1: hyper-parameters of the attacks."""
     return _settings("supp_table1", "attack", {name: method.load for name, method in OUR_ATTACKS.items()}, ATTACKS)
 
 
-def draw_supp_table2(_: Results) -> Artefact:
+def draw_supp_table2() -> Artefact:
     """Supplement, Table 2: hyper-parameters of the defenses."""
     classes = {name: lambda name=name: config_class(name) for name in OUR_DEFENSES}
     return _settings("supp_table2", "defense", classes, DEFENSES[1:])
@@ -375,14 +375,14 @@ def result_table(dataset: str, model: str = "preact_resnet18", ratio: float = 0.
     return _artefact(f"table_{dataset}", caption, frame=frame, html=_results_html(frame, caption))
 
 
-def draw_table_models(_: Results) -> Artefact:
+def draw_table_models() -> Artefact:
     """The other four models, CIFAR-10, 10 %."""
     frame = _ordered(board(dataset="cifar10", model=MODELS[1:], ratio=0.1))
     caption = _caption("table_models", f"The other four models, CIFAR-10, 10 % poisoned: {_printed(frame)}.")
     return _artefact("table_models", caption, frame=frame, html=_results_html(frame, caption, "model"))
 
 
-def draw_table_ratios(_: Results) -> Artefact:
+def draw_table_ratios() -> Artefact:
     """The other four ratios, CIFAR-10, PreAct-ResNet18."""
     frame = _ordered(board(dataset="cifar10", model="preact_resnet18", ratio=RATIOS[:-1]))
     caption = _caption(
@@ -419,7 +419,7 @@ def _settle(figure: Any) -> None:
     figure.set_layout_engine("none")
 
 
-def draw_fig_overview(_: Results) -> Artefact:
+def draw_fig_overview() -> Artefact:
     """Overview: C-Acc and R-Acc against ASR, 5 %, PreAct-ResNet18, one column per data set."""
     import matplotlib.pyplot as plt
 
@@ -433,16 +433,13 @@ def draw_fig_overview(_: Results) -> Artefact:
                 if metric == "R-ACC":
                     axes.plot([0, 100], [100, 0], color="#777777", linewidth=0.8, linestyle="--", zorder=1)
                 for status, filled in (("", True), ("collapsed", False)):
-                    for (attack, defense), cell in part[part.status == status].groupby(
-                        ["attack", "defense"], sort=False
-                    ):
-                        colour = style.look("attack", attack).colour
+                    for cell in part[part.status == status].to_dict("records"):
+                        colour = style.look("attack", cell["attack"]).colour
                         axes.scatter(
-                            cell.ASR, cell[metric], s=13, marker=style.look("defense", defense).marker,
+                            cell["ASR"], cell[metric], s=13, marker=style.look("defense", cell["defense"]).marker,
                             facecolors=colour if filled else "none", edgecolors=colour, linewidths=0.4 if filled else 0.7,
                             alpha=0.85, zorder=2,
                         )  # fmt: skip
-                axes.set_rasterization_zorder(2.5)  # hundreds of markers: pixels in the SVG
                 axes.set(xlim=(-4, 104), ylim=(-4, 104), xticks=[0, 50, 100], yticks=[0, 25, 50, 75, 100])
             na, dead = (int((part.status == name).sum()) for name in ("NA", "collapsed"))
             more = (
@@ -516,8 +513,6 @@ def ratio_figure(id_: str, dataset: str, models: Sequence[str]) -> Artefact:
         figure, panels = plt.subplots(lines, 5, figsize=size, sharex=True, sharey=True)
         for k, model in enumerate(models):
             for axes, defense in zip(panels[2 * k : 2 * k + 2].flat, DEFENSES, strict=True):
-                if len(models) > 1:
-                    axes.set_rasterization_zorder(2.5)  # hundreds of lines: pixels in the SVG
                 _curve_panel(axes, frame[(frame.model == model) & (frame.defense == defense)])
                 axes.set_title(_defense_title(defense), fontsize=7.5, pad=2)
             name = f"({'abcd'[k]}) {style.title('model', model)}\n" if len(models) > 1 else ""
@@ -611,8 +606,8 @@ def _no_specs(scale: Any, seed: int) -> list[Any]:
     return []
 
 
-def _item(draw: Callable[[Results], Artefact]) -> Item:
-    return Item(_no_specs, draw)
+def _item(draw: Callable[..., Artefact], *arguments: Any) -> Item:
+    return Item(_no_specs, lambda results: draw(*arguments))
 
 
 ITEMS: dict[str, Item] = {
@@ -620,15 +615,15 @@ ITEMS: dict[str, Item] = {
     "table2": _item(draw_table2),
     "supp_table1": _item(draw_supp_table1),
     "supp_table2": _item(draw_supp_table2),
-    **{f"table_{name}": _item(lambda _, name=name: result_table(name)) for name in LARGEST_CLASS},
+    **{f"table_{name}": _item(result_table, name) for name in LARGEST_CLASS},
     "table_models": _item(draw_table_models),
     "table_ratios": _item(draw_table_ratios),
     "fig_overview": _item(draw_fig_overview),
-    "fig_ratio": _item(lambda _: ratio_figure("fig_ratio", "cifar10", MODELS[:1])),
-    "fig_architecture": _item(lambda _: architecture_figure()),
-    "fig9": _item(lambda _: ratio_figure("fig9", "cifar10", MODELS[1:])),
+    "fig_ratio": _item(ratio_figure, "fig_ratio", "cifar10", MODELS[:1]),
+    "fig_architecture": _item(architecture_figure),
+    "fig9": _item(ratio_figure, "fig9", "cifar10", MODELS[1:]),
     **{
-        f"fig_ratio_{name}": _item(lambda _, name=name: ratio_figure(f"fig_ratio_{name}", name, MODELS[:1]))
+        f"fig_ratio_{name}": _item(ratio_figure, f"fig_ratio_{name}", name, MODELS[:1])
         for name in ("cifar100", "gtsrb", "tiny")
     },
 }
@@ -637,26 +632,24 @@ ITEMS: dict[str, Item] = {
 # ----------------------------------------------------------------------------------------------------------- claims
 
 
-def _mean_curves(dataset: str, model: str) -> pd.DataFrame:
-    """Mean ASR over the attacks that have a proper result at all ratios; a row per defense, a column per ratio."""
-    return curves(board(dataset=dataset, model=model)).groupby(level="defense").mean()
+def _mean_curves(dataset: str, model: str) -> dict[str, list[float]]:
+    """Defense -> mean ASR at each of :data:`RATIOS`, over the attacks that have a proper result at all of them."""
+    mean = curves(board(dataset=dataset, model=model)).groupby(level="defense").mean()
+    return {str(name): row.tolist() for name, row in zip(mean.index, mean.to_numpy(), strict=True)}
 
 
 def check_rises_then_falls(_: Results) -> Verdict:
     """The mean ASR after FT, FP, NAD and NC rises up to 5 % and is lower at 10 %."""
-    mean, numbers, holds = _mean_curves("cifar10", "preact_resnet18"), {}, True
+    mean, holds = _mean_curves("cifar10", "preact_resnet18"), True
+    numbers: dict[str, float] = {}
     for name in ("ft", "fp", "nad", "nc"):
-        curve = mean.loc[name]
-        holds &= bool(curve.iloc[:4].is_monotonic_increasing and curve.iloc[4] < curve.iloc[3])
-        numbers |= {
-            f"{style.title('defense', name)} at {100 * ratio:g} %": float(curve[ratio]) for ratio in (0.001, 0.05, 0.1)
-        }
-    falls = [
-        _mean_curves(dataset, model).loc["ft", [0.05, 0.1]].diff().iloc[-1] < 0
-        for dataset in LARGEST_CLASS
-        for model in MODELS
-    ]
-    numbers["data sets x models where FT falls from 5 to 10 %, of 20"] = float(sum(falls))
+        curve = mean[name]
+        holds &= curve[:4] == sorted(curve[:4]) and curve[4] < curve[3]
+        shown = {_title("ratio", RATIOS[i]): curve[i] for i in (0, 3, 4)}
+        numbers |= {f"{style.title('defense', name)} at {ratio}": value for ratio, value in shown.items()}
+    after_ft = [_mean_curves(dataset, model)["ft"] for dataset in LARGEST_CLASS for model in MODELS]
+    falls = sum(curve[4] < curve[3] for curve in after_ft)
+    numbers["pairs of data set and model (of 20) where FT falls from 5 to 10 %"] = falls
     reason = (
         "mean ASR of eight attacks on CIFAR-10, PreAct-ResNet18; a single cell after FT, FP, NAD or NC differs by "
         f"{min(repetition_noise('ASR', d) or 0 for d in ('ft', 'fp', 'nad', 'nc')):.0f} to "
@@ -669,8 +662,8 @@ def check_undefended_grows(_: Results) -> Verdict:
     """Without a defense the ASR of every attack grows with the ratio."""
     whole = curves(board(dataset="cifar10", model="preact_resnet18", defense="none"))
     growing = whole.apply(lambda curve: curve.is_monotonic_increasing, axis=1)
-    numbers = {f"mean at {100 * ratio:g} %": float(whole[ratio].mean()) for ratio in RATIOS}
-    numbers["attacks whose ASR grows at every step, of 8"] = float(growing.sum())
+    numbers = {f"mean at {_title('ratio', r)}": v for r, v in zip(RATIOS, whole.mean().tolist(), strict=True)}
+    numbers["attacks (of 8) whose ASR grows at every step"] = float(growing.to_numpy().sum())
     return Verdict(bool(growing.all()), "every attack on CIFAR-10, PreAct-ResNet18", numbers)
 
 
@@ -702,7 +695,7 @@ def check_filters_fail(_: Results) -> Verdict:
 def check_anp_lowest(_: Results) -> Verdict:
     """At 10 % the mean ASR after ANP is the lowest of the nine defenses."""
     mean = means(board(dataset="cifar10", model="preact_resnet18", ratio=0.1), ["defense"]).ASR.drop("none")
-    second = mean.drop("anp").idxmin()
+    second = str(mean.drop("anp").idxmin())
     numbers = {"ANP": float(mean["anp"]), f"next, {style.title('defense', second)}": float(mean[second])}
     reason = (
         "mean ASR of eight attacks, CIFAR-10, PreAct-ResNet18, 10 %; ANP chose its threshold by this very ASR (oracle)"

@@ -26,7 +26,7 @@ from paperlib.report import style, tables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PNG_LIMIT = 300_000
+PNG_LIMIT = 240_000
 """Bytes. Figures are committed and stored in notebooks: a larger PNG loses colours, then resolution."""
 
 PROVENANCE = ("versions", "commit", "device", "minutes")
