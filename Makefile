@@ -15,11 +15,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-# More threads than this gain little on small models. Where there are many cores: make ... OMP_NUM_THREADS=8
+# The models of smoke scale and of the tests are too small for a second thread: it waits, spinning, most of the time, and on a
+# shared machine that costs minutes. More threads than two gain little at laptop scale. Many cores: make ... OMP_NUM_THREADS=8
+ifeq ($(filter laptop paper,$(SCALE)),)
+OMP_NUM_THREADS ?= 1
+else
 OMP_NUM_THREADS ?= 2
+endif
+OMP_WAIT_POLICY ?= passive
 MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 UV_HTTP_TIMEOUT ?= 300
-export OMP_NUM_THREADS MKL_NUM_THREADS UV_HTTP_TIMEOUT
+export OMP_NUM_THREADS MKL_NUM_THREADS OMP_WAIT_POLICY UV_HTTP_TIMEOUT
 
 # uv on the path, else in $(PYTHON), else in an environment of its own, which leaves $(PYTHON) as it is.
 FIND_UV = \
