@@ -106,7 +106,7 @@ def _bands(frame: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
     out = {}
     for key, group in frame.groupby(["split", "method"], sort=False):
         steps = group.groupby("step")[["Loss", "SMD"]]
-        columns = {"step": list(map(float, steps.groups))}
+        columns = {"step": steps.mean().index.astype(float).tolist()}
         for name in ("Loss", "SMD"):
             columns[name] = _round(steps.mean()[name])
             columns[f"{name} std"] = _round(steps.std(ddof=0)[name])

@@ -80,7 +80,7 @@ def scaling_spec(scale: Scale) -> AnalysisSpec:
     """Run times of this machine."""
     if scale.name == "smoke":
         return ex.analyse("fair_protocol", item="scaling", n_rows=(100, 200), streamed_rows=(2_000,), trials=1)
-    sizes = {"n_rows": (250, 500, 1_000, 2_000), "streamed_rows": (10_000, 100_000, 1_000_000)}
+    sizes: dict[str, Any] = {"n_rows": (250, 500, 1_000, 2_000), "streamed_rows": (10_000, 100_000, 1_000_000)}
     return ex.analyse("fair_protocol", item="scaling", trials=5, **sizes)
 
 
@@ -221,7 +221,8 @@ def _compared(results: Results, item: str, figure: str) -> tuple[pd.DataFrame, p
         if results.scale.name == "smoke":
             raise
         ours = pd.DataFrame(columns=["figure", "dataset", "split", "method", "metric", "trial", "value"])
-        ours.loc[0] = [figure, "none (stand-in)", "Train", "Ours", "MSE", 0, 0.0]  # keeps the printed half
+        only: Any = ours.loc
+        only[0] = [figure, "none (stand-in)", "Train", "Ours", "MSE", 0, 0.0]  # keeps the printed half
         if USED_SETS.get(item) == ("communities_crime",):
             ours["k"] = "k=2"
     verdicts = protocols.compare_boxes(ours).drop(columns=["figure", "exact"])
@@ -277,8 +278,8 @@ def _box_grid(
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 
-    mine = _fives(ours)
-    printed = verdicts.set_index(BOX_KEYS)
+    mine: Any = _fives(ours)
+    printed: Any = verdicts.set_index(BOX_KEYS)
     with style.context():
         height = 0.55 + len(rows) * (0.45 + 0.165 * len(methods))
         figure, panels = plt.subplots(len(rows), len(columns), figsize=(style.PAGE, height), squeeze=False, sharey=True)
@@ -321,7 +322,7 @@ def _box_frame(ours: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     tables_used = ours.groupby("dataset_or_k")["dataset"].first()
     printed = verdicts.drop(columns=["median", "q1", "q3"])
     out = mine.merge(printed, on=BOX_KEYS, how="outer")
-    out.insert(1, "table", out["dataset_or_k"].map(tables_used).fillna("none"))
+    out.insert(1, "table", [tables_used.get(name, "none") for name in out["dataset_or_k"]])
     return out
 
 
@@ -522,8 +523,9 @@ def _draw_tradeoff(id_: str, datasets: Sequence[str]) -> Callable[[Results], Art
         printed = printed[printed["figure"].eq(name_)].drop(columns=["paper", "figure"])
         printed[["vertex", "MSE", "SMD"]] = printed[["vertex", "MSE", "SMD"]].apply(pd.to_numeric)
         with style.context():
-            shape = {"figsize": (style.PAGE, 4.4 if len(datasets) > 2 else 4.6), "squeeze": False}
-            figure, panels = plt.subplots(2, len(datasets), **shape)
+            figure, panels = plt.subplots(
+                2, len(datasets), figsize=(style.PAGE, 4.4 if len(datasets) > 2 else 4.6), squeeze=False
+            )
             for row, split in zip(panels, ("Train", "Test"), strict=True):
                 for axes, dataset in zip(row, datasets, strict=True):
                     own = curves[curves["dataset"].eq(dataset) & curves["split"].eq(split)]
@@ -849,7 +851,7 @@ def _column_of(frame: pd.DataFrame) -> str:
     return "k" if "k" in frame else "dataset"
 
 
-def _median_table(frame: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
+def _median_table(frame: pd.DataFrame, metric: str, split: str) -> Any:
     """Medians over the trials: one row per data set (or k), one column per method."""
     part = _select(frame, metric=metric, split=split)
     rows = part[_column_of(part)].unique()  # in this order
@@ -862,7 +864,7 @@ def _name(label: Any) -> str:
 
 def check_zero(results: Results) -> Verdict:
     """The train SMD of MP is zero everywhere."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for item in ("fig1", "fig3", "fig5", "fig6"):
         frame = _frame(results, item, item)
         worst = _select(frame, method="Ours", metric="SMD", split="Train")["value"].max()
@@ -878,7 +880,8 @@ def check_boxes(results: Results) -> Verdict:
     """Our medians lie inside the printed interquartile ranges."""
     if not _judged(results):
         raise NotRun("the printed boxes are of ten splits, at laptop or paper scale")
-    numbers, inside, judged = {}, 0, 0
+    numbers: dict[str, float] = {}
+    inside, judged = 0, 0
     for item in ("fig1", "fig3", "fig5", "fig6", "fig8", "fig9", "fig10"):
         _, verdicts = _compared(results, item, item.replace("fig", "Figure "))
         count = verdicts["verdict"].value_counts()
@@ -897,7 +900,8 @@ def check_test_smd(results: Results) -> Verdict:
     """MP lowers the test SMD a lot against OLS, at a price in MSE."""
     frame = _frame(results, "fig1", "fig1")
     smd, mse = _median_table(frame, "SMD", "Test"), _median_table(frame, "MSE", "Train")
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for name, row in smd.iterrows():
         numbers |= {f"{_name(name)} OLS": row["OLS"], f"{_name(name)} MP": row["Ours"]}
         holds &= bool(row["Ours"] < row["OLS"] and mse.loc[name, "Ours"] >= mse.loc[name, "OLS"])
@@ -906,7 +910,8 @@ def check_test_smd(results: Results) -> Verdict:
 
 def check_constant(results: Results) -> Verdict:
     """MP is better than the constant."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for item, kind in (("fig1", "linear"), ("fig5", "kernel")):
         frame = _select(_frame(results, item, item), metric="MSE", split="Test")
         means = frame.groupby(["dataset", "method"], sort=False)["value"].mean().unstack()
@@ -956,7 +961,7 @@ def _path(results: Results) -> dict[str, dict[str, dict[str, np.ndarray]]]:
 
 def check_path(results: Results) -> Verdict:
     """Proposition 4: SMD linear and MSE quadratic in the fraction of the gaps that is kept."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for label, methods in _path(results).items():
         curve = methods["Ours"]
         u, mse, smd = curve["knob"], curve["MSE"], curve["SMD"]
@@ -972,7 +977,7 @@ def check_path(results: Results) -> Verdict:
 
 def check_same_curve(results: Results) -> Verdict:
     """One binary attribute: MP, FPR and FKR are points of one curve."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for label, methods in _path(results).items():
         fair, free = (float(methods["Ours"]["MSE"][i]) for i in (0, -1))
         most = float(methods["Ours"]["SMD"][-1])
@@ -989,7 +994,8 @@ def check_same_curve(results: Results) -> Verdict:
 
 def check_several(results: Results) -> Verdict:
     """Several attributes: less SMD on the test rows than without the constraint, but more of it with more groups."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for item, base in (("fig3", "OLS"), ("fig6", "KRR")):
         table = _median_table(_frame(results, item, item), "SMD", "Test")
         for k, row in table.iterrows():
@@ -1021,7 +1027,8 @@ def check_dp(results: Results) -> Verdict:
     """MP alone lowers the distance of the distributions, not to zero; RBA lowers it further at a larger MSE."""
     frame = _frame(results, "fig10", "fig10")
     dpd, mse = _median_table(frame, "DPD", "Test"), _median_table(frame, "MSE", "Test")
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for name, row in dpd.iterrows():
         numbers |= {f"{_name(name)} DPD {'MP' if m == 'Ours' else m}": row[m] for m in ("OLS", "Ours", "RBA")}
         holds &= bool(row["RBA"] < row["Ours"] < row["OLS"] and mse.loc[name, "RBA"] > mse.loc[name, "Ours"])
@@ -1050,7 +1057,7 @@ def check_inputs(results: Results) -> Verdict:
 
 def check_descent(results: Results) -> Verdict:
     """Gradient descent for another loss keeps zero train SMD at every step."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for item in ("fig11", "fig12"):
         _, curves = _curves(results, item, SETS)
         part = _select(curves, split="Train", method="Fair-GD")
@@ -1064,7 +1071,7 @@ def check_not_parity(results: Results) -> Verdict:
     found = _find(results, "fig13")
     if not found:
         raise NotRun(f"no densities at {results.scale.name} scale")
-    numbers = {}
+    numbers: dict[str, float] = {}
     for label, result in found.values():
         panel = result["panels"]["Train|prediction"]
         first, second = (group["mean"] for group in panel["groups"].values())
