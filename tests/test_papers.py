@@ -358,9 +358,9 @@ def worse_with_rho(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "asr": 2 * rho(spec)} if of_defense("ft_sam", ft_sam.swept()[0])(spec) else result
 
 
-def of_neurons(change: Callable[[dict[str, Any]], None]) -> Change:
+def of_neurons(attack: str, change: Callable[[dict[str, Any]], None]) -> Change:
     def changed(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(spec, AnalysisSpec) and spec.tool == "neurons" and origin(spec).attack == "badnets":
+        if isinstance(spec, AnalysisSpec) and spec.tool == "neurons" and origin(spec).attack == attack:
             result = {name: [list(values) for values in lists] for name, lists in result.items()}
             change(result)
         return result
@@ -397,8 +397,8 @@ def sam_does_not_shrink(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
         ("headline", setting(of_defense("ft_sam"), c_acc=80.0)),  # at a high price
         ("little_data", setting(of_defense("ft", n_clean=12), asr=1.0)),
         ("rho", worse_with_rho),
-        ("norms", of_neurons(reversed_norms)),
-        ("norms", of_neurons(constant_norms)),  # no correlation is defined
+        ("norms", of_neurons("badnets", reversed_norms)),
+        ("norms", of_neurons(ft_sam.run_attacks()[-1], constant_norms)),  # no correlation is defined
         ("shrinks", ft_shrinks_too),
         ("shrinks", sam_does_not_shrink),
     ],

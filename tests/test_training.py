@@ -237,7 +237,7 @@ def test_a_batch_larger_than_the_data_becomes_the_data() -> None:
 
 
 def test_the_log_tells_clean_and_poisoned_loss_apart() -> None:
-    data, poisoned = images(20), torch.arange(20) < 8
+    data, poisoned = images(20), torch.arange(20) % 3 == 0  # of different mean label
 
     def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
         return y.float()
