@@ -165,8 +165,8 @@ def provenance_of(results: papers.Results, keys: Iterable[str]) -> dict[str, Any
 
     return {
         "versions": {name: distinct(name) for name in ("paperlib", "python", "torch", "numpy")},
-        "commit": distinct("commit") or None,
-        "device": distinct("device_name"),
+        "commit": ", ".join(commit[:12] for commit in distinct("commit")) or None,
+        "device": ", ".join(distinct("device_name")) or None,
         "minutes": round(sum(row.get("seconds", 0) for row in rows) / 60, 1),
     }
 
@@ -313,9 +313,9 @@ class Companion:
         about = provenance_of(results, keys)
         versions = ", ".join(f"{name} {' / '.join(found)}" for name, found in about["versions"].items() if found)
         print(f"{self.paper.short}, arXiv {self.paper.arxiv}; {self.scale.name} scale, seed {self.seed}")
-        print(f"{len(keys)} results, {about['minutes']} minutes of computing on {', '.join(about['device'])}")
+        print(f"{len(keys)} results, {about['minutes']} minutes of computing on {about['device']}")
         print(f"computed with {versions}")
-        print(f"commit {', '.join(commit[:12] for commit in about['commit'] or ['unknown'])}")
+        print(f"commit {about['commit'] or 'unknown'}")
 
 
 def claims(results: papers.Results, paper: str, out: Path | None = None) -> "Artefact":
