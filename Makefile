@@ -22,10 +22,9 @@ OMP_NUM_THREADS ?= 1
 else
 OMP_NUM_THREADS ?= 2
 endif
-OMP_WAIT_POLICY ?= passive
 MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 UV_HTTP_TIMEOUT ?= 300
-export OMP_NUM_THREADS MKL_NUM_THREADS OMP_WAIT_POLICY UV_HTTP_TIMEOUT
+export OMP_NUM_THREADS MKL_NUM_THREADS UV_HTTP_TIMEOUT
 
 # uv on the path, else in $(PYTHON), else in an environment of its own, which leaves $(PYTHON) as it is.
 FIND_UV = \
