@@ -4,9 +4,10 @@ from typing import Any
 
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS
-from paperlib.defenses import DEFENSES
+from paperlib.defenses import CLEAN, DEFENSES
+from paperlib.detection import DETECTORS
 from paperlib.errors import choose
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Pairs, Spec, TrainSpec, pairs
+from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, Pairs, PrepareSpec, Spec, TrainSpec, pairs
 from paperlib.models import MODELS
 from paperlib.scales import Scale
 
@@ -14,16 +15,16 @@ TRAINING_VERSION = 1
 """Raise it when a change of ``training.py`` changes results."""
 
 
-def _versions(**more: int) -> Pairs:
+def versions(**more: int) -> Pairs:
+    """Name and version of every method that a result depends on; those without a version are left out."""
     return pairs({name: version for name, version in more.items() if version})
 
 
 def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int = 0, **changes: Any) -> TrainSpec:
-    """The classifier of ``scale`` trained under ``attack`` (``none``: on clean data); ``changes`` are fields of the spec."""
-    if attack == "none":
-        ratio, version = 0.0, 0
-    else:
-        version = ATTACKS[choose("attack", attack, ATTACKS)].version
+    """The classifier of ``scale`` trained under ``attack`` (``none``: on clean data); ``changes`` are fields of the spec.
+
+    An attack that must be prepared gets the spec of its preparation as a parent.
+    """
     fields: dict[str, Any] = {
         "dataset": scale.dataset,
         "n_train": scale.n_train,
@@ -36,28 +37,74 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         **changes,
     }
     model = MODELS[choose("model", fields.get("model", "preact_resnet18"), MODELS)]
-    versions = _versions(training=TRAINING_VERSION, model=model.version, attack=version)
-    return TrainSpec(attack=attack, ratio=ratio, seed=seed, versions=versions, **fields)
+    version = 0
+    if attack == "none":
+        ratio = 0.0
+    else:
+        method = ATTACKS[choose("attack", attack, ATTACKS)]
+        version = method.version
+        params = {**scale.changes.get(attack, {}), **dict(fields.get("attack_params", ()))}
+        fields["attack_params"] = pairs(params)
+        if method.prepare and "prepared" not in fields:
+            clean = {
+                name: value for name, value in fields.items() if name not in ("attack_params", "target", "selected")
+            }
+            parent = train(scale, "none", seed=seed, **clean) if method.prepare == "model" else None
+            fields["prepared"] = PrepareSpec(
+                attack=attack,
+                dataset=fields["dataset"],
+                n_train=fields["n_train"],
+                attack_params=fields["attack_params"],
+                target=fields.get("target", 0),
+                parent=parent,
+                seed=seed,
+                versions=versions(training=TRAINING_VERSION, attack=version),
+            )
+    used = versions(training=TRAINING_VERSION, model=model.version, attack=version)
+    return TrainSpec(attack=attack, ratio=ratio, seed=seed, versions=used, **fields)
 
 
 def defend(
     scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = None, seed: int = 0, **params: Any
 ) -> DefendSpec:
-    """``defense`` on the model of ``parent`` with the epochs and batch of ``scale``; ``params`` change hyper-parameters."""
+    """``defense`` on the model of ``parent`` with the sizes of ``scale``; ``params`` change hyper-parameters."""
     method, _ = DEFENSES[choose("defense", defense, DEFENSES)]
-    params = {"epochs": scale.defense_epochs, "batch_size": scale.defense_batch, **params}
-    versions = _versions(training=TRAINING_VERSION, defense=method.version)
+    sizes: dict[str, dict[str, Any]] = {
+        "": {},
+        "defense": {"epochs": scale.defense_epochs, "batch_size": scale.defense_batch},
+        "training": {
+            "epochs": scale.epochs,
+            "batch_size": scale.batch_size,
+            "lr": scale.lr,
+            "schedule": scale.schedule,
+        },
+    }
     return DefendSpec(
         parent=parent,
         defense=defense,
-        params=pairs(params),
+        params=pairs({**sizes[method.sizes], **scale.changes.get(defense, {}), **params}),
+        n_clean=(scale.n_clean if n_clean is None else n_clean) if method.access == CLEAN else 0,
+        seed=seed,
+        versions=versions(training=TRAINING_VERSION, defense=method.version),
+    )
+
+
+def detect(
+    scale: Scale, parent: Spec, detector: str, *, n_clean: int | None = None, seed: int = 0, **params: Any
+) -> DetectSpec:
+    """``detector`` on the training set of ``parent``; ``params`` change hyper-parameters."""
+    method, _ = DETECTORS[choose("detector", detector, DETECTORS)]
+    return DetectSpec(
+        parent=parent,
+        detector=detector,
+        params=pairs({**scale.changes.get(detector, {}), **params}),
         n_clean=scale.n_clean if n_clean is None else n_clean,
         seed=seed,
-        versions=versions,
+        versions=versions(detector=method.version),
     )
 
 
 def analyse(tool: str, *inputs: Spec, seed: int = 0, **params: Any) -> AnalysisSpec:
     """The analysis ``tool`` on the models of ``inputs``."""
     version = TOOLS[choose("tool", tool, TOOLS)].version
-    return AnalysisSpec(tool=tool, inputs=inputs, params=pairs(params), seed=seed, versions=_versions(tool=version))
+    return AnalysisSpec(tool=tool, inputs=inputs, params=pairs(params), seed=seed, versions=versions(tool=version))

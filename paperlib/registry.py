@@ -27,7 +27,17 @@ class Method:
     defaults: Pairs = ()
     """Parameters that make this entry a variant of another one (BadNets-A2A is BadNets with other labels)."""
     access: str = ""
-    """Defenses only: what the method may see besides the model."""
+    """Defenses and detectors only: what the method may see besides the model."""
+    prepare: str = ""
+    """Attacks only: what its ``prepare`` starts from, ``data`` or ``model`` (a clean classifier and the data); empty: the
+    trigger needs no preparation."""
+    controls_training: bool = False
+    """Attacks only: whether the attacker trains the classifier (True) or only hands in poisoned data."""
+    sizes: str = ""
+    """Defenses only: which sizes of a scale the method takes, ``defense`` (epochs and batch of fine-tuning on the clean
+    subset) or ``training`` (epochs, batch, learning rate and schedule of training from scratch); empty: none."""
+    adapt: str = ""
+    """Defenses that add layers only: the function of ``module`` that puts fresh ones into a model before weights are read."""
 
     def load(self) -> Any:
         """Import the method's file and return the class or function."""

@@ -6,6 +6,7 @@ row.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,13 +19,24 @@ from paperlib import attacks, models
 from paperlib.analysis import TOOLS
 from paperlib.data import images
 from paperlib.data.images import ImageData
-from paperlib.defenses import defend
+from paperlib.defenses import DEFENSES, POISONED, config_class, purify
+from paperlib.detection import detect, rates
 from paperlib.errors import PaperlibError
 from paperlib.lab.run import Context
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
+from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, PrepareSpec, Spec, TrainSpec
 from paperlib.lab.store import Store
 from paperlib.metrics import attack_success_rate, clean_accuracy, robust_accuracy
-from paperlib.training import Recipe, fit, load_weights, pick_device, predict, save_weights, seconds_since
+from paperlib.registry import Method, configure
+from paperlib.training import (
+    Recipe,
+    fit,
+    load_state,
+    load_weights,
+    pick_device,
+    predict,
+    save_weights,
+    seconds_since,
+)
 
 EPOCH_SAMPLE = 500
 """Test images that are evaluated after every training epoch; the final numbers use all."""
@@ -66,8 +78,10 @@ def _triggered(ground: Ground) -> tuple[ImageData, Tensor]:
 
 
 @lru_cache(maxsize=2)
-def ground(spec: TrainSpec, device: str) -> Ground:
+def ground(spec: TrainSpec, device: str, store: Store | None = None) -> Ground:
     """Data, attack and poisoned indices of ``spec``, made again from its seeds.
+
+    ``store`` holds what an attack prepared, learned or selected; attacks that do none of this need none.
 
     Raises
     ------
@@ -79,8 +93,25 @@ def ground(spec: TrainSpec, device: str) -> Ground:
     if spec.attack == "none":
         return Ground(spec, train, test, None, None)
     attack = attacks.attack(spec.attack, spec.attack_params)
-    indices = attacks.draw(train.y.cpu().numpy(), spec.ratio, attack.labels, spec.target, spec.seed)
-    return Ground(spec, train, test, attack, attacks.poison(train, attack, target=spec.target, indices=indices))
+    indices = _indices(spec, attack, train, store)  # before what the attack learned: an infeasible ratio stops here
+    source = spec if attacks.ATTACKS[spec.attack].controls_training else spec.prepared
+    if source is not None and hasattr(attack, "state"):
+        attack = attacks.with_state(attack, load_state(_needed(store).weights_path(source), device))
+    poisoned = attacks.poison(train, attack, target=spec.target, indices=indices, seed=spec.seed)
+    return Ground(spec, train, test, attack, poisoned)
+
+
+def _needed(store: Store | None) -> Store:
+    if store is None:
+        raise PaperlibError("this attack's trigger lies in a store; pass the store that holds it.")
+    return store
+
+
+def _indices(spec: TrainSpec, attack: attacks.Attack, train: ImageData, store: Store | None) -> Any:
+    """Which training images are poisoned."""
+    if spec.selected is not None:
+        return np.array(_needed(store).result(spec.selected)["indices"])
+    return attacks.draw(train.y.cpu().numpy(), spec.ratio, attack.labels, spec.target, spec.seed)
 
 
 def evaluate(model: nn.Module, around: Ground) -> dict[str, float]:
@@ -99,40 +130,98 @@ def _numpy(x: Tensor) -> np.ndarray:
     return x.cpu().numpy()
 
 
+def run_prepare(spec: PrepareSpec, context: Context) -> dict[str, Any]:
+    """Make what the attack of ``spec`` needs beforehand; result: seconds, and what the attack says about it."""
+    device = str(pick_device(context.device))
+    data = _images(spec.dataset, "train", spec.n_train, spec.seed, device)
+    attack: Any = attacks.attack(spec.attack, spec.attack_params)
+    model = None if spec.parent is None else restore(spec.parent, context.store, context.device)[0]
+    torch.backends.cudnn.deterministic = True
+    start = time.perf_counter()
+    state, notes = attack.prepare(data, target=spec.target, model=model, seed=spec.seed, progress=context.progress)
+    save_weights(None, context.folder / "weights.safetensors", state)
+    return {**notes, "seconds": seconds_since(start)}
+
+
 def run_train(spec: TrainSpec, context: Context) -> dict[str, Any]:
     """Train the classifier of ``spec``; result: c_acc, asr, r_acc (percent), n_train, n_poisoned, seconds, log."""
-    device = pick_device(context.device)
-    around = ground(spec, str(device))
+    device = str(pick_device(context.device))
+    recipe = Recipe(spec.epochs, spec.batch_size, spec.lr, spec.schedule)
+    if spec.attack != "none" and attacks.ATTACKS[spec.attack].controls_training:
+        return _train_controlled(spec, recipe, context, device)
+    around = ground(spec, device, context.store)
     data = around.train if around.poisoned is None else around.poisoned.data
     model = models.build(spec.model, data, width=spec.width, seed=spec.seed)
-    sample = around.test.subset(torch.arange(min(EPOCH_SAMPLE, len(around.test))))
-    watched = None
-    if around.attack is not None:
-        part, wanted = attacks.poisoned_test(sample, around.attack, spec.target)
-        watched = (part.x, wanted)
-
-    def each_epoch(epoch: int) -> dict[str, float]:
-        out = {"c_acc": 100 * (predict(model, sample.x) == sample.y).float().mean().item()}
-        if watched is not None:
-            out["asr"] = 100 * (predict(model, watched[0]) == watched[1]).float().mean().item()
-        return out
-
+    watch = _watch(spec, model, around.test, around.attack)
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
     log = fit(
         model,
         data,
-        Recipe(spec.epochs, spec.batch_size, spec.lr, spec.schedule),
+        recipe,
         seed=spec.seed,
         poisoned=None if around.poisoned is None else around.poisoned.mask,
-        each_epoch=each_epoch,
+        each_epoch=watch,
         progress=context.progress,
     )
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors")
+    return _trained(model, around, seconds, log)
+
+
+def _train_controlled(spec: TrainSpec, recipe: Recipe, context: Context, device: str) -> dict[str, Any]:
+    """As :func:`run_train`, where the attacker trains the classifier and, with some attacks, the trigger."""
+    train = _images(spec.dataset, "train", spec.n_train, spec.seed, device)
+    test = _images(spec.dataset, "test", spec.n_test, 0, device)
+    attack: Any = attacks.attack(spec.attack, spec.attack_params)
+    indices = _indices(spec, attack, train, context.store)
+    model = models.build(spec.model, train, width=spec.width, seed=spec.seed)
+
+    def watch(epoch: int, state: Any) -> dict[str, float]:
+        return _watch(spec, model, test, attacks.with_state(attack, state))(epoch)
+
+    torch.backends.cudnn.deterministic = True
+    start = time.perf_counter()
+    log, state = attack.train(
+        model,
+        train,
+        recipe,
+        target=spec.target,
+        ratio=spec.ratio,
+        seed=spec.seed,
+        watch=watch,
+        progress=context.progress,
+    )
+    seconds = seconds_since(start)
+    save_weights(model, context.folder / "weights.safetensors", state)
+    attack = attacks.with_state(attack, state)
+    poisoned = attacks.poison(train, attack, target=spec.target, indices=indices, seed=spec.seed)
+    return _trained(model, Ground(spec, train, test, attack, poisoned), seconds, log)
+
+
+def _watch(
+    spec: TrainSpec, model: nn.Module, test: ImageData, attack: attacks.Attack | None
+) -> Callable[[int], dict[str, float]]:
+    """C-Acc and ASR, in percent, of a sample of the test images, for the log of an epoch."""
+    sample = test.subset(torch.arange(min(EPOCH_SAMPLE, len(test))))
+    watched = None
+    if attack is not None:
+        part, wanted = attacks.poisoned_test(sample, attack, spec.target)
+        watched = (part.x, wanted)
+
+    def watch(epoch: int) -> dict[str, float]:
+        out = {"c_acc": 100 * (predict(model, sample.x) == sample.y).float().mean().item()}
+        if watched is not None:
+            out["asr"] = 100 * (predict(model, watched[0]) == watched[1]).float().mean().item()
+        return out
+
+    return watch
+
+
+def _trained(model: nn.Module, around: Ground, seconds: float, log: list[dict[str, float]]) -> dict[str, Any]:
     return {
         **evaluate(model, around),
-        "n_train": len(data),
+        "n_train": len(around.train),
         "n_poisoned": 0 if around.poisoned is None else len(around.poisoned.indices),
         "seconds": seconds,
         "log": [{name: round(value, 4) for name, value in entry.items()} for entry in log],
@@ -140,17 +229,51 @@ def run_train(spec: TrainSpec, context: Context) -> dict[str, Any]:
 
 
 def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
-    """Apply the defense of ``spec``; result: c_acc, asr, r_acc (percent), n_clean, seconds."""
+    """Apply the defense of ``spec``; result: c_acc, asr, r_acc (percent), n_clean, seconds, and the method's notes."""
     parent, around = restore(spec.parent, context.store, context.device)
-    clean = around.clean(spec.n_clean, spec.seed)
+    clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
+    poisoned = None
+    if DEFENSES[spec.defense][0].access == POISONED:
+        poisoned = around.train if around.poisoned is None else around.poisoned.data
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
-    model = defend(
-        parent, clean=clean, method=spec.defense, seed=spec.seed, progress=context.progress, **dict(spec.params)
+    model, notes = purify(
+        parent,
+        clean=clean,
+        poisoned=poisoned,
+        method=spec.defense,
+        seed=spec.seed,
+        progress=context.progress,
+        judge=lambda candidate: evaluate(candidate, around),
+        **dict(spec.params),
     )
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors")
-    return {**evaluate(model, around), "n_clean": len(clean), "seconds": seconds}
+    return {**notes, **evaluate(model, around), "n_clean": spec.n_clean, "seconds": seconds}
+
+
+def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
+    """Apply the detector of ``spec`` to the poisoned training set.
+
+    Result: tpr, fpr, f1, auroc (percent), n_flagged, seconds, and the detector's notes; the scores lie beside it.
+    """
+    parent, around = restore(spec.parent, context.store, context.device)
+    if around.poisoned is None:
+        raise PaperlibError(f"{around.spec.label} was trained on clean data; there is nothing to detect.")
+    clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
+    start = time.perf_counter()
+    found = detect(
+        around.poisoned.data,
+        method=spec.detector,
+        model=parent,
+        clean=clean,
+        seed=spec.seed,
+        progress=context.progress,
+        **dict(spec.params),
+    )
+    seconds = seconds_since(start)
+    save_weights(None, context.folder / "weights.safetensors", {"scores": found.scores, "flagged": found.flagged})
+    return {**found.notes, **rates(found, around.poisoned.mask), "seconds": seconds}
 
 
 def run_analysis(spec: AnalysisSpec, context: Context) -> dict[str, Any]:
@@ -169,7 +292,17 @@ def restore(spec: Spec, store: Store, device: str) -> tuple[nn.Module, Ground]:
     PaperlibError
         The store holds no weights of ``spec``.
     """
-    origin = next(ancestor for ancestor in spec.ancestry() if isinstance(ancestor, TrainSpec))
-    around = ground(origin, str(pick_device(device)))
+    chain = [spec]  # from the last defense down to the trained classifier
+    while isinstance(chain[-1], DefendSpec):
+        chain.append(chain[-1].parent)
+    origin = chain.pop()
+    assert isinstance(origin, TrainSpec)
+    around = ground(origin, str(pick_device(device)), store)
     model = models.build(origin.model, around.train, width=origin.width, seed=origin.seed)
+    for step in reversed(chain):
+        assert isinstance(step, DefendSpec)
+        method, _ = DEFENSES[step.defense]
+        if method.adapt:  # the defense added layers
+            config = configure(config_class(step.defense), step.defense, **dict(step.params))
+            model = Method(method.module, method.adapt, method.title).load()(model, config)
     return load_weights(model, store.weights_path(spec)), around

@@ -5,7 +5,9 @@ cores, ``paper`` at the papers' own settings on a GPU. Every figure that is not 
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from paperlib.errors import choose
 
@@ -33,6 +35,8 @@ class Scale:
     rho: float
     """FT-SAM's radius. The paper's 2 belongs to its model and its 1,000 steps. At laptop scale 5 was set by clean accuracy
     alone: the largest of 2, 5 and 8 at which FT-SAM cost a Blended model no accuracy against FT."""
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name of an attack, defense, detector or strategy -> hyper-parameters that differ from its defaults at this scale."""
 
 
 SCALES: dict[str, Scale] = {

@@ -10,7 +10,7 @@ last batch of an epoch dropped, last epoch's model reported.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -251,16 +251,29 @@ def seconds_since(start: float) -> float:
     return round(time.perf_counter() - start, 1)
 
 
-def save_weights(model: nn.Module, path: Any) -> None:
-    """Write the model's parameters and buffers as safetensors."""
+ATTACK = "attack/"
+"""Prefix of the tensors of a trigger that lie beside a model's weights, or in a file of their own."""
+
+
+def save_weights(model: nn.Module | None, path: Any, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model's parameters and buffers, and the ``state`` of an attack, as safetensors; either may be absent."""
     from safetensors.torch import save_file
 
-    save_file({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}, path)
+    tensors = {} if model is None else dict(model.state_dict())
+    tensors |= {ATTACK + name: t for name, t in (state or {}).items()}
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
 
 
 def load_weights(model: nn.Module, path: Any) -> nn.Module:
     """Read weights that :func:`save_weights` wrote into ``model``; returns it in evaluation mode."""
     from safetensors.torch import load_file
 
-    model.load_state_dict(load_file(path))
+    model.load_state_dict({name: t for name, t in load_file(path).items() if not name.startswith(ATTACK)})
     return model.eval()
+
+
+def load_state(path: Any, device: Any = "cpu") -> dict[str, Tensor]:
+    """The ``state`` of an attack in a file of :func:`save_weights`."""
+    from safetensors.torch import load_file
+
+    return {n[len(ATTACK) :]: t for n, t in load_file(path, device=str(device)).items() if n.startswith(ATTACK)}

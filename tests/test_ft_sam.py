@@ -331,7 +331,7 @@ def test_weights_that_are_no_numbers(data: ImageData, value: float) -> None:
 
 
 def test_a_model_on_another_device(data: ImageData) -> None:
-    with pytest.raises(PaperlibError, match="the model lies on meta, clean on cpu"):
+    with pytest.raises(PaperlibError, match="the model lies on meta, the images on cpu"):
         defend(model(data).to("meta"), clean=data, method="ft_sam", **FAST)
 
 

@@ -124,3 +124,14 @@ def test_layers_that_others_name_exist() -> None:
 def test_unknown_model_says_the_nearest() -> None:
     with pytest.raises(PaperlibError, match="did you mean 'preact_resnet18'"):
         models.build("preact_resnet_18", images())
+
+
+def test_fresh_weights_depend_on_the_seed_and_leave_the_model_alone() -> None:
+    data = images(8)
+    trained = model(data)
+    before = state(trained)
+    one, again, other = models.fresh(trained, 1), models.fresh(trained, 1), models.fresh(trained, 2)
+    assert same(state(trained), before) and one.training
+    assert same(state(one), state(again))
+    assert not same(state(one), state(other)) and not same(state(one), before)
+    assert torch.equal(one.mean, trained.mean)  # type: ignore[arg-type]

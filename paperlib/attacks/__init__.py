@@ -12,9 +12,25 @@ the same images with the trigger, in [0, 1]. Its field ``labels`` is the label p
 
 The poisoning ratio is relative to the **whole** training set (BackdoorBench). Which samples are poisoned is an input of
 :func:`poison`: selection strategies plug in there. Triggers are rendered once to uint8, before augmentation.
+
+Beyond the call, an attack may offer
+
+``prepare(data, *, target, model, seed, progress) -> (state, notes)``
+    where ``ATTACKS[name].prepare`` is not empty: makes what the trigger needs (a universal perturbation, an encoder). ``state``
+    holds named tensors, ``notes`` small JSON values. The call then reads its field ``state``;
+``train(model, data, recipe, *, target, ratio, seed, watch, progress) -> (log, state)``
+    where ``ATTACKS[name].controls_training``: trains the classifier in place, in its own way. ``state`` holds the tensors
+    of a trigger that was learned along; ``watch(epoch, state)`` returns what joins the log entry of an epoch;
+``training_images(x, indices) -> x``
+    where training images are poisoned in another way than test images: uint8 images x (P, C, H, W), which lie at
+    ``indices`` (P,) of the training set, as the attacker hands them in;
+``cross_ratio`` and ``cross(x, generator) -> x``
+    the attacker also hands in ``cross_ratio`` times as many images with a wrong trigger and their true label.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -47,8 +63,8 @@ class Attack(Protocol):
         ...
 
 
-def attack(name: str, params: Pairs = ()) -> Attack:
-    """The attack ``name`` with its defaults, changed by ``params``.
+def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" = None) -> Attack:
+    """The attack ``name`` with its defaults, changed by ``params``; ``state`` is what its preparation or training made.
 
     Raises
     ------
@@ -58,7 +74,28 @@ def attack(name: str, params: Pairs = ()) -> Attack:
     method = ATTACKS[choose("attack", name, ATTACKS)]
     made = configure(method.load(), name, **{**dict(method.defaults), **dict(params)})
     choose("labels", made.labels, LABEL_POLICIES)
-    return made
+    return made if state is None else with_state(made, state)
+
+
+def with_state(attack: Any, state: "Mapping[str, Tensor]") -> Attack:
+    """A copy of ``attack`` whose trigger uses ``state``; attacks without a field ``state`` stay as they are."""
+    return replace(attack, state=dict(state)) if hasattr(attack, "state") else attack
+
+
+def stated(attack: Any, name: str) -> "Tensor":
+    """The tensor ``name`` of the attack's state.
+
+    Raises
+    ------
+    PaperlibError
+        The attack was not prepared or trained yet.
+    """
+    if name not in attack.state:
+        raise PaperlibError(
+            f"the attack {type(attack).__name__} has no {name!r} yet; run its prepare() or train() first, "
+            "or take it from the store with paperlib.runners.ground."
+        )
+    return attack.state[name]
 
 
 def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np.ndarray:
@@ -107,7 +144,7 @@ def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Ten
     return y.new_full(y.shape, target)
 
 
-def render(attack: Attack, x: "Tensor", batch_size: int = 2000) -> "Tensor":
+def render(attack: "Callable[[Tensor], Tensor]", x: "Tensor", batch_size: int = 2000) -> "Tensor":
     """The uint8 images (N, C, H, W) with the trigger, rounded back to uint8."""
     import torch
 
@@ -122,6 +159,8 @@ class Poisoned:
     data: "ImageData"
     indices: "Tensor"
     """(P,) int64: which images carry the trigger."""
+    cross: "Tensor"
+    """(Q,) int64: which images carry a wrong trigger and keep their label; empty for most attacks."""
 
     @property
     def mask(self) -> "Tensor":
@@ -133,8 +172,10 @@ class Poisoned:
         return out
 
 
-def poison(data: "ImageData", attack: Attack, *, target: int, indices: Any) -> Poisoned:
+def poison(data: "ImageData", attack: Any, *, target: int, indices: Any, seed: int = 0) -> Poisoned:
     """Put the trigger on the images ``indices`` of a training set and relabel them by the attack's policy.
+
+    ``seed`` draws the images with a wrong trigger, for the attacks that hand in such images.
 
     Raises
     ------
@@ -149,10 +190,22 @@ def poison(data: "ImageData", attack: Attack, *, target: int, indices: Any) -> P
     if attack.labels == "clean" and (data.y[index] != target).any():
         raise PaperlibError(f"a clean-label attack poisons images of target class {target} only; indices hold others.")
     x, y = data.x.clone(), data.y.clone()
-    x[index] = render(attack, x[index])
+    if hasattr(attack, "training_images"):
+        x[index] = attack.training_images(x[index], index)
+    else:
+        x[index] = render(attack, x[index])
     if attack.labels != "clean":
         y[index] = poisoned_labels(y[index], attack.labels, target, len(data.class_names))
-    return Poisoned(replace(data, x=x, y=y), index)
+    cross = index[:0]
+    if hasattr(attack, "cross"):
+        generator = torch.Generator(x.device).manual_seed(seed)
+        free = torch.ones(len(data), dtype=torch.bool, device=x.device)
+        free[index] = False
+        others = free.nonzero().squeeze(1)
+        drawn = torch.randperm(len(others), generator=generator, device=x.device)
+        cross = others[drawn[: round(attack.cross_ratio * len(index))]].sort().values
+        x[cross] = render(partial(attack.cross, generator=generator), x[cross])
+    return Poisoned(replace(data, x=x, y=y), index, cross)
 
 
 def poisoned_test(data: "ImageData", attack: Attack, target: int) -> tuple["ImageData", "Tensor"]:

@@ -95,6 +95,43 @@ class ImageData:
         return (x01 - mean) / std
 
 
+def from_tensors(
+    x: Tensor, y: Tensor, *, class_names: Sequence[str] = (), name: str = "yours", flip: bool = False, pad: int = 0
+) -> ImageData:
+    """An image set from a user's own tensors.
+
+    Parameters
+    ----------
+    x : (N, C, H, W)
+        uint8, or float in [0, 1] (rounded to 8 bits).
+    y : (N,), any integer type
+    class_names
+        Default: "class 0" to the largest label.
+    flip, pad
+        Augmentation when something is trained on these images.
+
+    Raises
+    ------
+    PaperlibError
+        Images of another type, range or shape, labels that are no integers, negative labels, or different lengths.
+    """
+    if x.ndim != 4:
+        raise PaperlibError(f"x has shape {tuple(x.shape)}; images must be (N, C, H, W).")
+    if x.is_floating_point():
+        low, high = (x.min().item(), x.max().item()) if x.numel() else (0.0, 0.0)
+        if not (low >= 0 and high <= 1):
+            raise PaperlibError(f"x lies in [{low:.4g}, {high:.4g}]; images with a fraction must lie in [0, 1].")
+        x = x.mul(255).round().to(torch.uint8)
+    if y.is_floating_point() or y.dtype == torch.bool or (len(y) and y.min() < 0):
+        raise PaperlibError(f"y is {y.dtype}; labels must be integers from 0.")
+    classes = max(int(y.max()) + 1 if len(y) else 0, len(class_names))
+    names = tuple(class_names) or tuple(f"class {k}" for k in range(classes))
+    if len(names) < classes:
+        raise PaperlibError(f"class_names has {len(names)} names, y has labels up to {classes - 1}.")
+    channels = x.shape[1]
+    return ImageData(x, y.long(), names, (0.5,) * channels, (0.25,) * channels, flip, pad, name)
+
+
 def balanced_subset(y: Indices, n: int, seed: int, *, stream: int = 0) -> Tensor:
     """Indices of a seeded, class-balanced subset.
 

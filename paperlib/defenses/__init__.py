@@ -1,26 +1,30 @@
 """Backdoor defenses: one defense, one file.
 
-A defense is a function ``method(model, clean, config, *, seed, progress) -> model``: it takes the backdoored model and the
-data it may see, and returns the purified model; the one it was given stays as it was. ``DEFENSES[name].access`` says what the
-method sees besides the model. No method sees test data.
+A defense is a function ``method(model, data, config, *, seed, progress) -> (model, notes)``: it takes the backdoored model
+and the data it may see, and returns the purified model and what it noted on the way (small JSON values); the model it was
+given stays as it was. ``DEFENSES[name].access`` says what ``data`` is. No method sees test data; the two whose originals
+choose by test data have ``selection="paper"`` for that, which gets ``judge=`` besides.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.registry import Method, configure
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from paperlib.data.images import ImageData
 
-CLEAN = "clean subset"
+    Images = ImageData | tuple[Tensor, Tensor]
+
+CLEAN, POISONED, NOTHING = "clean subset", "poisoned training set", "nothing"
 
 DEFENSES: dict[str, tuple[Method, str]] = {
     # name: (method, name of its hyper-parameter dataclass)
-    "ft": (Method("paperlib.defenses.ft", "ft", "FT", access=CLEAN), "FT"),
-    "ft_sam": (Method("paperlib.defenses.ft_sam", "ft_sam", "FT-SAM", access=CLEAN), "FTSAM"),
+    "ft": (Method("paperlib.defenses.ft", "ft", "FT", access=CLEAN, sizes="defense"), "FT"),
+    "ft_sam": (Method("paperlib.defenses.ft_sam", "ft_sam", "FT-SAM", access=CLEAN, sizes="defense"), "FTSAM"),
 }
 
 
@@ -42,36 +46,100 @@ def check_clean(model: "nn.Module", clean: "ImageData") -> None:
     import torch
 
     classes = len(clean.class_names)
+    if len(clean) and not 0 <= clean.y.min() <= clean.y.max() < classes:
+        raise PaperlibError(
+            f"clean has labels from {clean.y.min()} to {clean.y.max()}; its {classes} classes are 0 to {classes - 1}."
+        )
     present = torch.bincount(clean.y, minlength=classes)
     if len(clean) < classes or (present == 0).any():
         absent = ", ".join(clean.class_names[i] for i in (present == 0).nonzero().flatten().tolist())
         raise PaperlibError(f"clean holds {len(clean)} images and none of: {absent}; give at least one of every class.")
-    for name, weight in model.named_parameters():
-        if weight.device != clean.x.device:
-            raise PaperlibError(f"the model lies on {weight.device}, clean on {clean.x.device}; move one of them.")
+    check_weights(model, clean)
+
+
+def check_weights(model: "nn.Module", data: "ImageData | None") -> None:
+    """Say whether the weights are numbers, and lie where the images do.
+
+    Raises
+    ------
+    PaperlibError
+        Weights or statistics that are not finite, or a model on another device than ``data``.
+    """
+    import torch
+
+    for name, weight in (*model.named_parameters(), *model.named_buffers()):
+        if data is not None and weight.device != data.x.device:
+            raise PaperlibError(f"the model lies on {weight.device}, the images on {data.x.device}; move one of them.")
         if not torch.isfinite(weight).all():
             raise PaperlibError(
                 f"weight {name!r} of the model holds values that are not finite; it cannot be purified."
             )
 
 
-def defend(
-    model: "nn.Module", *, clean: "ImageData", method: str, seed: int = 0, progress: Any = None, **params: Any
-) -> "nn.Module":
-    """Purify a copy of ``model`` with the defense ``method``; ``params`` are fields of its hyper-parameter dataclass.
+def purify(
+    model: "nn.Module",
+    *,
+    method: str,
+    clean: "Images | None" = None,
+    poisoned: "Images | None" = None,
+    seed: int = 0,
+    progress: Any = None,
+    judge: "Callable[[nn.Module], dict[str, float]] | None" = None,
+    **params: Any,
+) -> "tuple[nn.Module, dict[str, Any]]":
+    """As :func:`defend`, with what the method noted on its way: small JSON values, e.g. the classes that NC flags.
+
+    ``judge`` gives C-Acc and ASR, in percent, of a model on **test** data. It is handed on only where
+    ``selection="paper"`` asks for the original's choice by test data.
+
+    Raises
+    ------
+    PaperlibError
+        As :func:`defend`; also ``selection="paper"`` without ``judge``.
+    """
+    from paperlib.data.images import from_tensors
+
+    config = configure(config_class(method), method, **params)
+    entry, _ = DEFENSES[method]
+    given = {CLEAN: clean, POISONED: poisoned, NOTHING: None}[entry.access]
+    if given is None and entry.access != NOTHING:
+        argument = "clean" if entry.access == CLEAN else "poisoned"
+        raise PaperlibError(f"method={method!r} works on the {entry.access}; give it as {argument}=.")
+    data = from_tensors(*given) if isinstance(given, tuple) else given
+    if entry.access == CLEAN:
+        assert data is not None
+        check_clean(model, data)
+    else:
+        check_weights(model, data)
+    more = {}
+    if getattr(config, "selection", "") == "paper":
+        if judge is None:
+            raise PaperlibError(
+                "selection='paper' chooses by test data, as the original does; it needs judge=. Use selection='validation'."
+            )
+        more["judge"] = judge
+    return entry.load()(model, data, config, seed=seed, progress=progress, **more)
+
+
+def defend(model: "nn.Module", *, method: str, **given: Any) -> "nn.Module":
+    """Purify a copy of ``model`` with the defense ``method``.
 
     Parameters
     ----------
     model
         Takes images (B, C, H, W) in [0, 1], returns logits (B, classes).
-    clean
-        Clean images that the defender holds, on the model's device.
+    clean, poisoned
+        What the defender holds, on the model's device: a clean subset, or the poisoned training set;
+        ``DEFENSES[method].access`` says which one the method works on. An ``ImageData``, or a pair of tensors: images
+        (N, C, H, W), uint8 or float in [0, 1], and labels (N,).
+    seed, progress
+        Seed of every random draw; ``progress(fraction, text)`` is called now and then.
+    **params
+        Fields of the method's hyper-parameter dataclass.
 
     Raises
     ------
     PaperlibError
-        Unknown method or parameter, or what :func:`check_clean` finds.
+        Unknown method or parameter, data that the method needs and did not get, or what :func:`check_clean` finds.
     """
-    config = configure(config_class(method), method, **params)
-    check_clean(model, clean)
-    return DEFENSES[method][0].load()(model, clean, config, seed=seed, progress=progress)
+    return purify(model, method=method, **given)[0]

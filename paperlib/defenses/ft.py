@@ -17,6 +17,7 @@ Introduced in notebook 05.
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -41,9 +42,9 @@ def ft(
     *,
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
-) -> nn.Module:
+) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model``, fine-tuned on ``clean``."""
     model = deepcopy(model)
     recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
     fit(model, clean, recipe, seed=seed, progress=progress)
-    return model
+    return model, {}

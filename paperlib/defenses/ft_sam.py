@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,10 +118,10 @@ def ft_sam(
     *,
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
-) -> nn.Module:
+) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model``, fine-tuned on ``clean`` with adaptive SAM."""
     model = deepcopy(model)
     step = sam_step(loss_function(config.label_smoothing), config.rho, config.adaptive)
     recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
     fit(model, clean, recipe, seed=seed, step=step, progress=progress)
-    return model
+    return model, {}

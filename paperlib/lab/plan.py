@@ -126,8 +126,11 @@ def duration(seconds: float) -> str:
 
 
 def method(spec: Mapping[str, Any]) -> str:
-    """The attack, defense or tool that a spec (in its JSON form) is about."""
-    return str(spec.get("defense") or spec.get("tool") or spec.get("attack") or "none")
+    """The attack, defense, detector, tool or strategy that a spec (in its JSON form) is about."""
+    for name in ("defense", "detector", "tool", "strategy", "attack"):
+        if spec.get(name):
+            return str(spec[name])
+    return "none"
 
 
 def _family(spec: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -26,6 +26,8 @@ Step = Callable[[float, str], None]
 
 RUNNERS: dict[str, str | Runner] = {
     "train": "paperlib.runners:run_train",
+    "prepare": "paperlib.runners:run_prepare",
+    "detect": "paperlib.runners:run_detect",
     "defend": "paperlib.runners:run_defend",
     "analysis": "paperlib.runners:run_analysis",
 }

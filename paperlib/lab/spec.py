@@ -97,6 +97,51 @@ class Spec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareSpec(Spec):
+    """What an attack makes before it can poison anything: a universal perturbation, an encoder, adversarial images."""
+
+    kind: ClassVar[str] = "prepare"
+    attack: str
+    dataset: str
+    n_train: int
+    attack_params: Pairs = ()
+    target: int = 0
+    parent: Spec | None = None  # the clean classifier, for attacks that start from one
+
+    def parents(self) -> tuple[Spec, ...]:
+        return () if self.parent is None else (self.parent,)
+
+    def _label(self) -> str:
+        return f"{self.dataset}-{self.attack}-s{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectSpec(Spec):
+    """Which training images an attacker poisons, chosen by a strategy; its result holds the indices."""
+
+    kind: ClassVar[str] = "select"
+    strategy: str
+    dataset: str
+    n_train: int
+    attack: str
+    ratio: float
+    attack_params: Pairs = ()
+    prepared: Spec | None = None
+    target: int = 0
+    model: str = "preact_resnet18"  # the surrogate
+    width: int = 64
+    batch_size: int = 128
+    lr: float = 0.01
+    params: Pairs = ()
+
+    def parents(self) -> tuple[Spec, ...]:
+        return () if self.prepared is None else (self.prepared,)
+
+    def _label(self) -> str:
+        return f"{self.strategy}-{self.dataset}-{self.attack}-{self.ratio:g}-s{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainSpec(Spec):
     """One classifier trained on one (possibly poisoned) training set."""
 
@@ -115,6 +160,11 @@ class TrainSpec(Spec):
     batch_size: int = 128
     lr: float = 0.01
     schedule: str = "cosine"  # cosine | one_cycle | constant
+    prepared: Spec | None = None  # what the attack made beforehand
+    selected: Spec | None = None  # where the poisoned indices come from; None: drawn at random
+
+    def parents(self) -> tuple[Spec, ...]:
+        return tuple(spec for spec in (self.prepared, self.selected) if spec is not None)
 
     def _label(self) -> str:
         return f"{self.dataset}-{self.model}{self.width}-{self.attack}-{self.ratio:g}-s{self.seed}"
@@ -138,6 +188,23 @@ class DefendSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectSpec(Spec):
+    """One detector applied to the training set of one trained classifier."""
+
+    kind: ClassVar[str] = "detect"
+    parent: Spec
+    detector: str
+    params: Pairs = ()
+    n_clean: int = 0  # size of the clean subset that the detector may see, in images
+
+    def parents(self) -> tuple[Spec, ...]:
+        return (self.parent,)
+
+    def _label(self) -> str:
+        return f"{self.detector}-on-{self.parent.label}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnalysisSpec(Spec):
     """One analysis tool applied to one or several models; its result is small JSON that a figure is drawn from."""
 
@@ -153,7 +220,9 @@ class AnalysisSpec(Spec):
         return f"{self.tool}-of-{self.inputs[0].label}" if self.inputs else self.tool
 
 
-KINDS: dict[str, type[Spec]] = {cls.kind: cls for cls in (TrainSpec, DefendSpec, AnalysisSpec)}
+KINDS: dict[str, type[Spec]] = {
+    cls.kind: cls for cls in (TrainSpec, PrepareSpec, SelectSpec, DefendSpec, DetectSpec, AnalysisSpec)
+}
 
 
 def from_dict(data: Mapping[str, Any]) -> Spec:
@@ -174,7 +243,7 @@ def from_dict(data: Mapping[str, Any]) -> Spec:
             raise PaperlibError(f"{cls.kind} spec has no field {name!r}; it has: {', '.join(sorted(known))}.")
         if name in ("params", "attack_params", "versions"):
             value = pairs(value)
-        elif name == "parent":
+        elif name in ("parent", "prepared", "selected"):
             value = from_dict(value)
         elif name == "inputs":
             value = tuple(from_dict(v) for v in value)

@@ -1,0 +1,82 @@
+"""Detectors of poisoned or mislabelled training samples: one detector, one file.
+
+A detector is a function ``method(data, model, clean, config, *, seed, progress) -> Detection``. It sees the suspicious
+training set ``data`` (images and the labels they came with), and what ``DETECTORS[name].access`` says besides: the classifier
+that was trained on it, a small clean subset. It never sees which samples are poisoned.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.registry import Method, configure
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from paperlib.data.images import ImageData
+
+MODEL, MODEL_AND_CLEAN, NOTHING = "model", "model and clean subset", "nothing"
+
+DETECTORS: dict[str, tuple[Method, str]] = {
+    # name: (method, name of its hyper-parameter dataclass)
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a detector says about a training set of N samples."""
+
+    scores: "Tensor"
+    """(N,) float32: the higher, the more suspicious."""
+    flagged: "Tensor"
+    """(N,) bool: what the detector's threshold rule takes for dirty."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Small JSON values: threshold, flagged classes, ..."""
+
+
+def config_class(name: str) -> type:
+    """The hyper-parameter dataclass of the detector ``name``."""
+    method, config = DETECTORS[choose("detector", name, DETECTORS)]
+    return Method(method.module, config, config).load()
+
+
+def detect(
+    data: "ImageData",
+    *,
+    method: str,
+    model: "nn.Module | None" = None,
+    clean: "ImageData | None" = None,
+    seed: int = 0,
+    progress: Any = None,
+    **params: Any,
+) -> Detection:
+    """Score every sample of ``data`` with the detector ``method``; ``params`` are fields of its hyper-parameter dataclass.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown method or parameter; no image at all; the model or the clean subset that the method needs is not given.
+    """
+    config = configure(config_class(method), method, **params)
+    found, _ = DETECTORS[method]
+    if len(data) == 0:
+        raise PaperlibError("data holds no image; give the training set that is to be examined.")
+    if found.access in (MODEL, MODEL_AND_CLEAN) and model is None:
+        raise PaperlibError(f"method={method!r} looks inside a classifier; give the one trained on data as model=.")
+    if found.access == MODEL_AND_CLEAN and (clean is None or len(clean) == 0):
+        raise PaperlibError(f"method={method!r} compares with clean images; give a few of every class as clean=.")
+    return found.load()(data, model, clean, config, seed=seed, progress=progress)
+
+
+def rates(found: Detection, dirty: "Tensor") -> dict[str, Any]:
+    """TPR, FPR, F1 and AUROC in percent, and the number flagged, against the truth ``dirty`` (N,) bool."""
+    from sklearn.metrics import roc_auc_score
+
+    from paperlib.metrics import detection_rates
+
+    truth = dirty.cpu().numpy()
+    counted = detection_rates(found.flagged.cpu().numpy(), truth)
+    values = {"tpr": counted.tpr, "fpr": counted.fpr, "f1": counted.f1}
+    values["auroc"] = float(roc_auc_score(truth, found.scores.cpu().numpy()))
+    return {**{name: round(100 * value, 3) for name, value in values.items()}, "n_flagged": int(found.flagged.sum())}

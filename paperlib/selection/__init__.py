@@ -1,0 +1,1 @@
+"""Which samples to poison: one strategy, one file."""
