@@ -1,14 +1,20 @@
 """Tiny images, tiny models and their surroundings, for the tests of everything that trains or looks at a classifier."""
 
+import hashlib
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from paperlib import models
-from paperlib.attacks import attack, draw, poison
+from paperlib.attacks import ATTACKS, attack, draw, poison, with_state
 from paperlib.data.images import ImageData
-from paperlib.lab.spec import TrainSpec
+from paperlib.lab.spec import TrainSpec, pairs
 from paperlib.runners import Ground
+from paperlib.training import Recipe, fit
+
+TINY: dict[str, dict[str, Any]] = {}
+"""Attack -> hyper-parameters with which its preparation or training on toy images takes a fraction of a second."""
 
 
 def images(
@@ -29,9 +35,44 @@ def model(data: ImageData, *, width: int = 4, seed: int = 0) -> torch.nn.Module:
     return models.build("preact_resnet18", data, width=width, seed=seed)
 
 
+_READY: dict[tuple[Any, ...], dict[str, torch.Tensor]] = {}
+
+
+def ready(name: str, data: ImageData, *, target: int = 0, **params: Any) -> Any:
+    """The attack ``name``, prepared or trained on ``data`` at a tiny size where it needs that; ``params`` change it.
+
+    What was made is kept for the same attack and the same images.
+    """
+    method, values = ATTACKS[name], pairs({**TINY.get(name, {}), **params})
+    made: Any = attack(name, values)
+    if not (method.prepare or method.controls_training):
+        return made
+    key = (name, values, target, tuple(data.x.shape), hashlib.sha256(data.x.numpy().tobytes()).hexdigest())
+    if key not in _READY:
+        if method.prepare:
+            surrogate = None
+            if method.prepare == "model":
+                surrogate = model(data)
+                fit(surrogate, data, Recipe(2, 20, 0.05, "constant"), seed=0)
+            _READY[key], _ = made.prepare(data, target=target, model=surrogate, seed=0, progress=None)
+        else:
+            recipe = Recipe(1, 20, 0.01, "constant")
+            _, _READY[key] = made.train(
+                model(data),
+                data,
+                recipe,
+                target=target,
+                ratio=0.2,
+                seed=0,
+                watch=lambda epoch, state: {},
+                progress=None,
+            )
+    return with_state(made, _READY[key])
+
+
 def ground(data: ImageData, name: str = "badnets", *, ratio: float = 0.2, target: int = 0) -> Ground:
     """``data`` as training and test set, with the attack ``name``."""
-    made = attack(name)
+    made = ready(name, data, target=target)
     spec = TrainSpec(dataset="toy", n_train=0, epochs=1, attack=name, ratio=ratio, target=target)
     indices = draw(data.y.numpy(), ratio, made.labels, target, 0)
     return Ground(spec, data, replace(data), made, poison(data, made, target=target, indices=indices))
