@@ -13,7 +13,10 @@ from paperlib.lab.spec import TrainSpec, pairs
 from paperlib.runners import Ground
 from paperlib.training import Recipe, fit
 
-TINY: dict[str, dict[str, Any]] = {}
+TINY: dict[str, dict[str, Any]] = {
+    "lf": {"n_images": 20, "passes": 2, "iterations": 10},
+    "trojannn": {"steps": 20},
+}
 """Attack -> hyper-parameters with which its preparation or training on toy images takes a fraction of a second."""
 
 

@@ -28,7 +28,7 @@ Beyond the call, an attack may offer
     the attacker also hands in ``cross_ratio`` times as many images with a wrong trigger and their true label.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -49,6 +49,10 @@ ATTACKS: dict[str, Method] = {
     "badnets_a2a": Method("paperlib.attacks.badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")),
     "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
     "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
+    "lf": Method("paperlib.attacks.lf", "LF", "LF", prepare="model"),
+    "trojannn": Method("paperlib.attacks.trojannn", "TrojanNN", "TrojanNN", prepare="model"),
+    "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
+    "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
 }
 LABEL_POLICIES = ("all_to_one", "all_to_all", "clean")
 
@@ -82,20 +86,26 @@ def with_state(attack: Any, state: "Mapping[str, Tensor]") -> Attack:
     return replace(attack, state=dict(state)) if hasattr(attack, "state") else attack
 
 
-def stated(attack: Any, name: str) -> "Tensor":
-    """The tensor ``name`` of the attack's state.
+def stated(attack: Any, name: str, shape: "Sequence[int] | None" = None) -> "Tensor":
+    """The tensor ``name`` of the attack's state, which must have the ``shape`` of an image (C, H, W) where that is given.
 
     Raises
     ------
     PaperlibError
-        The attack was not prepared or trained yet.
+        The attack was not prepared or trained yet, or on images of another shape.
     """
     if name not in attack.state:
         raise PaperlibError(
             f"the attack {type(attack).__name__} has no {name!r} yet; run its prepare() or train() first, "
             "or take it from the store with paperlib.runners.ground."
         )
-    return attack.state[name]
+    found = attack.state[name]
+    if shape is not None and tuple(found.shape) != tuple(shape):
+        raise PaperlibError(
+            f"x holds images of shape {tuple(shape)}; the attack {type(attack).__name__} was prepared on images of shape "
+            f"{tuple(found.shape)}."
+        )
+    return found
 
 
 def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np.ndarray:
