@@ -262,7 +262,7 @@ def test_unknown_devices_are_refused():
 
 
 def test_executors_are_interchangeable(store, monkeypatch):
-    def backwards(groups, work):
+    def backwards(groups, work, progress):
         for group in reversed(groups):
             yield from map(work, group)
 

@@ -48,10 +48,16 @@ def run_command(
     retry_failed: RetryFailed = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     executor: Annotated[str, typer.Option(help=f"Where to run: {', '.join(EXECUTORS)}.")] = "inline",
+    address: Annotated[str, typer.Option(help="Ray: a running cluster, auto or HOST:PORT. Empty: this machine.")] = "",
+    cpus: Annotated[float, typer.Option(help="Ray: CPUs of one task.")] = 1,
+    gpus: Annotated[float, typer.Option(help="Ray: GPUs of one task; a fraction shares one.")] = 0,
+    retries: Annotated[int, typer.Option(help="Ray: new starts of a task after its worker or node was lost.")] = 3,
 ) -> None:
     """Run what the papers still need. Ctrl-C is safe: the next call goes on."""
     specs = _specs(papers, scale, seed)
-    results = run(specs, Store(store), device=device, executor=executor, retry_failed=retry_failed)
+    options = {"address": address, "cpus": cpus, "gpus": gpus, "retries": retries} if executor == "ray" else None
+    where = Store(store)
+    results = run(specs, where, device=device, executor=executor, options=options, retry_failed=retry_failed)
     print(f"{len(results)} results are stored.")
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, TextIO
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab import provenance
+from paperlib.lab.cluster import run_ray
 from paperlib.lab.plan import Plan, duration, plan
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
@@ -98,6 +100,13 @@ def pick_device(device: str) -> str:
     return device
 
 
+def _device_there(device: str, options: Mapping[str, Any] | None) -> str:
+    """The device of a task on another node: a GPU if the task was promised one."""
+    if device != "auto":
+        return device
+    return "cuda" if (options or {}).get("gpus") else "cpu"
+
+
 def execute(
     spec: Spec,
     store: Store,
@@ -135,17 +144,16 @@ def execute(
     return Outcome(spec, "done", seconds)
 
 
-def run_inline(groups: list[list[Spec]], work: Callable[[Spec], Outcome]) -> Iterator[Outcome]:
+def run_inline(groups: list[list[Spec]], work: Callable[..., Outcome], progress: Any = None) -> Iterator[Outcome]:
     """One after the other, in this process."""
     for group in groups:
         for spec in group:
-            yield work(spec)
+            yield work(spec, progress=progress)
 
 
-EXECUTORS: dict[str, Callable[[list[list[Spec]], Callable[[Spec], Outcome]], Iterator[Outcome]]] = {
-    "inline": run_inline
-}
-"""Name -> function that applies ``work`` to every spec, groups in order of dependency, and yields outcomes."""
+EXECUTORS: dict[str, Callable[..., Iterator[Outcome]]] = {"inline": run_inline, "ray": run_ray}
+"""Name -> function ``(groups, work, progress, **options)`` that applies ``work(spec, progress=...)`` to every spec, groups in
+order of dependency, and yields outcomes. Options of ``ray``: :func:`paperlib.lab.cluster.run_ray`."""
 
 
 def run(
@@ -154,6 +162,7 @@ def run(
     *,
     device: str = "auto",
     executor: str = "inline",
+    options: Mapping[str, Any] | None = None,
     progress: bool = True,
     retry_failed: bool = False,
     strict: bool = True,
@@ -169,6 +178,8 @@ def run(
     ----------
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. Not part of a key.
+    executor, options
+        Where runs happen, and the executor's keyword arguments: ``executor="ray", options={"address": "auto", "gpus": 0.5}``.
     progress
         Show progress on stderr: a bar per group on a terminal, else a line every few seconds.
     retry_failed
@@ -190,6 +201,11 @@ def run(
     """
     specs, store = list(specs), store or Store()
     outside = EXECUTORS[choose("executor", executor, EXECUTORS)]
+    known = [name for name in signature(outside).parameters if name not in ("groups", "work", "progress")]
+    for name in options or {}:
+        if not known:
+            raise PaperlibError(f"executor={executor!r} takes no options; {name!r} was given.")
+        choose(f"option of executor {executor!r}", name, known)
     planned = plan(specs, store, retry_failed=retry_failed)
     outcomes: dict[str, Outcome] = {
         cell.spec.key: Outcome(cell.spec, cell.status, error=cell.error or "an ancestor failed")
@@ -203,12 +219,11 @@ def run(
             work = partial(
                 execute,
                 store=store,
-                device=pick_device(device),
+                device=pick_device(device) if executor == "inline" else _device_there(device, options),
                 runners=runners,
                 environment=provenance.environment(),
-                progress=shown.step,
             )
-            for outcome in outside(groups, work):
+            for outcome in outside(groups, work, shown.step, **(options or {})):
                 outcomes[outcome.spec.key] = outcome
                 shown.finish(outcome)
     results: dict[str, dict[str, Any]] = {}
