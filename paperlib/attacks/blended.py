@@ -7,7 +7,12 @@ setting of BackdoorBench (arXiv 2206.12654):
 
 Differences from the benchmark
 1. The picture t. The original blends a copyrighted cartoon; ours is a colourful smooth random image made from a seed (the
-   same on every machine: it is computed with numpy's PCG64 and rounded to 8 bits).
+   same on every machine: it is computed with numpy's PCG64 and rounded to 8 bits). A picture of the user's own, scaled
+   down to the images, takes its place where one is given::
+
+    from paperlib.attacks import attack
+    from paperlib.attacks.pictures import trigger_image
+    triggered = attack("blended", trigger_image("flower.png"))(x)
 
 Introduced in notebook 05.
 """
@@ -19,6 +24,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
+
+from paperlib.attacks.pictures import load, mix
 
 
 @lru_cache
@@ -39,8 +46,22 @@ class Blended:
     picture_seed: int = 0
     """Which picture: part of the trigger, so it does not follow the run's seed."""
     labels: str = "all_to_one"
+    image: str = ""
+    """File of another picture; from ``trigger_image``, like the next."""
+    image_sha256: str = ""
+    """SHA-256 of that file's content."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] mixed with the picture."""
-        trigger = torch.as_tensor(picture(*x.shape[1:], self.picture_seed), dtype=x.dtype, device=x.device)
-        return (1 - self.alpha) * x + self.alpha * trigger
+        """Images (B, C, H, W) in [0, 1] mixed with the picture.
+
+        Raises
+        ------
+        PaperlibError
+            A picture that is unusable (:func:`paperlib.attacks.pictures.load`), ``alpha`` outside [0, 1].
+        """
+        channels, height, width = x.shape[1:]
+        if self.image:
+            trigger = load(self.image, self.image_sha256, channels, (height, width))
+        else:
+            trigger = picture(channels, height, width, self.picture_seed)
+        return mix(x, torch.tensor(trigger, dtype=x.dtype, device=x.device), self.alpha)
