@@ -25,6 +25,32 @@ DEFENSES: dict[str, tuple[Method, str]] = {
     # name: (method, name of its hyper-parameter dataclass)
     "ft": (Method("paperlib.defenses.ft", "ft", "FT", access=CLEAN, sizes="defense"), "FT"),
     "ft_sam": (Method("paperlib.defenses.ft_sam", "ft_sam", "FT-SAM", access=CLEAN, sizes="defense"), "FTSAM"),
+    "sau": (Method("paperlib.defenses.sau", "sau", "SAU", access=CLEAN), "SAU"),
+    "npd": (Method("paperlib.defenses.npd", "npd", "NPD", access=CLEAN, adapt="insert"), "NPD"),
+    "i_bau": (Method("paperlib.defenses.i_bau", "i_bau", "i-BAU", access=CLEAN), "IBAU"),
+    "nad": (Method("paperlib.defenses.nad", "nad", "NAD", access=CLEAN, sizes="defense"), "NAD"),
+    "mcr": (Method("paperlib.defenses.mcr", "mcr", "MCR", access=CLEAN, sizes="defense"), "MCR"),
+    "fp": (Method("paperlib.defenses.fp", "fp", "FP", access=CLEAN, sizes="defense"), "FP"),
+    "nc": (Method("paperlib.defenses.nc", "nc", "NC", access=CLEAN, sizes="defense"), "NC"),
+    "anp": (Method("paperlib.defenses.anp", "anp", "ANP", access=CLEAN), "ANP"),
+    "ep": (Method("paperlib.defenses.ep", "ep", "EP", access=POISONED), "EP"),
+    "clp": (Method("paperlib.defenses.clp", "clp", "CLP", access=NOTHING), "CLP"),
+    "bnp": (Method("paperlib.defenses.bnp", "bnp", "BNP", access=CLEAN), "BNP"),
+    "rnp": (Method("paperlib.defenses.rnp", "rnp", "RNP", access=CLEAN), "RNP"),
+}
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    # a column of the papers' tables -> the defense and the hyper-parameters that make it
+    "sau_spatial": ("sau", {"norm": "spatial"}),
+    "sau_ensemble": ("sau", {"norm": "ensemble"}),
+    "sau_vanilla_inner": ("sau", {"inner": "vanilla"}),  # C+B of the ablation
+    "sau_vanilla_outer": ("sau", {"outer": "vanilla"}),  # A+D
+    "vanilla_at": ("sau", {"inner": "vanilla", "outer": "vanilla"}),  # C+D
+    # these two need target=, the true one
+    "npd_tp": ("npd", {"perturbation": "tp", "lambda_asr": 0.1, "lambda_bce1": 0.1, "lambda_bce2": 0.1}),
+    "npd_tu": ("npd", {"perturbation": "tu", "lambda_asr": 0.1, "lambda_bce1": 0.1, "lambda_bce2": 0.1}),
+    "npd_up": ("npd", {"perturbation": "up"}),
+    "npd_uu": ("npd", {"perturbation": "uu"}),
 }
 
 

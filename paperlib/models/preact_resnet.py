@@ -50,6 +50,8 @@ class PreActResNet18(nn.Module):
     """The layer whose pooled output is called "the features" in the papers."""
     last_conv = "layer4.1.conv2"
     """The last convolution: its output channels are the "neurons" of FT-SAM's figures."""
+    last_block = "layer4.1.conv1"
+    """The first convolution of the last block, before which NPD puts its layer."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], classes: int, width: int = 64):
         super().__init__()
