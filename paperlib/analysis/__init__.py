@@ -12,5 +12,6 @@ TOOLS: dict[str, Method] = {
     "neurons": Method("paperlib.analysis.neurons", "neurons", "TAC and weight norm of neurons"),
     "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
     "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM", version=2),
+    "triggers": Method("paperlib.analysis.triggers", "triggers", "Triggers and image quality"),
     "fair_protocol": Method("paperlib.analysis.fair_protocol", "fair_protocol", "Experiment of the mean-parity paper"),
 }
