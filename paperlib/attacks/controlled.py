@@ -1,0 +1,145 @@
+"""What the attacks share in which the attacker trains the classifier.
+
+Such an attacker poisons each batch anew instead of the training set once: the first images of a (shuffled) batch get the
+trigger and the label the attacker wants, the next ones a *wrong* trigger and keep their label (WaNet's noise mode,
+Input-aware's cross triggers, BPP's negatives), the rest stays clean. Crop and flip come after the trigger, as in every
+attack of BackdoorBench.
+
+The number of poisoned images of a batch is ``ratio * B``, rounded up or down at random so that its mean is exact. So a
+batch in which ``ratio * B`` is below 1 holds one poisoned image with that probability, as in the benchmark; for larger
+values the benchmark drops the fraction.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from paperlib.attacks import poisoned_labels, stated
+from paperlib.data.images import ImageData
+from paperlib.errors import PaperlibError, choose
+from paperlib.training import Log, Recipe, Step, augment, fit, loss_function, sgd_step
+
+State = Mapping[str, Tensor]
+Watch = Callable[[int, State], dict[str, float]]
+"""``watch(epoch, state)`` returns what joins the log entry of an epoch."""
+Progress = Callable[[float, str], None]
+
+
+def check(attack: Any, data: ImageData, target: int, ratio: float) -> None:
+    """Refuse what would only fail, or silently do nothing, after a long training.
+
+    Raises
+    ------
+    PaperlibError
+        A label policy that the attack does not have, a target that is no class, or a ratio outside (0, 1).
+    """
+    choose("labels", attack.labels, ("all_to_one", "all_to_all"))
+    poisoned_labels(data.y[:0], attack.labels, target, data.n_classes)
+    if not 0 < ratio < 1:
+        raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of a batch that is poisoned).")
+
+
+def stream(seed: int, device: torch.device) -> torch.Generator:
+    """The attacker's own random numbers: independent of those that shuffle the training set."""
+    word = np.random.SeedSequence([seed, 19]).generate_state(1)[0]
+    return torch.Generator(device).manual_seed(int(word))
+
+
+def parts(batch: int, ratio: float, cross_ratio: float, generator: torch.Generator) -> tuple[int, int]:
+    """How many images of a batch get the trigger, and how many a wrong one (``cross_ratio`` times as many, if there are)."""
+    mean = ratio * batch
+    poisoned = int(mean) + int(torch.rand((), generator=generator, device=generator.device).item() < mean - int(mean))
+    return poisoned, min(round(cross_ratio * poisoned), batch - poisoned)
+
+
+def others(x: Tensor) -> Tensor:
+    """For every image of a batch (B, C, H, W) another one; a single image has no other and gets its mirror image."""
+    return x.roll(1, 0) if len(x) > 1 else x.flip(-1)
+
+
+def train_with(
+    step: Step,
+    model: nn.Module,
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    watch: Watch,
+    state: Callable[[], State] = dict,
+    progress: Progress | None,
+) -> Log:
+    """:func:`paperlib.training.fit` with ``step``, which gets images without crop and flip and does both itself.
+
+    ``state`` returns what the trigger has learned so far, for ``watch``.
+    """
+    plain = replace(data, pad=0, flip=False)
+    return fit(
+        model,
+        plain,
+        recipe,
+        seed=seed,
+        step=step,
+        each_epoch=lambda epoch: watch(epoch, state()),
+        progress=progress,
+    )
+
+
+def train_mixed(
+    attack: Any,
+    model: nn.Module,
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    target: int,
+    ratio: float,
+    seed: int,
+    watch: Watch,
+    progress: Progress | None,
+) -> Log:
+    """Train on batches of poisoned, wrongly triggered and clean images, for a trigger that does not learn."""
+    check(attack, data, target, ratio)
+    generator = stream(seed, data.x.device)
+    sgd = sgd_step(loss_function(recipe.label_smoothing))
+
+    def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+        p, q = parts(len(x), ratio, attack.cross_ratio, generator)
+        x = torch.cat([attack(x[:p]), attack.cross(x[p : p + q], generator), x[p + q :]])
+        y = torch.cat([poisoned_labels(y[:p], attack.labels, target, data.n_classes), y[p:]])
+        return sgd(model, augment(x, data.pad, data.flip, generator), y, optimizer)
+
+    return train_with(step, model, data, recipe, seed=seed, watch=watch, progress=progress)
+
+
+# ------------------------------------------------------------------------------------------- triggers that are networks
+
+
+def made_from(seed: int, device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
+    """The network of ``build`` with weights that depend on ``seed`` alone, channels-last on ``device``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build()
+    return net.to(device).to(memory_format=torch.channels_last)
+
+
+def pack(net: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """A copy of a network's parameters and buffers, as named tensors of an attack's state."""
+    return {f"{prefix}.{name}": t.detach().clone() for name, t in net.state_dict().items()}
+
+
+def unpack(attack: Any, prefix: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """The network of ``build`` with the weights that lie in the attack's state, in evaluation mode.
+
+    Raises
+    ------
+    PaperlibError
+        The attack was not trained yet.
+    """
+    with torch.device("meta"):  # no memory and no random number for weights that are replaced at once
+        net = build()
+    names = net.state_dict()
+    net.load_state_dict({name: stated(attack, f"{prefix}.{name}") for name in names}, assign=True)
+    return net.to(memory_format=torch.channels_last).requires_grad_(False).eval()
