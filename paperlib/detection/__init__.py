@@ -20,6 +20,18 @@ MODEL, MODEL_AND_CLEAN, NOTHING = "model", "model and clean subset", "nothing"
 
 DETECTORS: dict[str, tuple[Method, str]] = {
     # name: (method, name of its hyper-parameter dataclass)
+    "strip": (Method("paperlib.detection.strip", "strip", "STRIP", access=MODEL_AND_CLEAN), "STRIP"),
+    "ss": (Method("paperlib.detection.ss", "ss", "SS", access=MODEL), "SS"),
+    "scan": (Method("paperlib.detection.scan", "scan", "SCAn", access=MODEL_AND_CLEAN), "SCAn"),
+    "d_br": (Method("paperlib.detection.d_br", "d_br", "D-BR", access=MODEL), "DBR"),
+    "spectre": (Method("paperlib.detection.spectre", "spectre", "SPECTRE", access=MODEL), "SPECTRE"),
+    "ac": (Method("paperlib.detection.ac", "ac", "AC", access=MODEL), "AC"),
+    "abl": (Method("paperlib.detection.abl", "abl", "ABL", access=MODEL), "ABL"),
+    "beatrix": (Method("paperlib.detection.beatrix", "beatrix", "Beatrix", access=MODEL_AND_CLEAN), "Beatrix"),
+    "sentinet": (Method("paperlib.detection.sentinet", "sentinet", "SentiNet", access=MODEL_AND_CLEAN), "SentiNet"),
+    "teco": (Method("paperlib.detection.teco", "teco", "TeCo", access=MODEL_AND_CLEAN), "TeCo"),
+    "agpd": (Method("paperlib.detection.agpd", "agpd", "AGPD", access=MODEL_AND_CLEAN), "AGPD"),
+    "cd": (Method("paperlib.detection.cd", "cd", "CD", access=MODEL_AND_CLEAN), "CD"),
 }
 
 

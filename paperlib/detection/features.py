@@ -1,0 +1,73 @@
+"""The one batched pass through a classifier that the detectors share, and what they all ask of the clean subset."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from paperlib.analysis.activations import layer_output, named_layer, watching
+from paperlib.data.images import ImageData
+from paperlib.errors import PaperlibError
+from paperlib.training import autocast, evaluating
+
+Progress = Callable[[float, str], None] | None
+
+
+def feature_layer(model: nn.Module, layer: str = "") -> str:
+    """``layer``, or the layer that the model itself names as its features.
+
+    Raises
+    ------
+    PaperlibError
+        No such layer, or none is given and the model names none.
+    """
+    own = getattr(model, "features", "")
+    name = layer or (own if isinstance(own, str) else "")
+    if not name:
+        leaves = [name for name, module in model.named_modules() if name and not list(module.children())]
+        raise PaperlibError(
+            f"layer='' but this model does not say where its features are; give one of: {', '.join(leaves)}."
+        )
+    named_layer(model, name)
+    return name
+
+
+def features(model: nn.Module, data: ImageData, layer: str = "", *, pooled: bool = True) -> Tensor:
+    """Features (N, d), float32, of all images of ``data``; ``pooled=False`` flattens the maps instead of averaging them."""
+    return layer_output(model, feature_layer(model, layer), data.x, pooled=pooled).flatten(1)
+
+
+def feature_maps(model: nn.Module, data: ImageData, layer: str = "") -> Tensor:
+    """Feature maps (N, channels, positions), float32; a layer without positions has one."""
+    out = layer_output(model, feature_layer(model, layer), data.x)
+    return out.flatten(2) if out.ndim > 2 else out.unsqueeze(2)
+
+
+def embed(model: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    """Logits and pooled features (B, d) of one batch in [0, 1], with gradients, in the mode the model is in."""
+    with watching(model, layer) as seen:
+        logits = model(x)
+    out = seen.pop()
+    return logits, out.mean(tuple(range(2, out.ndim))) if out.ndim > 2 else out
+
+
+@torch.no_grad()
+def batch_logits(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits (B, classes), float32, of one batch of float images, which may lie outside [0, 1]."""
+    with evaluating(model), autocast(x.device):
+        return model(x.contiguous(memory_format=torch.channels_last)).float()
+
+
+def check_classes(clean: ImageData, y: Tensor, at_least: int = 1) -> None:
+    """Say which class of the suspicious labels ``y`` has too few clean images.
+
+    Raises
+    ------
+    PaperlibError
+        A class of ``y`` has fewer than ``at_least`` images in ``clean``.
+    """
+    length = max(int(y.max()), int(clean.y.max())) + 1
+    few = (y.bincount(minlength=length) > 0) & (clean.y.bincount(minlength=length) < at_least)
+    if few.any():
+        classes = ", ".join(str(k) for k in few.nonzero().flatten().tolist())
+        raise PaperlibError(f"clean has fewer than {at_least} image(s) of class {classes}; give at least that many.")
