@@ -12,6 +12,10 @@ class DataMissing(PaperlibError):
     """A data set is not on this machine and could not be fetched."""
 
 
+class NotApplicable(PaperlibError):
+    """The method does not exist for this model, e.g. pruning of batch-norm channels without batch norm; "NA" in tables."""
+
+
 def choose(argument: str, value: str, known: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``known``; otherwise say the nearest match and the whole list.
 
