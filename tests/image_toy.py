@@ -14,7 +14,9 @@ from paperlib.runners import Ground
 from paperlib.training import Recipe, fit
 
 TINY: dict[str, dict[str, Any]] = {
+    "lc": {"width": 4, "epochs": 1, "batch_size": 20, "steps": 5, "training_steps": 1},
     "lf": {"n_images": 20, "passes": 2, "iterations": 10},
+    "ssba": {"width": 4, "epochs": 1, "batch_size": 20, "min_bit_accuracy": -1.0, "min_psnr": 0.0},
     "trojannn": {"steps": 20},
 }
 """Attack -> hyper-parameters with which its preparation or training on toy images takes a fraction of a second."""
