@@ -11,6 +11,7 @@ For a clean image x and its poisoned version x', both in grey levels 0 to 255 ov
 
 with means, variances and covariance weighted by an 11 x 11 Gaussian window (sigma 1.5, sum 1), and averaged over all places
 where the window lies inside the image. The paper compares grey images; here every channel is compared and the mean taken.
+A patch in a corner lies at the rim of few windows, so SSIM hardly sees it; PSNR and the norms do.
 """
 
 import base64
@@ -28,7 +29,7 @@ MEASURES = ("psnr", "ssim", "l1", "l2", "linf")
 
 def _blur(side: int, like: Tensor) -> Tensor:
     """The matrix (side - 10, side) that averages a column of pixels with the Gaussian window at every place inside."""
-    weight = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SIGMA**2))
+    weight = torch.exp(-((torch.arange(WINDOW).double() - WINDOW // 2) ** 2) / (2 * SIGMA**2))
     places = torch.arange(side - WINDOW + 1)
     out = like.new_zeros(len(places), side)
     for k, w in enumerate((weight / weight.sum()).tolist()):
