@@ -6,9 +6,11 @@ cores, ``paper`` at the papers' own settings on a GPU. Every figure that is not 
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from paperlib.data import folder
+from paperlib.data.protocols import PROTOCOLS
 from paperlib.errors import choose
 
 
@@ -67,3 +69,43 @@ def scale(name: str = "") -> Scale:
         Unknown scale.
     """
     return SCALES[choose("scale", name or os.environ.get("PAPERLIB_SCALE", "") or "smoke", SCALES)]
+
+
+def on(scale: Scale, dataset: str) -> Scale:
+    """``scale`` for another data set than its own.
+
+    ``paper`` takes everything of that data set's protocol, ``laptop`` only its sizes. ``smoke`` stays on digits, which need
+    no file, except for a person's own folder. A folder has no protocol: it keeps the training of its scale, and 5 % of its
+    training images are the clean ones.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown data set, or a folder that cannot be used.
+    """
+    if folder.is_folder(dataset):
+        found = folder.look(dataset)
+        classes, n, rarest = len(found.classes), len(found.files["train"]), found.smallest_class("train")
+        per_class = scale.n_train // classes
+        n_train = 0 if not per_class or n <= scale.n_train else min(per_class, rarest) * classes
+        n_clean = classes * min(rarest, max(1, round((n_train or n) / 20 / classes)))
+        return replace(scale, dataset=found.name, n_train=n_train, n_test=0, n_clean=n_clean)
+    if dataset == scale.dataset or (scale.name == "smoke" and dataset in PROTOCOLS):
+        return scale
+    how = PROTOCOLS[choose("dataset", dataset, PROTOCOLS)]
+    if scale.name != "paper":
+        n_train, n_test, n_clean = how.laptop
+        return replace(scale, dataset=dataset, n_train=n_train, n_test=n_test, n_clean=n_clean)
+    methods = {*scale.changes, *how.changes}
+    return replace(
+        scale,
+        dataset=dataset,
+        epochs=how.epochs,
+        batch_size=how.batch_size,
+        lr=how.lr,
+        schedule=how.schedule,
+        n_clean=how.n_clean,
+        defense_epochs=how.defense_epochs,
+        rho=how.rho,
+        changes={name: {**scale.changes.get(name, {}), **how.changes.get(name, {})} for name in methods},
+    )

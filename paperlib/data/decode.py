@@ -1,0 +1,132 @@
+"""Image files to one uint8 tensor, decoded once: the next time it is read from the user's cache.
+
+A cached tensor carries the digest of the list of its source files (paths, sizes, times of change) and is used only while
+that list is the same. A cache that cannot be written or read is not an error: the images are decoded again, and that is
+said once.
+"""
+
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from paperlib.errors import PaperlibError
+
+BATCH = 256
+"""Images that one thread decodes before it looks for more work."""
+GREY = ("1", "L", "LA")
+
+
+def cache_dir() -> Path:
+    """Where decoded images lie."""
+    return user_cache_path("paperlib") / "decoded"
+
+
+def decoded(name: str, split: str, root: Path, files: Sequence[str], side: int) -> Tensor:
+    """Images (N, 3, side, side), uint8 RGB, of the ``files`` below ``root``, in that order.
+
+    Images of another size are resized (bilinear, with the aspect ratio of a square, as the benchmark does); grey ones
+    become RGB, and that is said once for a user's own folder.
+
+    Raises
+    ------
+    PaperlibError
+        A file is not there or is no image of 8 bits per channel.
+    """
+    digest = hashlib.sha256(f"{root}\0{side}\n".encode())
+    for file in files:
+        try:
+            stat = (root / file).stat()
+        except OSError as error:
+            raise PaperlibError(f"{root / file} cannot be read ({error.strerror}); {name} is not complete.") from error
+        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    listing = digest.hexdigest()
+    place = hashlib.sha256(str(root).encode()).hexdigest()[:8]
+    cached = cache_dir() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{split}-{place}.safetensors"
+    x = _read(cached, listing)
+    if x is None:
+        x = _decode_all(name, root, files, side)
+        _write(cached, listing, x)
+    return x
+
+
+def _read(path: Path, listing: str) -> Tensor | None:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("x") if (file.metadata() or {}).get("listing") == listing else None
+    except (OSError, SafetensorError):  # damaged, or not ours to read: it is written anew
+        return None
+
+
+def _write(path: Path, listing: str, x: Tensor) -> None:
+    from safetensors.torch import save_file
+
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"x": x}, beside, {"listing": listing})
+        beside.replace(path)
+    except Exception as error:  # safetensors has no one type for a disk that is full or read-only
+        warnings.warn(
+            f"decoded images cannot be kept in {path.parent} ({error}); they are decoded every time.", stacklevel=2
+        )
+        beside.unlink(missing_ok=True) if beside.exists() else None
+
+
+def _decode_all(name: str, root: Path, files: Sequence[str], side: int) -> Tensor:
+    from tqdm.auto import tqdm
+
+    x = torch.empty((len(files), side, side, 3), dtype=torch.uint8)
+    out = x.numpy()
+    starts = range(0, len(files), BATCH)
+
+    def decode(start: int) -> int:
+        """Decode one batch in place; returns how many of its images are grey."""
+        grey = 0
+        for i in range(start, min(start + BATCH, len(files))):
+            out[i], is_grey = _decode(root / files[i], side)
+            grey += is_grey
+        return grey
+
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        grey = sum(
+            tqdm(pool.map(decode, starts), total=len(starts), desc=f"Decoding {name}", leave=False, disable=None)
+        )
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if grey and name.startswith("folder"):
+        warnings.warn(f"{name}: {grey} of {len(files)} images are grey; they were converted to RGB.", stacklevel=2)
+    return x.permute(0, 3, 1, 2).contiguous()
+
+
+def _decode(path: Path, side: int) -> tuple[np.ndarray, bool]:
+    """Pixels (side, side, 3) and whether the file is a grey image."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            if mode.startswith(("I", "F")):
+                raise PaperlibError(f"{path} has more than 8 bits per channel (mode {mode}); save it with 8.")
+            rgb = image.convert("RGB")
+    except PaperlibError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PaperlibError(f"{path} cannot be read as an image ({error}); mend or remove it.") from error
+    if rgb.size != (side, side):
+        rgb = rgb.resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(rgb), mode in GREY
