@@ -1,0 +1,375 @@
+"""Putting the questions: what was answered before is looked up, the rest is asked, each answer is kept at once.
+
+Stopped at any moment (Ctrl-C, a kill, a spend limit, an endpoint that goes down), the same call goes on where it was:
+answers are in the cache, keyed by content. Engines that wait for a network are asked from several threads; local ones get
+whole pictures in batches. Pictures are read and let go batch by batch.
+
+Introduced in notebook 01.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.vdc.cache import AnswerCache, Key
+from paperlib.vdc.pictures import Pictures, Unreadable
+from paperlib.vdc.questions import QuestionBank
+from paperlib.vdc.types import Answer, Picture, Question, TextJudge, Usage, VQAEngine, picture_key
+
+GIVE_UP_AFTER = 10
+"""Questions in a row that failed in all their tries: then the endpoint counts as down."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What an endpoint charges, and how long requests are; only the user knows the first."""
+
+    usd_per_million_prompt: float = 0.0
+    usd_per_million_completion: float = 0.0
+    tokens_per_picture: int = 300
+    """For the estimate; the account uses what the endpoint reports."""
+
+    def of(self, usage: Usage) -> Usage:
+        """The usage with its cost."""
+        cost = (
+            usage.prompt_tokens * self.usd_per_million_prompt
+            + usage.completion_tokens * self.usd_per_million_completion
+        )
+        return replace(usage, cost_usd=cost / 1e6)
+
+    def expected(self, question: Question) -> Usage:
+        """What one question will use, roughly: a token is about four letters."""
+        prompt = self.tokens_per_picture + len(question.text) // 4 + 20
+        return self.of(Usage(1, prompt, 4 if question.kind == "specific" else 60))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How to ask."""
+
+    concurrency: int = 8
+    """Requests at a time, for engines behind a network."""
+    batch: int = 64
+    """Pictures that are in memory at a time."""
+    max_cost_usd: float | None = None
+    """Stop before more than this is spent in this call; needs a price."""
+    on_error: str = "abstain"
+    """A question that failed in all tries: ``abstain`` (it stays unanswered, and is asked again next time) or ``raise``."""
+    progress: bool = False
+    """Show a bar on stderr."""
+
+    def __post_init__(self) -> None:
+        choose("on_error", self.on_error, ("abstain", "raise"))
+        for argument in ("concurrency", "batch"):
+            if getattr(self, argument) < 1:
+                raise PaperlibError(f"{argument}={getattr(self, argument)} must be 1 or more.")
+
+
+@dataclass
+class Asked:
+    """All answers about N samples; column j is question j of the sample's own label."""
+
+    right: np.ndarray
+    """(N, Q) float32: 1, 0, or nan (not asked, or abstained)."""
+    p: np.ndarray
+    """(N, Q) float32: probability that the answer is right; ``right`` where the engine gives none."""
+    n_asked: np.ndarray
+    """(N,) int64."""
+    classes: np.ndarray
+    """(N, C) float32: the engine's class probabilities; nan where it gives none."""
+    captions: list[tuple[str, ...]]
+    """Answers to the general questions."""
+    problems: list[str]
+    """Why a sample was not asked about; empty: it was."""
+    usage: Usage = field(default_factory=Usage)
+    """Of the questions that were asked in this call."""
+    from_cache: int = 0
+    """Questions whose answer was known."""
+    errors: int = 0
+    """Questions that got no answer in all tries."""
+
+
+def estimate(
+    pictures: Pictures,
+    labels: Sequence[str],
+    bank: QuestionBank,
+    engine: VQAEngine,
+    cache: AnswerCache | None = None,
+    price: Price | None = None,
+) -> tuple[Usage, int]:
+    """What a run will use, before anything is asked: usage, and how many questions are answered already.
+
+    The pictures are read (their content is the key), nothing is sent.
+    """
+    price = price or Price()
+    total, known = Usage(), 0
+    seen: set[Key] = set()
+    for i, label in enumerate(labels):
+        if label not in bank.specific:
+            continue
+        try:
+            key = picture_key(pictures.read(i))
+        except Unreadable:
+            continue
+        keys = {(key, q.key, engine.fingerprint()): q for q in bank.asked(label)}
+        found = cache.get_many(keys) if cache else {}
+        for k, question in keys.items():
+            if k in found or k in seen:
+                known += 1
+            else:
+                seen.add(k)
+                total += price.expected(question)
+    return total, known
+
+
+class _Stop(Exception):
+    """The spend limit is reached."""
+
+
+class _Asker:
+    """Looks up, asks, stores; keeps the account."""
+
+    def __init__(self, engine: VQAEngine, cache: AnswerCache, policy: Policy, price: Price | None) -> None:
+        if policy.max_cost_usd is not None and price is None:
+            raise PaperlibError("max_cost_usd needs a price; give price=Price(...) with what the endpoint charges.")
+        self.engine, self.cache, self.policy, self.price = engine, cache, policy, price or Price()
+        self.usage, self.known, self.errors, self._row = Usage(), 0, 0, 0
+        self.fingerprint = engine.fingerprint()
+        self._pool = ThreadPoolExecutor(policy.concurrency) if engine.info.concurrent else None
+
+    def close(self) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __call__(
+        self, pictures: Sequence[Picture], questions: Sequence[Sequence[Question]]
+    ) -> tuple[list[str], dict[Key, Answer]]:
+        """Keys of the pictures, and every answer that could be had."""
+        keys = [picture_key(picture) for picture in pictures]
+        wanted = [(key, q.key, self.fingerprint) for key, asked in zip(keys, questions, strict=True) for q in asked]
+        found = self.cache.get_many(wanted)
+        todo: dict[str, tuple[Picture, dict[str, Question]]] = {}  # the same picture twice is asked about once
+        for key, picture, asked in zip(keys, pictures, questions, strict=True):
+            for question in asked:
+                if (key, question.key, self.fingerprint) in found:
+                    self.known += 1
+                else:
+                    todo.setdefault(key, (picture, {}))[1][question.key] = question
+        if todo:
+            found |= self._concurrently(todo) if self._pool else self._locally(todo)
+        return keys, found
+
+    def _locally(self, todo: dict[str, tuple[Picture, dict[str, Question]]]) -> dict[Key, Answer]:
+        asked = [list(questions.values()) for _, questions in todo.values()]
+        given = self.engine.answer([picture for picture, _ in todo.values()], asked)
+        new = {
+            (key, q.key, self.fingerprint): answer
+            for key, qs, answers in zip(todo, asked, given, strict=True)
+            for q, answer in zip(qs, answers, strict=True)
+        }
+        self.cache.put_many(new)
+        self.usage += Usage(calls=len(new))
+        return new
+
+    def _concurrently(self, todo: dict[str, tuple[Picture, dict[str, Question]]]) -> dict[Key, Answer]:
+        """One job per question, so that what is stored is never more than one answer behind what was paid."""
+        assert self._pool is not None
+        jobs = [(key, picture, q) for key, (picture, questions) in todo.items() for q in questions.values()]
+        new: dict[Key, Answer] = {}
+        limit = self.policy.max_cost_usd
+        width = self.policy.concurrency
+        for start in range(0, len(jobs), width):
+            part = jobs[start : start + width]
+            ahead = sum(self.price.expected(q).cost_usd for _, _, q in part)
+            if limit is not None and self.usage.cost_usd + ahead > limit:
+                raise _Stop
+            running = {self._pool.submit(self._one, *job): job for job in part}
+            try:
+                for done in as_completed(running):
+                    key, _, question = running[done]
+                    if (answer := self._result(done.result)) is not None:
+                        new[key, question.key, self.fingerprint] = answer
+                        self.usage += answer.usage
+            except BaseException:
+                for future in running:  # what is under way ends and is stored; the rest is not begun
+                    future.cancel()
+                raise
+        return new
+
+    def _one(self, key: str, picture: Picture, question: Question) -> Answer:
+        answer = self.engine.answer([picture], [[question]])[0][0]
+        answer = replace(answer, usage=self.price.of(answer.usage))
+        self.cache.put_many({(key, question.key, self.fingerprint): answer})
+        return answer
+
+    def _result(self, result: Callable[[], Answer]) -> Answer | None:
+        """The answer; None where the question failed in all its tries."""
+        from paperlib.vdc.engines.openai_compatible import EndpointDown, NoAnswer
+
+        try:
+            answer = result()
+            self._row = 0
+            return answer
+        except NoAnswer as error:
+            self.errors, self._row = self.errors + 1, self._row + 1
+            if self.policy.on_error == "raise":
+                raise
+            if self._row >= GIVE_UP_AFTER:
+                raise EndpointDown(f"{GIVE_UP_AFTER} questions in a row got no answer; {error}") from error
+            return None
+
+
+def ask(
+    pictures: Pictures,
+    labels: Sequence[str],
+    bank: QuestionBank,
+    engine: VQAEngine,
+    judge: TextJudge,
+    cache: AnswerCache,
+    policy: Policy | None = None,
+    price: Price | None = None,
+) -> Asked:
+    """Ask every sample the questions of its own label and judge the answers.
+
+    Parameters
+    ----------
+    pictures, labels
+        N pictures and the class name that each carries; a name that the bank does not know makes the sample a problem.
+    engine
+        Already fitted, where it needs that.
+
+    Raises
+    ------
+    PaperlibError
+        The endpoint refuses or is down, or the spend limit is reached; what was answered is in the cache.
+    """
+    policy = policy or Policy()
+    n, columns = len(labels), {label: k for k, label in enumerate(bank.classes)}
+    width = max((len(bank.asked(label)) for label in bank.classes), default=0)
+    empty = lambda m: np.full((n, m), np.nan, dtype=np.float32)  # noqa: E731
+    out = Asked(empty(width), empty(width), np.zeros(n, np.int64), empty(len(columns)), [()] * n, [""] * n)
+    asker = _Asker(engine, cache, policy, price)
+    started = judge.usage  # a judge may have been used before
+    bar = _bar(n, policy.progress)
+    try:
+        for start in range(0, n, policy.batch):
+            rows: list[int] = []
+            batch: list[Picture] = []
+            for i in range(start, min(start + policy.batch, n)):
+                if labels[i] not in columns:
+                    out.problems[i] = f"unknown label {labels[i]!r}"
+                    continue
+                try:
+                    batch.append(pictures.read(i))
+                    rows.append(i)
+                except Unreadable as error:
+                    out.problems[i] = f"unreadable: {error}"
+            questions = [bank.asked(labels[i]) for i in rows]
+            keys, answers = asker(batch, questions)
+            _judge(out, rows, keys, questions, answers, [labels[i] for i in rows], columns, judge, asker)
+            bar.update(min(policy.batch, n - start))
+    except _Stop:
+        raise PaperlibError(
+            f"max_cost_usd={policy.max_cost_usd}: the limit is reached after {asker.usage.calls} calls for "
+            f"{asker.usage.cost_usd:.4f} USD; {_kept(cache)} a higher limit goes on from here."
+        ) from None
+    except PaperlibError as error:
+        if asker.usage.calls == 0 and not asker.known:
+            raise
+        raise type(error)(
+            f"{error} {asker.usage.calls} new answers; {_kept(cache)} the same call goes on from here."
+        ) from error
+    finally:
+        asker.close()
+        bar.close()
+    spent = judge.usage
+    judged = Usage(
+        spent.calls - started.calls,
+        spent.prompt_tokens - started.prompt_tokens,
+        spent.completion_tokens - started.completion_tokens,
+        seconds=spent.seconds - started.seconds,
+    )
+    out.usage = asker.usage + asker.price.of(judged)
+    out.from_cache, out.errors = asker.known, asker.errors
+    return out
+
+
+def _kept(cache: AnswerCache) -> str:
+    return "answers are kept, and" if cache.path else "give a cache file to keep answers; with it,"
+
+
+def _bar(n: int, show: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=n, unit="image", disable=not show)
+
+
+def _judge(
+    out: Asked,
+    rows: Sequence[int],
+    keys: Sequence[str],
+    questions: Sequence[Sequence[Question]],
+    answers: dict[Key, Answer],
+    labels: Sequence[str],
+    columns: dict[str, int],
+    judge: TextJudge,
+    asker: _Asker,
+) -> None:
+    """Fill the rows of ``out``."""
+    general: list[tuple[int, int, Answer, str]] = []
+    for i, key, asked, label in zip(rows, keys, questions, labels, strict=True):
+        out.n_asked[i] = len(asked)
+        captions = []
+        for j, question in enumerate(asked):
+            answer = answers.get((key, question.key, asker.fingerprint))
+            if question.kind == "general":
+                captions.append("" if answer is None or answer.abstained else answer.text)
+            if answer is None or answer.abstained:
+                continue
+            if question.kind == "general":
+                general.append((i, j, answer, label))
+                if answer.classes:
+                    out.classes[i] = answer.classes
+                continue
+            if answer.p_yes is None:
+                yes = answer.text.strip().lower().startswith("yes")
+                out.right[i, j] = out.p[i, j] = yes == (question.expected == "yes")
+            else:
+                out.p[i, j] = answer.p_yes if question.expected == "yes" else 1 - answer.p_yes
+                out.right[i, j] = out.p[i, j] > 0.5
+        out.captions[i] = tuple(captions)
+    pairs = sorted({(answer.text, label) for _, _, answer, label in general})
+    verdicts = dict(zip(pairs, _verdicts(pairs, judge, asker.cache), strict=True))
+    for i, j, answer, label in general:
+        verdict = verdicts[answer.text, label]
+        if verdict is None:
+            continue
+        out.right[i, j] = verdict > 0.5
+        # an engine that classifies knows how sure it is, its sentence does not say so
+        out.p[i, j] = answer.classes[columns[label]] if answer.classes else verdict
+
+
+def _verdicts(pairs: Sequence[tuple[str, str]], judge: TextJudge, cache: AnswerCache) -> list[float | None]:
+    """The judge's verdicts; those that may have cost something are looked up and stored like answers."""
+    if not pairs:
+        return []
+    digest = lambda text: hashlib.sha256(text.encode()).hexdigest()  # noqa: E731
+    fingerprint = judge.fingerprint()
+    keys: list[Key] = [(digest(caption), digest(label)[:32], fingerprint) for caption, label in pairs]
+    found = cache.get_many(keys)
+    new = [i for i, key in enumerate(keys) if key not in found]
+    for start in range(0, len(new), 8):  # stored every few pairs: a stopped run repeats little
+        part = new[start : start + 8]
+        given = judge.same_object([pairs[i][0] for i in part], [pairs[i][1] for i in part])
+        fresh = {
+            keys[i]: Answer("" if v is None else "yes" if v > 0.5 else "no", v, "score", v is None)
+            for i, v in zip(part, given, strict=True)
+        }
+        cache.put_many(fresh)
+        found |= fresh
+    return [found[key].p_yes for key in keys]
