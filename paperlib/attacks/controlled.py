@@ -12,7 +12,7 @@ values the benchmark drops the fraction.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ State = Mapping[str, Tensor]
 Watch = Callable[[int, State], dict[str, float]]
 """``watch(epoch, state)`` returns what joins the log entry of an epoch."""
 Progress = Callable[[float, str], None]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def check(attack: Any, data: ImageData, target: int, ratio: float) -> None:
@@ -117,7 +118,7 @@ def train_mixed(
 # ------------------------------------------------------------------------------------------- triggers that are networks
 
 
-def made_from(seed: int, device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
+def made_from(seed: int, device: torch.device, build: Callable[[], Net]) -> Net:
     """The network of ``build`` with weights that depend on ``seed`` alone, channels-last on ``device``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -130,7 +131,7 @@ def pack(net: nn.Module, prefix: str) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": t.detach().clone() for name, t in net.state_dict().items()}
 
 
-def unpack(attack: Any, prefix: str, build: Callable[[], nn.Module]) -> nn.Module:
+def unpack(attack: Any, prefix: str, build: Callable[[], Net]) -> Net:
     """The network of ``build`` with the weights that lie in the attack's state, in evaluation mode.
 
     Raises

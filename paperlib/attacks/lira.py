@@ -107,7 +107,7 @@ class LIRA:
         mean = tuple(stated(self, "generator.mean").flatten().tolist())
         return self._perturb(x, unpack(self, "generator", lambda: AutoEncoder(mean, mean)))
 
-    def _perturb(self, x: Tensor, net: nn.Module) -> Tensor:
+    def _perturb(self, x: Tensor, net: AutoEncoder) -> Tensor:
         return (x + self.eps * net.std * net(x)).clamp(0, 1)
 
     def train(
@@ -126,7 +126,7 @@ class LIRA:
         check(self, data, target, ratio)
         device = data.x.device
         generator = stream(seed, device)
-        net = made_from(seed, device, lambda: AutoEncoder(data.mean, data.std)).train()
+        net = made_from(seed, device, lambda: AutoEncoder(data.mean, data.std))
         adam = torch.optim.Adam(net.parameters(), self.generator_lr)
         loss = loss_function(recipe.label_smoothing)
         finished = 0

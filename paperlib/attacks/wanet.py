@@ -8,8 +8,8 @@ BackdoorBench (arXiv 2206.12654). Control points on a k x k grid are moved at ra
    M = \uparrow\!P \text{ (bicubic)}, \qquad
    x' = \operatorname{sample}\Big(x,\; \operatorname{clip}_{[-1, 1]}\big(I + s\, M / H\big)\Big)
 
-where I is the identity grid on [-1, 1] x [-1, 1] and H the height of the image; sampling is bilinear. With s = 0.5 a pixel
-moves by about a quarter of a pixel and by little more than half a pixel at most, on images of any size.
+where I is the identity grid on [-1, 1] x [-1, 1] and H the height of the image; sampling is bilinear. With s = 0.5 and the
+default field the image moves by a quarter of a pixel on average and by two thirds of a pixel at most, whatever its size.
 
 *Noise mode.* So that the classifier learns this warp and not that an image was resampled, ``cross_ratio`` times as many
 images are warped by M plus fresh noise of every pixel, U(-1, 1) / H, and keep their label.
@@ -45,8 +45,8 @@ from paperlib.training import Log, Recipe
 @lru_cache
 def field(height: int, width: int, k: int, seed: int) -> Tensor:
     """The smooth field M (1, H, W, 2), last axis (x, y); its k x k control points have mean absolute value 1."""
-    points = np.random.default_rng(seed).uniform(-1, 1, (1, 2, k, k))
-    points = torch.from_numpy(points / np.abs(points).mean()).float()
+    uniform = np.random.default_rng(seed).uniform(-1, 1, (1, 2, k, k))
+    points = torch.from_numpy(uniform / np.abs(uniform).mean()).float()
     return F.interpolate(points, (height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
 
 
