@@ -103,7 +103,7 @@ def wanted(paper: str, scale: Scale, seed: int, ids: Iterable[str] | None = None
     """The experiments of all items of ``paper``, or of the items ``ids``."""
     if ids is None:
         return papers.specs(paper, scale, seed)
-    found = papers.items(paper)
+    found = papers.drawable(paper)
     return [spec for id_ in ids for spec in found[choose("item", id_, found)].specs(scale, seed)]
 
 

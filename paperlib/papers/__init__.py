@@ -9,6 +9,8 @@ A paper's module has
 ``PLANNED``
     id -> why an item of the inventory is not there yet.
 
+``OURS``
+    only where there are: id -> :class:`Item` of tables and figures that the paper does not have;
 ``CLAIMS_ON``
     only where the claims are checked on something else than our results: :data:`PRINTED`.
 
@@ -152,6 +154,11 @@ def items(paper: str) -> dict[str, Item]:
     return found.ITEMS if found else {}
 
 
+def drawable(paper: str) -> dict[str, Item]:
+    """The items of ``paper`` that are implemented, and those of ours that the paper does not have."""
+    return {**items(paper), **getattr(module(paper), "OURS", {})}
+
+
 def item(name: str) -> tuple[str, str, Item]:
     """``"ft_sam/fig3"`` as (paper, id, item).
 
@@ -164,8 +171,8 @@ def item(name: str) -> tuple[str, str, Item]:
     if not slash:
         raise PaperlibError(f"item={name!r} is not of the form PAPER/ITEM, for example ft_sam/fig3.")
     choose("paper", paper, PAPERS)
-    choose(f"item of {paper}", id_, {i.id for i in published.inventory(paper)})
-    found = items(paper)
+    found = drawable(paper)
+    choose(f"item of {paper}", id_, {i.id for i in published.inventory(paper)} | set(found))
     if id_ not in found:
         raise PaperlibError(f"item={name!r} is planned, not implemented: {reason(paper, id_)}.")
     return paper, id_, found[id_]
@@ -173,7 +180,7 @@ def item(name: str) -> tuple[str, str, Item]:
 
 def reason(paper: str, id_: str) -> str:
     """Why the item is not implemented; empty if it is."""
-    if id_ in items(paper):
+    if id_ in drawable(paper):
         return ""
     found = module(paper)
     return found.PLANNED.get(id_, "not built yet") if found else f"notebook {PAPERS[paper].notebook} is not built yet"
@@ -183,5 +190,5 @@ def specs(paper: str, scale: Scale | str, seed: int = 0) -> list[Spec]:
     """Every experiment that the items of ``paper`` are drawn from, without repetition."""
     if isinstance(scale, str):
         scale = scales.scale(scale)
-    found = {spec.key: spec for item in items(paper).values() for spec in item.specs(scale, seed)}
+    found = {spec.key: spec for item in drawable(paper).values() for spec in item.specs(scale, seed)}
     return list(found.values())
