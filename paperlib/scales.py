@@ -46,6 +46,9 @@ SCALES: dict[str, Scale] = {
         name="smoke", dataset="digits", n_train=1_240, n_test=0, width=8, epochs=6, batch_size=64, lr=0.2, schedule="one_cycle",
         n_clean=62, defense_epochs=16, defense_batch=31, rho=2.0,
         changes={
+            "input_aware": {"width": 8, "mask_epochs": 6},
+            "blind": {"window": 20},
+            "lira": {"eps": 0.1, "generator_lr": 0.003, "stage1_epochs": 3},
             "lc": {"width": 8, "epochs": 3, "batch_size": 62, "steps": 20, "training_steps": 1, "training_step_size": 0.04},
             "lf": {"passes": 5, "iterations": 20},
             "ssba": {"width": 8, "epochs": 6, "batch_size": 32, "lr": 0.002, "wait": 0, "ramp": 20, "residual": True},
@@ -58,6 +61,9 @@ SCALES: dict[str, Scale] = {
         name="laptop", dataset="cifar10", n_train=10_000, n_test=5_000, width=16, epochs=15, batch_size=64, lr=0.1,
         schedule="one_cycle", n_clean=500, defense_epochs=20, defense_batch=32, rho=5.0,
         changes={
+            "input_aware": {"width": 16, "mask_epochs": 2},
+            "blind": {"window": 100, "share": 0.5},
+            "lira": {"eps": 0.1, "generator_lr": 0.001, "stage1_epochs": 8, "share": 0.5},
             "lc": {"width": 8, "epochs": 6, "batch_size": 64, "training_steps": 2, "training_step_size": 0.02},
             "lf": {"passes": 10, "iterations": 50},
             "ssba": {"width": 16, "epochs": 3, "batch_size": 32, "lr": 0.001, "wait": 0, "ramp": 100, "residual": True},
