@@ -37,6 +37,11 @@ DEFENSES: dict[str, tuple[Method, str]] = {
     "clp": (Method("paperlib.defenses.clp", "clp", "CLP", access=NOTHING), "CLP"),
     "bnp": (Method("paperlib.defenses.bnp", "bnp", "BNP", access=CLEAN), "BNP"),
     "rnp": (Method("paperlib.defenses.rnp", "rnp", "RNP", access=CLEAN), "RNP"),
+    "ac": (Method("paperlib.defenses.filtering", "ac", "AC", access=POISONED, sizes="training"), "AC"),
+    "ss": (Method("paperlib.defenses.filtering", "ss", "SS", access=POISONED, sizes="training"), "SS"),
+    "abl": (Method("paperlib.defenses.abl", "abl", "ABL", access=POISONED, sizes="training"), "ABL"),
+    "dbd": (Method("paperlib.defenses.dbd", "dbd", "DBD", access=POISONED), "DBD"),
+    "d_br": (Method("paperlib.defenses.d_br", "d_br", "D-BR", access=POISONED), "DBR"),
 }
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
