@@ -13,5 +13,7 @@ TOOLS: dict[str, Method] = {
     "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
     "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM", version=2),
     "triggers": Method("paperlib.analysis.triggers", "triggers", "Triggers and image quality"),
+    "adversarial_risk": Method("paperlib.analysis.adversarial_risk", "adversarial_risk", "Risks of the SAU paper"),
+    "sau_curve": Method("paperlib.analysis.adversarial_risk", "sau_curve", "Risks over the epochs of SAU"),
     "fair_protocol": Method("paperlib.analysis.fair_protocol", "fair_protocol", "Experiment of the mean-parity paper"),
 }

@@ -139,7 +139,9 @@ def i_bau(
 
             gradients, value = hypergradient(outer, inner(x), delta, weights, config.iterations, config.map_lr)
             if not value.isfinite():
-                raise PaperlibError(f"i-BAU diverged in round {round_ + 1}: inner_lr={config.inner_lr} is too high.")
+                raise PaperlibError(
+                    f"i-BAU diverged in round {round_ + 1}: lr={config.lr} or inner_lr={config.inner_lr} is too high."
+                )
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight.grad = gradient
             optimizer.step()
