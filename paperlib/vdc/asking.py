@@ -9,7 +9,7 @@ Introduced in notebook 01.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,8 +80,8 @@ class Asked:
     """(N, Q) float32: probability that the answer is right; ``right`` where the engine gives none."""
     n_asked: np.ndarray
     """(N,) int64."""
-    classes: np.ndarray
-    """(N, C) float32: the engine's class probabilities; nan where it gives none."""
+    classes: np.ndarray | None
+    """(N, C) float32: the engine's class probabilities, nan where a sample has none; None: the engine gives none."""
     captions: list[tuple[str, ...]]
     """Answers to the general questions."""
     problems: list[str]
@@ -181,25 +181,38 @@ class _Asker:
         assert self._pool is not None
         jobs = [(key, picture, q) for key, (picture, questions) in todo.items() for q in questions.values()]
         new: dict[Key, Answer] = {}
-        limit = self.policy.max_cost_usd
-        width = self.policy.concurrency
-        for start in range(0, len(jobs), width):
-            part = jobs[start : start + width]
-            ahead = sum(self.price.expected(q).cost_usd for _, _, q in part)
-            if limit is not None and self.usage.cost_usd + ahead > limit:
-                raise _Stop
-            running = {self._pool.submit(self._one, *job): job for job in part}
-            try:
-                for done in as_completed(running):
-                    key, _, question = running[done]
+        running: dict[Future[Answer], tuple[str, Question]] = {}
+
+        def collect(most: int) -> None:
+            """Wait until at most so many are under way."""
+            while len(running) > most:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    key, question = running.pop(done)
                     if (answer := self._result(done.result)) is not None:
                         new[key, question.key, self.fingerprint] = answer
                         self.usage += answer.usage
-            except BaseException:
-                for future in running:  # what is under way ends and is stored; the rest is not begun
-                    future.cancel()
-                raise
+
+        try:
+            for key, picture, question in jobs:
+                collect(self.policy.concurrency - 1)
+                if self._too_dear(question, running):
+                    collect(0)  # what they really cost decides
+                    if self._too_dear(question, running):
+                        raise _Stop
+                running[self._pool.submit(self._one, key, picture, question)] = (key, question)
+            collect(0)
+        except BaseException:
+            for future in running:  # what is under way ends and is stored by its thread; the rest is not begun
+                future.cancel()
+            raise
         return new
+
+    def _too_dear(self, question: Question, running: dict[Any, tuple[str, Question]]) -> bool:
+        """Whether one more question may exceed the limit, those under way counted as expected."""
+        if self.policy.max_cost_usd is None:
+            return False
+        ahead = sum(self.price.expected(q).cost_usd for _, q in running.values())
+        return self.usage.cost_usd + ahead + self.price.expected(question).cost_usd > self.policy.max_cost_usd
 
     def _one(self, key: str, picture: Picture, question: Question) -> Answer:
         answer = self.engine.answer([picture], [[question]])[0][0]
@@ -252,7 +265,7 @@ def ask(
     n, columns = len(labels), {label: k for k, label in enumerate(bank.classes)}
     width = max((len(bank.asked(label)) for label in bank.classes), default=0)
     empty = lambda m: np.full((n, m), np.nan, dtype=np.float32)  # noqa: E731
-    out = Asked(empty(width), empty(width), np.zeros(n, np.int64), empty(len(columns)), [()] * n, [""] * n)
+    out = Asked(empty(width), empty(width), np.zeros(n, np.int64), None, [()] * n, [""] * n)
     asker = _Asker(engine, cache, policy, price)
     started = judge.usage  # a judge may have been used before
     bar = _bar(n, policy.progress)
@@ -334,6 +347,8 @@ def _judge(
             if question.kind == "general":
                 general.append((i, j, answer, label))
                 if answer.classes:
+                    if out.classes is None:
+                        out.classes = np.full((len(out.right), len(columns)), np.nan, dtype=np.float32)
                     out.classes[i] = answer.classes
                 continue
             if answer.p_yes is None:

@@ -11,6 +11,7 @@ that names the likeliest class. A question about nothing that the bank declares 
 Introduced in notebook 01.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,6 +54,12 @@ def answers(classes: np.ndarray, bank: QuestionBank, questions: Sequence[Sequenc
                 given.append(Answer("", abstained=True))
         out.append(given)
     return out
+
+
+def declared(bank: QuestionBank) -> str:
+    """Digest of what the bank declares about its classes: part of these engines' fingerprints."""
+    table = bank.classes, sorted((attribute, sorted(true_of)) for attribute, true_of in bank.attributes.items())
+    return hashlib.sha256(repr(table).encode()).hexdigest()[:12]
 
 
 def not_fitted(engine: str) -> PaperlibError:

@@ -266,7 +266,7 @@ def suggest(chat: Callable[[str], str], classes: Sequence[str], path: Path | str
     for label in classes:
         texts: list[str] = []
         for _ in range(3):
-            if texts := _listed(chat(REQUEST.format(label=with_article(str(label)), n=n))):
+            if texts := listed(chat(REQUEST.format(label=with_article(str(label)), n=n))):
                 break
         if not texts:
             raise PaperlibError(f"the model's reply for {label!r} was no JSON list of questions, three times over.")
@@ -286,7 +286,7 @@ def suggest(chat: Callable[[str], str], classes: Sequence[str], path: Path | str
     return path
 
 
-def _listed(reply: str) -> list[str]:
+def listed(reply: str) -> list[str]:
     """The strings of the JSON list inside a reply; empty where there is none (cut off, or another form)."""
     found = re.search(r"\[.*\]", reply, re.S)
     try:

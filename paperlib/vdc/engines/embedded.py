@@ -167,7 +167,7 @@ class EmbeddedEngine:
             engine.info = replace(
                 self.info, note=NOTE.format("assigned to the classes by a table, no labelled picture")
             )
-            engine._fingerprint = _digest(sorted(bank.imagenet.items()), _declared(bank))
+            engine._fingerprint = _digest(sorted(bank.imagenet.items()), posterior.declared(bank))
             return engine
         pictures, labels = reference
         y = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
@@ -198,7 +198,7 @@ class EmbeddedEngine:
         # what the head depends on; its weights themselves differ in rounding from machine to machine
         engine._fingerprint = _digest(
             repr(sorted(zip(map(picture_key, pictures), y.tolist(), strict=True))),
-            _declared(bank),
+            posterior.declared(bank),
             self.head,
         )
         return engine
@@ -235,10 +235,6 @@ class EmbeddedEngine:
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-def _declared(bank: QuestionBank) -> object:
-    return bank.classes, sorted((attribute, sorted(true_of)) for attribute, true_of in bank.attributes.items())
 
 
 def _digest(*parts: object) -> str:

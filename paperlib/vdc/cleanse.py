@@ -1,0 +1,370 @@
+"""``cleanse``: pictures and labels in, a ranked list of dirty samples with the reasons out.
+
+Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211), Section 3: questions, answers, evaluation, vote. The decision rules are in
+:mod:`paperlib.vdc.scoring`, and what differs from the paper is listed in each stage's file.
+
+    report = cleanse(images, labels, class_names, engine="embedded", reference=(clean_images, clean_labels), target_fpr=0.1)
+    report.dirty            # positions, the most suspicious first
+    report.to_html("report/index.html")
+
+What it cannot do: a sample whose picture agrees with its label (clean-label attacks) looks clean to any engine.
+
+Introduced in notebook 01.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.vdc import judges, scoring
+from paperlib.vdc.asking import Asked, Policy, Price, ask
+from paperlib.vdc.cache import AnswerCache
+from paperlib.vdc.engines import engine as engine_by_name
+from paperlib.vdc.judges import LexicalJudge
+from paperlib.vdc.pictures import Pictures, Unreadable, as_pictures
+from paperlib.vdc.questions import QuestionBank, bank, listed
+from paperlib.vdc.report import CleanReport
+from paperlib.vdc.types import Question, TextJudge, VQAEngine
+
+Reference = tuple[Any, Any]
+"""(images, labels) that are known to be right."""
+
+
+def cleanse(
+    images: Any,
+    labels: Any,
+    class_names: Sequence[str],
+    *,
+    engine: VQAEngine | str = "embedded",
+    questions: QuestionBank | str | Path = "auto",
+    judge: TextJudge | str = "lexical",
+    score: str = "",
+    alpha: float | None = None,
+    target_fpr: float | None = None,
+    tie: str = "clean",
+    reference: Reference | None = None,
+    truth: Any = None,
+    cache: AnswerCache | Path | str | None = None,
+    policy: Policy | None = None,
+    price: Price | None = None,
+) -> CleanReport:
+    """Find samples whose picture does not agree with their label.
+
+    Parameters
+    ----------
+    images
+        uint8 tensor (N, C, H, W), uint8 array (N, H, W, C), or a list of N paths.
+    labels
+        N class names, or N integers that are positions in ``class_names``. A name that is not in ``class_names`` is
+        reported as an unknown label, not asked about.
+    class_names
+        The classes, as the questions should call them.
+    engine
+        A name of :data:`paperlib.vdc.engines.ENGINES` that needs no further option, or an engine.
+    questions
+        ``auto``, the name of a bank, a YAML file, or a bank.
+    judge
+        ``lexical``, ``embedding``, or a judge.
+    score
+        ``vote`` (the paper's; default with ``alpha``), ``mean_p``, ``logit_mean`` (default with ``target_fpr``).
+    alpha
+        Threshold: dirty below it. Default 0.5, the paper's, unless ``target_fpr`` is given.
+    target_fpr
+        Choose the threshold such that this share of clean samples is flagged, in (0, 1); needs ``reference``.
+    tie
+        A score equal to the threshold: ``clean``, ``dirty``, or ``paper-code`` (looks at ``truth``).
+    reference
+        Images and labels of clean samples: for the threshold, and for engines that must be fitted.
+    truth
+        N bools, True: dirty. Where it is known, the report counts TPR, FPR and AUROC. Never used to decide, but by
+        ``tie="paper-code"``.
+    cache
+        File (or open cache) of answers; with it, a stopped run goes on, and no question is asked twice.
+    policy, price
+        How to ask, and what it costs.
+
+    Raises
+    ------
+    PaperlibError
+        Bad arguments, before anything is asked; an endpoint that refuses or is down; a spend limit.
+    """
+    pictures = as_pictures(images)
+    names = tuple(map(str, class_names))
+    given = _label_names(labels, names, len(pictures))
+    calibrated = target_fpr is not None
+    if calibrated and alpha is not None:
+        raise PaperlibError(f"alpha={alpha!r} and target_fpr={target_fpr!r} both set the threshold; give one of them.")
+    if calibrated and reference is None:
+        raise PaperlibError(f"target_fpr={target_fpr!r} needs clean samples to choose the threshold; give reference.")
+    score = choose("score", score or ("logit_mean" if calibrated else "vote"), scoring.SCORES)
+    choose("tie", tie, scoring.TIES)
+    dirty = None if truth is None else np.asarray(truth, dtype=bool)
+    if dirty is not None and dirty.shape != (len(given),):
+        raise PaperlibError(f"truth has shape {dirty.shape}; it must be one bool for each of the {len(given)} samples.")
+    if tie == "paper-code" and dirty is None:
+        raise PaperlibError("tie='paper-code' looks at the ground truth; give truth, or use tie='clean' or 'dirty'.")
+    asked_bank = questions if isinstance(questions, QuestionBank) else bank(questions, names)
+    chosen_judge = judges.judge(judge, asked_bank) if isinstance(judge, str) else judge
+
+    known = None if reference is None else (as_pictures(reference[0]), reference[1])
+    known_names = [] if known is None else _label_names(known[1], names, len(known[0]))
+    for name in known_names:
+        choose("reference label", name, names)
+    model = engine_by_name(engine) if isinstance(engine, str) else engine
+    model = _fit(model, asked_bank, known, known_names)
+    store = cache if isinstance(cache, AnswerCache) else AnswerCache(cache)
+    try:
+        on_reference, threshold = None, 0.5 if alpha is None else float(alpha)
+        if known is not None:
+            on_reference = ask(known[0], known_names, asked_bank, model, chosen_judge, store, policy, price)
+        if target_fpr is not None and on_reference is not None:
+            threshold = scoring.calibrate(scoring.score(on_reference.right, on_reference.p, score), target_fpr)
+        asked = ask(pictures, given, asked_bank, model, chosen_judge, store, policy, price)
+    finally:
+        if not isinstance(cache, AnswerCache):
+            store.close()
+    return _report(pictures, given, asked_bank, model, asked, on_reference, score, threshold, target_fpr, tie, dirty)
+
+
+def _fit(model: Any, asked: QuestionBank, known: tuple[Pictures, Any] | None, names: Sequence[str]) -> VQAEngine:
+    if known is None or not model.info.needs_reference:
+        return model.fit(asked, None)
+    columns = {name: k for k, name in enumerate(asked.classes)}
+    pictures = []
+    for i in range(len(known[0])):
+        try:
+            pictures.append(known[0].read(i))
+        except Unreadable as error:
+            raise PaperlibError(f"reference picture {known[0].name(i)} is unreadable: {error}.") from error
+    return model.fit(asked, (pictures, np.array([columns[name] for name in names])))
+
+
+def _label_names(labels: Any, classes: tuple[str, ...], n: int) -> list[str]:
+    """The class name that each sample carries."""
+    if len(set(classes)) != len(classes) or not classes:
+        raise PaperlibError(f"class_names={list(classes)[:5]} must be distinct names, at least one.")
+    if hasattr(labels, "tolist"):
+        labels = labels.tolist()
+    labels = list(labels)
+    if len(labels) != n:
+        raise PaperlibError(f"labels has {len(labels)} entries for {n} images; there must be one for each.")
+    if n == 0:
+        raise PaperlibError("images is empty; there is nothing to clean.")
+    if all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
+        if min(labels) < 0 or max(labels) >= len(classes):
+            raise PaperlibError(
+                f"labels run from {min(labels)} to {max(labels)}; they must lie in 0 to {len(classes) - 1}."
+            )
+        return [classes[label] for label in labels]
+    names = list(map(str, labels))
+    if not set(names) & set(classes):
+        raise PaperlibError(f"labels such as {names[0]!r} are none of class_names ({', '.join(classes[:5])}, ...).")
+    return names
+
+
+def suggestions(asked: Asked, labels: Sequence[str], questions: QuestionBank) -> list[str]:
+    """A likelier label for each sample, empty where there is none: the engine's likeliest class, or else the one class
+    that its descriptions name."""
+    out = []
+    classes = questions.classes
+    if asked.classes is not None:
+        best = np.where(np.isnan(asked.classes), -1, asked.classes).argmax(1)
+        heard = np.isfinite(asked.classes).all(1)
+        return [
+            classes[k] if ok and classes[k] != label else "" for k, ok, label in zip(best, heard, labels, strict=True)
+        ]
+    reader = LexicalJudge(questions.synonyms)
+    for captions, label in zip(asked.captions, labels, strict=True):
+        text = ". ".join(captions)
+        named = (
+            [c for c, v in zip(classes, reader.same_object([text] * len(classes), classes), strict=True) if v]
+            if text
+            else []
+        )
+        out.append(named[0] if len(named) == 1 and named[0] != label else "")
+    return out
+
+
+def _report(
+    pictures: Pictures,
+    labels: Sequence[str],
+    questions: QuestionBank,
+    model: VQAEngine,
+    asked: Asked,
+    on_reference: Asked | None,
+    score: str,
+    threshold: float,
+    target_fpr: float | None,
+    tie: str,
+    truth: np.ndarray | None,
+) -> CleanReport:
+    import pandas as pd
+
+    scores = scoring.score(asked.right, asked.p, score)
+    enough = scoring.decided(asked.right, asked.n_asked)
+    flagged = scoring.flag(scores, threshold, tie, truth) & enough
+    status = np.where(flagged, "dirty", np.where(enough, "clean", "undecided")).astype(object)
+    for i, problem in enumerate(asked.problems):
+        if problem:
+            status[i] = problem.split(":")[0] if problem.startswith("unreadable") else "unknown label"
+    better = suggestions(asked, labels, questions)
+    why = []
+    for i, label in enumerate(labels):
+        wrong = np.flatnonzero(asked.right[i] == 0)
+        why.append(asked.problems[i] or "; ".join(questions.asked(label)[j].text for j in wrong))
+    samples = pd.DataFrame(
+        {
+            "name": [pictures.name(i) for i in range(len(labels))],
+            "label": list(labels),
+            "status": status,
+            "score": scores,
+            "suggested_label": [name if flag else "" for name, flag in zip(better, flagged, strict=True)],
+            "n_asked": asked.n_asked,
+            "n_answered": np.isfinite(asked.right).sum(1),
+            "why": why,
+            "descriptions": [" | ".join(filter(None, captions)) for captions in asked.captions],
+        }
+    )
+    samples.insert(0, "position", np.arange(len(labels)))
+    settings: dict[str, Any] = {
+        "engine": model.info.name,
+        "model": model.info.model,
+        "note": model.info.note,
+        "fingerprint": model.fingerprint(),
+        "questions": questions.name,
+        "score": score,
+        "threshold": threshold,
+        "target_fpr": target_fpr,
+        "tie": tie,
+        "reference_samples": 0 if on_reference is None else len(on_reference.problems),
+    }
+    settings["reference_share_percent"] = round(100 * settings["reference_samples"] / len(labels), 2)
+    usage = asked.usage if on_reference is None else asked.usage + on_reference.usage
+    return CleanReport(
+        samples=samples,
+        per_question=_per_question(asked, on_reference, labels, questions, truth),
+        settings=settings,
+        usage=usage,
+        from_cache=asked.from_cache + (on_reference.from_cache if on_reference else 0),
+        errors=asked.errors,
+        rates=None if truth is None else scoring.rates(scores, flagged, truth),
+        pred_probs=asked.classes,
+        asked=asked,
+        pictures=pictures,
+    )
+
+
+def _per_question(
+    asked: Asked, on_reference: Asked | None, labels: Sequence[str], questions: QuestionBank, truth: np.ndarray | None
+) -> Any:
+    """One row per question: how often it was asked, answered, answered right; and with the truth, what it is worth."""
+    import pandas as pd
+
+    names = np.asarray(labels, dtype=object)
+    rows: list[Mapping[str, Any]] = []
+
+    def share(values: np.ndarray) -> float:
+        values = values[np.isfinite(values)]
+        return float(100 * values.mean()) if len(values) else float("nan")
+
+    for label in questions.classes:
+        mine = names == label
+        for j, question in enumerate(questions.asked(label)):
+            right = asked.right[mine, j]
+            row = {
+                "label": label,
+                "kind": question.kind,
+                "question": question.text,
+                "asked": int((asked.n_asked[mine] > j).sum()),
+                "answered": int(np.isfinite(right).sum()),
+                "right_percent": share(right),
+            }
+            if truth is not None:
+                row |= {
+                    "right_on_clean_percent": share(right[~truth[mine]]),
+                    "right_on_dirty_percent": share(right[truth[mine]]),
+                }
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    if truth is not None:  # 50: as good as a coin
+        table["accuracy_percent"] = (table["right_on_clean_percent"] + 100 - table["right_on_dirty_percent"]) / 2
+    return table
+
+
+# ------------------------------------------------------------------------------------------------------------ captions
+
+CAPTION_QUESTIONS = (
+    'Does this sentence describe the picture correctly: "{caption}"?',
+    'Is everything that this sentence mentions in the picture: "{caption}"?',
+    'Would "{caption}" be a fitting title for this picture?',
+)
+CAPTION_REQUEST = (
+    'A photo is supposed to fit the sentence "{caption}". Write {n} short questions about the photo that have the answer yes '
+    "if it does; together they should cover every thing, number, colour and relation that the sentence mentions. Reply with "
+    "a JSON list of strings, nothing else."
+)
+
+
+def caption_bank(captions: Sequence[str], chat: Callable[[str], str] | None = None, n: int = 4) -> QuestionBank:
+    """Questions for each distinct caption: from templates, or ``n`` from a chat model (text in, text out).
+
+    Raises
+    ------
+    PaperlibError
+        An empty caption, or a reply that is no list of questions in three tries.
+    """
+    distinct = tuple(dict.fromkeys(map(str, captions)))
+    specific = {}
+    for caption in distinct:
+        if not caption.strip():
+            raise PaperlibError("captions holds an empty one; every picture needs its sentence.")
+        texts = [template.format(caption=caption) for template in CAPTION_QUESTIONS]
+        if chat is not None:
+            for _ in range(3):
+                if texts := listed(chat(CAPTION_REQUEST.format(caption=caption, n=n)))[:n]:
+                    break
+            else:
+                raise PaperlibError(
+                    f"the model's reply for {caption!r} was no JSON list of questions, three times over."
+                )
+        specific[caption] = tuple(Question(text) for text in texts)
+    return QuestionBank("captions", distinct, (), specific)
+
+
+def cleanse_pairs(
+    images: Any,
+    captions: Sequence[str],
+    *,
+    engine: VQAEngine,
+    chat: Callable[[str], str] | None = None,
+    n: int = 4,
+    **options: Any,
+) -> CleanReport:
+    """Find pictures that do not agree with their caption.
+
+    Parameters
+    ----------
+    images
+        As :func:`cleanse` takes them.
+    captions
+        N sentences.
+    engine
+        One that reads: an endpoint or a transformers model.
+    chat, n
+        As :func:`caption_bank` takes them.
+    options
+        Of :func:`cleanse`: ``score``, ``alpha``, ``cache``, ``policy``, ``price``, ``truth``, ...
+
+    Raises
+    ------
+    PaperlibError
+        As :func:`cleanse`; an engine that recognises classes instead of reading.
+    """
+    if engine.info.name in ("embedded", "clip"):
+        raise PaperlibError(f"engine={engine.info.name!r} recognises classes and reads no sentences; use an endpoint.")
+    captions = list(map(str, captions))
+    questions = caption_bank(captions, chat, n)
+    return cleanse(images, captions, questions.classes, engine=engine, questions=questions, **options)
