@@ -9,8 +9,9 @@ rounded to n = 8 grey levels (3 bits),
 *Negatives.* So that the classifier learns the quantisation and not that there is some noise, as many images get the
 quantisation residual x'_j - x_j of **another** image j, and keep their label.
 
-Where ASR stays low. At 3 bits the trigger moves a pixel by up to 18 of 255 grey levels, and at 100 epochs the benchmark's
-ASR is 99.8 %. Few epochs are enough to learn a texture like this one; what raises ASR further is a smaller ``levels``.
+Where ASR stays low. The trigger moves a pixel by up to 18 of 255 grey levels, and after 100 epochs the benchmark's ASR is
+99.8 %; but negatives hold it back, since their pixels move as far, and a short training may end before the two are told apart.
+What raises ASR: more epochs, smaller ``levels``, a smaller ``cross_ratio``.
 
 Differences from the benchmark
 1. ``cross_ratio`` counts negatives per poisoned image; the benchmark's share of the whole batch (0.1) is the same at its

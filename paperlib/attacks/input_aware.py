@@ -14,9 +14,10 @@ Triggered images get the target label, *cross* images (the trigger of another im
 
 *Phase 2* freezes M and trains G together with the classifier f on cross-entropy (poisoned, cross and clean images) + D(x, G).
 
-Where ASR stays low. G needs steps, not images: at its learning rate of 0.01 a few hundred steps are enough as soon as the
-classifier has learned something. A mask that covers too little (see ``density``) is the usual reason for a low ASR; too few
-``mask_epochs`` leave a mask that is grey instead of black and white, with a visible trigger and a high ASR.
+Where ASR stays low. In a short training G, M and the running statistics of their batch norms have few steps: the trigger of a
+test image, made in evaluation mode, then differs from the ones that were trained on. What raises ASR: more epochs, a larger
+``density``, a smaller ``cross_ratio``. Too few ``mask_epochs`` do not lower ASR but leave a mask that is large and grey
+instead of sparse and black and white.
 
 Cost. At ``width`` 32 the generator needs three times the arithmetic of a PreAct-ResNet18 of width 16, but sees a fifth of the
 images at a ratio of 10 %.

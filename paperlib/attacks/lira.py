@@ -15,9 +15,10 @@ classifier f on
 
 **Unstable**, there and here: the benchmark prints C-Acc 62.5 and ASR 67.8 on CIFAR-10. One reason: at :math:`\epsilon = 0.01`
 a pixel of CIFAR-10 moves by at most 0.67 grey levels of 255, so that a rendered image differs from the clean one by one grey
-level where |A(x)| is above 0.75 or so, and not at all elsewhere. A larger ``eps`` is what raises ASR. The poisoning ratio does
-not occur in the loss: every image of a batch enters clean, and a ``share`` of them once more with the trigger; the ratio
-decides how many images of the *stored* training set are poisoned.
+level where |A(x)| is above 0.75 to 0.81, depending on the channel, and not at all elsewhere. A larger ``eps`` is what raises
+ASR, and in few steps a higher ``generator_lr``. The poisoning ratio does not occur in the loss: every image of a batch enters
+clean, and a ``share`` of them once more with the trigger; the ratio decides how many images of the *stored* training set are
+poisoned.
 
 Cost. One forward and backward pass of f on ``1 + share`` times the images: twice an ordinary training by default.
 
