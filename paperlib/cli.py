@@ -18,6 +18,7 @@ from paperlib.console import Commands
 from paperlib.data import cli as data_cli
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab import cli as lab_cli
+from paperlib.vdc import cli as vdc_cli
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(data_cli.app, name="data")
 app.add_typer(lab_cli.app, name="lab")
+app.add_typer(vdc_cli.app, name="vdc")
 
 ScaleOption = Annotated[
     str, typer.Option("--scale", help="smoke, laptop or paper. [default: $PAPERLIB_SCALE, else smoke]")
