@@ -396,7 +396,8 @@ def test_every_entry_is_complete() -> None:
     for name, info in sources.DATASETS.items():
         assert info.title and info.licence and info.cite and info.needed_by, name
         assert bool(info.layouts) == bool(info.megabytes) == bool(info.steps), name
-        for checksum in (c for files in info.layouts.values() for c in files.values()):
+        assert info.n_classes == len(info.classes) or not info.classes, name
+        for checksum in (c for files in info.layouts.values() for c in files.values() if c):
             algorithm, digest = checksum.split(":")
             assert len(bytes.fromhex(digest)) == hashlib.new(algorithm).digest_size
 

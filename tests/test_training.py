@@ -140,6 +140,41 @@ def test_official_cyclic_swings_per_iteration() -> None:
     assert found == pytest.approx(own, abs=1e-9)
 
 
+def test_cosine_100_is_cut_off_where_the_epochs_end() -> None:
+    """GTSRB's 50 epochs end in the middle of the benchmark's cosine."""
+    found = rates(Recipe(50, 4, 0.01, "cosine_100"), 2)
+    assert found == pytest.approx(rates(Recipe(100, 4, 0.01, "cosine"), 2)[:100])
+    assert found[-1] == pytest.approx(0.005, rel=0.04)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_plateau_is_torch_s(seed: int) -> None:
+    """On losses that fall, stagnate and jump."""
+    rng = np.random.default_rng(seed)
+    losses = np.exp(-np.minimum(np.arange(120), 40) / 15) * rng.uniform(0.99, 1.1, 120)
+    optimizer = torch.optim.SGD([torch.zeros(1)], 1.0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    wanted = []
+    for loss in losses:
+        scheduler.step(loss)
+        wanted.append(optimizer.param_groups[0]["lr"])
+    found = [training.plateau(losses[: i + 1].tolist()) for i in range(120)]
+    assert found == pytest.approx(wanted, abs=1e-7) and 1 > found[-1] > 1e-7
+
+
+def test_training_on_a_plateau_lowers_the_rate() -> None:
+    data = images(8)
+    flat = training.fit(
+        nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)),
+        data,
+        Recipe(13, 4, 0.1, "plateau"),
+        seed=0,
+        step=lambda model, x, y, optimizer: torch.ones(len(x)),
+    )
+    # the first epoch is the best one, the eleventh after it is one too many, the thirteenth has the new rate
+    assert [entry["lr"] for entry in flat] == pytest.approx([0.1] * 12 + [0.01])
+
+
 def test_every_schedule_stays_positive_and_below_the_given_rate() -> None:
     for name, factor in training.SCHEDULES.items():
         values = [factor(i, 10, 8) for i in range(80)]
