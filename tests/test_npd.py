@@ -179,7 +179,7 @@ def test_the_inner_problem_stops_when_enough_are_fooled(data: ImageData, trained
 
 
 def test_it_makes_the_model_harder_to_perturb_and_keeps_the_accuracy(data: ImageData, trained: nn.Module) -> None:
-    purified = defend(trained, method="npd", clean=data, epochs=15, batch_size=20)
+    purified = defend(trained, method="npd", clean=data, epochs=15, batch_size=20, lr=0.05)
     x, y = data.float(), data.y
 
     def fooled(made: nn.Module) -> float:
