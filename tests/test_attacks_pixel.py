@@ -12,7 +12,7 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from paperlib import experiments
-from paperlib.attacks import attack, poison
+from paperlib.attacks import ATTACKS, attack, poison
 from paperlib.attacks.badnets import BadNets
 from paperlib.attacks.blended import Blended, picture
 from paperlib.attacks.chroma import basis, fitting
@@ -21,6 +21,7 @@ from paperlib.attacks.ftrojan import FTrojan
 from paperlib.attacks.pictures import load, trigger_image
 from paperlib.errors import PaperlibError
 from paperlib.lab.spec import from_dict, pairs
+from paperlib.report import style
 from paperlib.scales import SMOKE
 
 # --------------------------------------------------------------------------------------------- CTRL and FTrojan
@@ -134,6 +135,13 @@ def test_labels_of_the_two() -> None:
     with pytest.raises(PaperlibError, match="images of target class 1 only"):
         poison(data, attack("ctrl"), target=1, indices=[0])
     assert poison(data, attack("ftrojan"), target=1, indices=[0, 2]).data.y[[0, 2]].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["refool", "poison_ink"])
+def test_attacks_that_are_planned_say_so(name: str) -> None:
+    assert name not in ATTACKS and style.look("attack", name).title
+    with pytest.raises(PaperlibError, match=rf"attack='{name}' is planned, not built yet: its "):
+        attack(name)
 
 
 # ------------------------------------------------------------------------------------------------ own pictures

