@@ -48,7 +48,7 @@ SCALES: dict[str, Scale] = {
         changes={
             "input_aware": {"width": 8, "mask_epochs": 6},
             "blind": {"window": 20},
-            "lira": {"eps": 0.1, "generator_lr": 0.003, "stage1_epochs": 3},
+            "lira": {"eps": 0.1, "generator_lr": 0.001, "stage1_epochs": 3},
             "lc": {"width": 8, "epochs": 3, "batch_size": 62, "steps": 20, "training_steps": 1, "training_step_size": 0.04},
             "lf": {"passes": 5, "iterations": 20},
             "ssba": {"width": 8, "epochs": 6, "batch_size": 32, "lr": 0.002, "wait": 0, "ramp": 20, "residual": True},
