@@ -108,7 +108,7 @@ def beyond(values: Tensor, u: float, *, above: bool) -> Tensor:
     if len(known) < 2:
         return torch.zeros_like(values, dtype=torch.bool)
     mean, spread = known.mean(), u * known.std()
-    return (values > mean + spread) if above else (values < mean - spread)
+    return values.isfinite() & ((values > mean + spread) if above else (values < mean - spread))
 
 
 def pruned_notes(channels: Mapping[str, Tensor]) -> dict[str, Any]:
