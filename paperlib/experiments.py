@@ -97,7 +97,7 @@ def detect(
     return DetectSpec(
         parent=parent,
         detector=detector,
-        params=pairs({**scale.changes.get(detector, {}), **params}),
+        params=pairs({**scale.changes.get(f"detector {detector}", scale.changes.get(detector, {})), **params}),
         n_clean=scale.n_clean if n_clean is None else n_clean,
         seed=seed,
         versions=versions(detector=method.version),

@@ -38,7 +38,8 @@ class Scale:
     """FT-SAM's radius. The paper's 2 belongs to its model and its 1,000 steps. At laptop scale 5 was set by clean accuracy
     alone: the largest of 2, 5 and 8 at which FT-SAM cost a Blended model no accuracy against FT."""
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Name of an attack, defense, detector or strategy -> hyper-parameters that differ from its defaults at this scale."""
+    """Name of an attack, defense, detector or strategy -> hyper-parameters that differ from its defaults at this scale.
+    ``detector abl`` is the detector where a defense has the same name."""
 
 
 SCALES: dict[str, Scale] = {
@@ -53,6 +54,18 @@ SCALES: dict[str, Scale] = {
             "lf": {"passes": 5, "iterations": 20},
             "ssba": {"width": 8, "epochs": 6, "batch_size": 32, "lr": 0.002, "wait": 0, "ramp": 20, "residual": True},
             "trojannn": {"steps": 100},
+            "abl": {"tuning_lr": 0.1, "unlearning_lr": 0.01},
+            "dbd": {
+                "simclr_epochs": 2, "simclr_batch": 124, "linear_epochs": 2, "epochs": 1, "iterations": 12, "batch_size": 32,
+            },
+            "d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 62, "epochs": 2, "lr": 0.1, "removal_lr": 0.001},
+            "detector abl": {"epochs": 2, "batch_size": 62, "lr": 0.1},
+            "detector d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 62, "lr": 0.1},
+            "strip": {"overlays": 10},
+            "beatrix": {"orders": 4, "folds": 2},
+            "sentinet": {"pasted": 5},
+            "teco": {"severities": (2, 4)},
+            "cd": {"steps": 10},
         },
     ),
     "laptop": Scale(
@@ -67,6 +80,17 @@ SCALES: dict[str, Scale] = {
             "lc": {"width": 8, "epochs": 6, "batch_size": 64, "training_steps": 2, "training_step_size": 0.02},
             "lf": {"passes": 10, "iterations": 50},
             "ssba": {"width": 16, "epochs": 3, "batch_size": 32, "lr": 0.001, "wait": 0, "ramp": 100, "residual": True},
+            "abl": {"tuning": 0.34, "tuning_lr": 0.05, "unlearning_lr": 0.001},
+            "dbd": {
+                "simclr_epochs": 15, "simclr_batch": 128, "simclr_lr": 0.2, "linear_epochs": 5, "epochs": 10, "iterations": 100,
+            },
+            "d_br": {"batch_size": 64, "lr": 0.05, "feature_epochs": 6, "removal_lr": 0.001},
+            "detector abl": {"epochs": 5, "batch_size": 64, "lr": 0.05},
+            "detector d_br": {"batch_size": 64, "lr": 0.05, "feature_epochs": 6},
+            "strip": {"overlays": 20},
+            "sentinet": {"pasted": 10},
+            "teco": {"severities": (1, 3, 5)},
+            "cd": {"steps": 20},
         },
     ),
     "paper": Scale(

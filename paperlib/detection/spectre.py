@@ -8,8 +8,8 @@ whitened sample h, with S the covariance of all whitened samples, is
 .. math:: \tau_i = \frac{h_i^\top Q\, h_i}{\mathrm{tr}\, Q}, \qquad
    Q = \exp\Big( \frac{\alpha\, (S - I)}{\|S\|_2 - 1} \Big), \quad \alpha = 4,
 
-and the samples with the largest scores are removed. k is the one, of 1, 4, 9, ..., 64, whose removed samples have the largest mean
-score when all 64 directions are whitened.
+and the samples with the largest scores are removed. k is the one, of 1, 4, 9, ..., 64, after whose removal the rest is closest to clean:
+all samples, whitened in 64 directions by the mean and covariance of the rest, have the largest mean score.
 
 The robust estimate is the filter of Diakonikolas et al. ("Being Robust (in High Dimensions) Can Be Practical", ICML 2017, arXiv
 1703.00893): whiten by the covariance of the samples kept; find the unit matrix U along which :math:`\langle hh^\top - I, U
@@ -56,7 +56,7 @@ class SPECTRE:
     ratio: float = 0.0
     """The poisoning ratio, when the detector is told (an oracle); 0: not told."""
     classes: str = "all"
-    """``all``: every label is filtered; ``largest``: the one whose removed samples have the largest mean score."""
+    """``all``: every label is filtered; ``largest``: the one with the largest mean score."""
     layer: str = ""
 
 
@@ -101,19 +101,19 @@ def quantum_entropy(h: Tensor, alpha: float) -> Tensor:
 
 
 def label_scores(x: Tensor, config: SPECTRE, remove: int) -> tuple[Tensor, Tensor, float, int]:
-    """Scores and removed of the features (n, d) of one label, the removed samples' mean score, and k."""
+    """Scores and removed of the features (n, d) of one label, the mean score by which k was chosen, and k."""
     centred = x.double() - x.double().mean(0)
     projected = centred @ principal_directions(centred, config.components).double()
     widest = projected.shape[1]
     sizes = sorted({min(r * r, widest) for r in range(1, int(config.components**0.5) + 1)})
-    found = {}
+    scores, value = {}, {}
     for k in sizes:
         mean, whiten = robust_whitening(projected[:, :k], config.epsilon)
-        found[k] = quantum_entropy((projected[:, :k] - mean) @ whiten, config.alpha)
-    full = found[sizes[-1]]
-    value = {k: full[top(scores, remove)].mean().item() if remove else 0.0 for k, scores in found.items()}
+        scores[k] = quantum_entropy((projected[:, :k] - mean) @ whiten, config.alpha)
+        mean, whiten = _whitening(projected[~top(scores[k], remove)])
+        value[k] = quantum_entropy((projected - mean) @ whiten, config.alpha).mean().item()
     best = max(sizes, key=lambda k: value[k])
-    return found[best], top(found[best], remove), value[best], best
+    return scores[best], top(scores[best], remove), value[best], best
 
 
 def robust_signatures(x: Tensor, y: Tensor, config: SPECTRE) -> tuple[Tensor, Tensor, dict[str, Any]]:
