@@ -127,7 +127,7 @@ class LC:
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Train g adversarially and perturb every image of class ``target``; ``model`` plays no part.
 
-        The notes tell g's accuracy on (at most 1,000) training images, clean and under this PGD, and the share of the
+        The notes tell g's accuracy on (at most 200) training images, clean and under this PGD, and the share of the
         perturbed target-class images that it puts into another class, all in percent.
 
         Raises
@@ -155,7 +155,7 @@ class LC:
             return torch.cat(out)
 
         images = perturbed(indices, 0.7, 0.2)
-        sample = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:1000].to(data.x.device)
+        sample = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:200].to(data.x.device)
         notes = {
             "accuracy": (predict(network, data.x[sample]) == data.y[sample]).float().mean().item(),
             "robust_accuracy": (predict(network, perturbed(sample, 0.9, 0.1)) == data.y[sample]).float().mean().item(),
