@@ -17,7 +17,7 @@ TINY: dict[str, dict[str, Any]] = {
     "lc": {"width": 4, "epochs": 1, "batch_size": 20, "steps": 5, "training_steps": 1},
     "input_aware": {"width": 4, "mask_epochs": 2},
     "lira": {"eps": 0.3, "generator_lr": 0.01},
-    "lf": {"n_images": 20, "passes": 2, "iterations": 10},
+    "lf": {"n_images": 20, "passes": 2, "iterations": 50},
     "ssba": {"width": 4, "epochs": 1, "batch_size": 20, "residual": True, "min_bit_accuracy": -1.0, "min_psnr": 0.0},
     "trojannn": {"steps": 20},
 }

@@ -62,7 +62,7 @@ class Encoder(nn.Module):
         self.image = nn.Conv2d(w, channels, 1)
 
     def forward(self, x: Tensor, secret: Tensor) -> Tensor:
-        hidden = F.relu(self.secret(secret)).view(len(x), -1, 16, 16)
+        hidden = F.relu(self.secret(secret)).view(len(x), x.shape[1], 16, 16)
         hidden = torch.cat([x, F.interpolate(hidden, size=x.shape[2:])], 1)
         maps = [hidden]
         for layer in self.down:
