@@ -99,6 +99,7 @@ SCALES: dict[str, Scale] = {
             "detector abl": {"epochs": 5, "batch_size": 64, "lr": 0.05},
             "detector d_br": {"batch_size": 64, "lr": 0.05, "feature_epochs": 6},
             "anp": {"iterations": 300, "batch_size": 64},
+            "rnp": {"recover_lr": 0.05},  # at 0.2 so many masks reach 0 that even the smallest pruning breaks the budget
             "nc": {"inversion_epochs": 20},
             "strip": {"overlays": 20},
             "sentinet": {"pasted": 10},

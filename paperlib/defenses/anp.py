@@ -19,7 +19,7 @@ Differences from the paper
    ``threshold`` fixes it: SAU's and NPD's papers print 0.4 (0.2 was worse).
 3. Learning rate 0.2 and 2,000 iterations as in the paper; batch 256 as in the benchmark (paper 128).
 
-Introduced in notebook 05.
+Introduced in notebook 07.
 """
 
 from collections.abc import Callable

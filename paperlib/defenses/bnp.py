@@ -18,7 +18,7 @@ Differences from the benchmark
 3. A channel whose input is constant on the clean batch has an infinite divergence; it is not pruned and does not count.
 4. Batch-norm weight *and* bias of a pruned channel become 0, as in the benchmark; the authors' code keeps the bias.
 
-Introduced in notebook 05.
+Introduced in notebook 07.
 """
 
 from collections.abc import Callable

@@ -19,7 +19,7 @@ Differences from the paper
    notes counts them. The authors' code fails on some of them and compares the first channels of others.
 3. :math:`\sigma = \sqrt{\mathrm{var} + \varepsilon}`, as batch norm itself computes it; the code leaves out :math:`\varepsilon`.
 
-Introduced in notebook 05.
+Introduced in notebook 07.
 """
 
 from collections.abc import Callable

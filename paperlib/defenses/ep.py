@@ -14,7 +14,7 @@ Differences from the authors' code
 2. A channel that is constant over the batch has no standardised value; it neither counts nor is pruned.
 3. Batch-norm weight *and* bias of a pruned channel become 0, as in the benchmark; the authors' code keeps the bias.
 
-Introduced in notebook 05.
+Introduced in notebook 07.
 """
 
 from collections.abc import Callable

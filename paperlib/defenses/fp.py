@@ -21,7 +21,7 @@ Differences from the benchmark
    (``overshoot=True``). Here that step is undone.
 3. Fine-tuning: as FT, see there.
 
-Introduced in notebook 05.
+Introduced in notebook 07.
 """
 
 import math

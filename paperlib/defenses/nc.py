@@ -28,7 +28,7 @@ Differences from the benchmark
    are not augmented while inverting.
 5. It uses the clean subset, as the benchmark's second version; the first had all training images.
 
-Introduced in notebook 05.
+Introduced in notebook 07.
 """
 
 import statistics

@@ -17,7 +17,7 @@ Differences from the authors' code
    largest one at which accuracy on a held-out part of the clean subset falls by at most ``budget``.
 4. Batches have near-equal size, where the code's last one is what remains.
 
-Introduced in notebook 05.
+Introduced in notebook 07.
 """
 
 from collections.abc import Callable
