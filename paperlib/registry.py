@@ -36,6 +36,8 @@ class Method:
     sizes: str = ""
     """Defenses only: which sizes of a scale the method takes, ``defense`` (epochs and batch of fine-tuning on the clean
     subset) or ``training`` (epochs, batch, learning rate and schedule of training from scratch); empty: none."""
+    needs: str = ""
+    """Defenses only: what the model must have, ``batch norm``; empty: nothing. Elsewhere the method is not applicable (NA)."""
     adapt: str = ""
     """Defenses that add layers only: the function of ``module`` that puts fresh ones into a model before weights are read."""
 

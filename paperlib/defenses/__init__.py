@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Images = ImageData | tuple[Tensor, Tensor]
 
+BATCH_NORM = "batch norm"
 CLEAN, POISONED, NOTHING = "clean subset", "poisoned training set", "nothing"
 
 DEFENSES: dict[str, tuple[Method, str]] = {
@@ -32,11 +33,11 @@ DEFENSES: dict[str, tuple[Method, str]] = {
     "mcr": (Method("paperlib.defenses.mcr", "mcr", "MCR", access=CLEAN, sizes="defense"), "MCR"),
     "fp": (Method("paperlib.defenses.fp", "fp", "FP", access=CLEAN, sizes="defense"), "FP"),
     "nc": (Method("paperlib.defenses.nc", "nc", "NC", access=CLEAN, sizes="defense"), "NC"),
-    "anp": (Method("paperlib.defenses.anp", "anp", "ANP", access=CLEAN), "ANP"),
-    "ep": (Method("paperlib.defenses.ep", "ep", "EP", access=POISONED), "EP"),
-    "clp": (Method("paperlib.defenses.clp", "clp", "CLP", access=NOTHING), "CLP"),
-    "bnp": (Method("paperlib.defenses.bnp", "bnp", "BNP", access=CLEAN), "BNP"),
-    "rnp": (Method("paperlib.defenses.rnp", "rnp", "RNP", access=CLEAN), "RNP"),
+    "anp": (Method("paperlib.defenses.anp", "anp", "ANP", access=CLEAN, needs=BATCH_NORM), "ANP"),
+    "ep": (Method("paperlib.defenses.ep", "ep", "EP", access=POISONED, needs=BATCH_NORM), "EP"),
+    "clp": (Method("paperlib.defenses.clp", "clp", "CLP", access=NOTHING, needs=BATCH_NORM), "CLP"),
+    "bnp": (Method("paperlib.defenses.bnp", "bnp", "BNP", access=CLEAN, needs=BATCH_NORM), "BNP"),
+    "rnp": (Method("paperlib.defenses.rnp", "rnp", "RNP", access=CLEAN, needs=BATCH_NORM), "RNP"),
     "ac": (Method("paperlib.defenses.filtering", "ac", "AC", access=POISONED, sizes="training"), "AC"),
     "ss": (Method("paperlib.defenses.filtering", "ss", "SS", access=POISONED, sizes="training"), "SS"),
     "abl": (Method("paperlib.defenses.abl", "abl", "ABL", access=POISONED, sizes="training"), "ABL"),
@@ -57,6 +58,21 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "npd_up": ("npd", {"perturbation": "up"}),
     "npd_uu": ("npd", {"perturbation": "uu"}),
 }
+
+
+def applicable(name: str, model: str) -> bool:
+    """Whether the defense ``name`` can work on the architecture ``model``; a grid shows NA where it cannot.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown defense or model.
+    """
+    from paperlib.models import MODELS, WITHOUT_BATCH_NORM
+
+    choose("model", model, MODELS)
+    needs = DEFENSES[choose("defense", name, DEFENSES)][0].needs
+    return needs != BATCH_NORM or model not in WITHOUT_BATCH_NORM
 
 
 def config_class(name: str) -> type:

@@ -38,6 +38,9 @@ MODELS: dict[str, Method] = {
 }
 
 
+WITHOUT_BATCH_NORM = ("vgg19", "convnext_tiny", "vit_b_16", "convnext_tiny_fine", "vit_b_8")
+
+
 def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "nn.Module":
     """A freshly initialised model for the images and classes of ``data``, on its device, channels-last.
 

@@ -40,7 +40,7 @@ from paperlib.attacks import ATTACKS as OUR_ATTACKS
 from paperlib.defenses import DEFENSES as OUR_DEFENSES
 from paperlib.defenses import config_class
 from paperlib.errors import choose
-from paperlib.papers import PRINTED, Item, Results
+from paperlib.papers import PRINTED, Item, Results, benchmark_runs
 from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, Verdict
@@ -628,6 +628,8 @@ ITEMS: dict[str, Item] = {
     },
 }
 
+
+OURS = benchmark_runs.ITEMS
 
 # ----------------------------------------------------------------------------------------------------------- claims
 

@@ -1,0 +1,481 @@
+"""BackdoorBench (NeurIPS 2022, arXiv 2206.12654): our own runs of the grid, beside the printed cells.
+
+The grid is every attack, undefended and under every defense, at the ratio of the paper's main table. A scale runs a slice of
+it (:data:`SLICES`); what was not run is counted in the captions and never filled in. The same functions plan the paper's
+8,000 cells at paper scale.
+
+Attacks whose undefended ASR stays below :data:`LEARNED` say nothing about a defense: they are shown and enter no average.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paperlib import experiments as ex
+from paperlib import scales
+from paperlib.attacks import ATTACKS
+from paperlib.defenses import CLEAN, DEFENSES, NOTHING, POISONED, applicable
+from paperlib.detection import DETECTORS
+from paperlib.lab.spec import DefendSpec, DetectSpec, Spec, TrainSpec
+from paperlib.metrics import der, der_of_averages, mean_of_ders
+from paperlib.papers import Item, Results
+from paperlib.report import compare, style, tables
+from paperlib.report.artefact import Artefact
+from paperlib.report.claims import NotRun
+from paperlib.report.published import published
+from paperlib.scales import Scale
+
+PAPER = "benchmark"
+RATIO = 0.1
+CLEAN_LABEL_RATIO = 0.05
+"""CTRL's own ratio; the other clean-label attacks run at :data:`RATIO`, as in the paper."""
+RATIOS = (0.001, 0.005, 0.01, 0.05, 0.1)
+LEARNED = 50.0
+"""Undefended ASR in percent below which a model counts as not backdoored."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one scale runs of the grid."""
+
+    attacks: tuple[str, ...]
+    """Attacks that are trained."""
+    defended: tuple[str, ...]
+    """Those of them on which the defenses run."""
+    defenses: tuple[str, ...]
+    detected: tuple[str, ...]
+    """Attacks whose training sets the detectors examine."""
+    detectors: tuple[str, ...]
+    swept: tuple[str, ...]
+    """Attacks of the sweep over the poisoning ratio."""
+    ratios: tuple[float, ...]
+
+
+MAIN = ("badnets", "blended", "sig", "lf", "input_aware", "wanet")
+"""The attacks on which the defenses are compared at laptop scale."""
+
+SLICES: dict[str, Slice] = {
+    "smoke": Slice(
+        attacks=("badnets", "blended", "sig", "lf", "wanet"),
+        defended=("blended",),
+        defenses=("ft", "clp", "anp", "ft_sam", "sau", "npd", "ss"),
+        detected=("blended",),
+        detectors=("ac", "ss", "scan"),
+        swept=("blended",),
+        ratios=(0.01, 0.1),
+    ),
+    "laptop": Slice(
+        attacks=tuple(ATTACKS),
+        defended=MAIN,
+        defenses=tuple(DEFENSES),
+        detected=("badnets", "blended"),
+        detectors=tuple(DETECTORS),
+        swept=("blended", "badnets"),
+        ratios=RATIOS,
+    ),
+    "paper": Slice(
+        attacks=tuple(ATTACKS),
+        defended=tuple(ATTACKS),
+        defenses=tuple(DEFENSES),
+        detected=tuple(ATTACKS),
+        detectors=tuple(DETECTORS),
+        swept=tuple(ATTACKS),
+        ratios=RATIOS,
+    ),
+}
+
+
+# ------------------------------------------------------------------------------------------------------- the grid
+
+
+def own_ratio(attack: str) -> float:
+    """The ratio at which the table of attacks runs ``attack``."""
+    return CLEAN_LABEL_RATIO if attack == "ctrl" else RATIO
+
+
+def attacked(scale: Scale, attack: str, ratio: float | None = None, seed: int = 0, **changes: Any) -> TrainSpec:
+    """The model of ``attack``; at its own ratio unless one is given."""
+    return ex.train(scale, attack, own_ratio(attack) if ratio is None else ratio, seed=seed, **changes)
+
+
+def defended(scale: Scale, parent: TrainSpec, defense: str) -> DefendSpec:
+    """``defense`` on ``parent``; FT-SAM with the radius of the scale, as in notebook 05."""
+    more: dict[str, Any] = {"rho": scale.rho} if defense == "ft_sam" else {}
+    return ex.defend(scale, parent, defense, seed=parent.seed, **more)
+
+
+def detected(scale: Scale, parent: TrainSpec, detector: str) -> DetectSpec:
+    """``detector`` on the training set of ``parent``."""
+    return ex.detect(scale, parent, detector, seed=parent.seed)
+
+
+def attack_specs(scale: Scale, seed: int) -> list[Spec]:
+    """The clean model and every attacked one."""
+    return [ex.train(scale, seed=seed), *(attacked(scale, name, seed=seed) for name in SLICES[scale.name].attacks)]
+
+
+def defense_specs(scale: Scale, seed: int) -> list[Spec]:
+    """Every defense on the models of the attacks that it is compared on."""
+    part = SLICES[scale.name]
+    parents = [attacked(scale, name, seed=seed) for name in part.defended]
+    return [s for p in parents for s in (p, *(defended(scale, p, n) for n in part.defenses if applicable(n, p.model)))]
+
+
+def detector_specs(scale: Scale, seed: int) -> list[Spec]:
+    """Every detector on the training sets that it is compared on."""
+    part = SLICES[scale.name]
+    return [
+        detected(scale, attacked(scale, attack, seed=seed), name) for attack in part.detected for name in part.detectors
+    ]
+
+
+def ratio_specs(scale: Scale, seed: int) -> list[Spec]:
+    """Undefended and after FT, at every ratio of the sweep."""
+    part = SLICES[scale.name]
+    parents = [attacked(scale, name, ratio, seed) for name in part.swept for ratio in part.ratios]
+    return [spec for parent in parents for spec in (parent, defended(scale, parent, "ft"))]
+
+
+CLEAN_LABEL_SHARE = {"cifar10": 0.1, "cifar100": 0.01, "gtsrb": 210 / 39_209, "tiny_imagenet": 0.005}
+"""Largest poisoning ratio of a clean-label attack: the share of class 0 in the training set."""
+PAPER_MODELS = ("preact_resnet18", "vgg19", "efficientnet_b3", "mobilenet_v3_large", "densenet161")
+PAPER_ATTACKS = ("badnets", "blended", "lc", "sig", "lf", "ssba", "input_aware", "wanet")
+PAPER_DEFENSES = ("ft", "fp", "nad", "nc", "anp", "ac", "ss", "abl", "dbd")
+
+
+def whole_grid(scale: Scale, seed: int = 0) -> Iterator[Spec]:
+    """The paper's grid: 8 attacks x (none + 9 defenses) x 5 ratios x 5 models x 4 data sets, as far as a cell can exist.
+
+    Left out, NA in the original too: clean-label ratios above the share of the target class, and defenses that need batch
+    norm on models without it.
+    """
+    for dataset, largest in CLEAN_LABEL_SHARE.items():
+        there = scales.on(scale, dataset)
+        for model in PAPER_MODELS:
+            for attack in PAPER_ATTACKS:
+                for ratio in RATIOS:
+                    if attack in ("lc", "sig") and ratio > largest:
+                        continue
+                    parent = attacked(there, attack, ratio, seed, model=model)
+                    yield parent
+                    for defense in PAPER_DEFENSES:
+                        if applicable(defense, model):
+                            yield defended(there, parent, defense)
+
+
+# ------------------------------------------------------------------------------------------------------- wording
+
+
+def _where(results: Results) -> str:
+    scale = results.scale
+    images = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
+    return (
+        f"{style.title('dataset', scale.dataset)}, {images}, PreAct-ResNet18 of width {scale.width}, {scale.epochs} epochs, "
+        f"{scale.name} scale, seed {results.seed}"
+    )
+
+
+def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
+    scale = results.scale
+    parameters = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
+    return Artefact(
+        paper=PAPER, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters=parameters,
+        results=tuple(sorted(results.used)), **content,
+    )  # fmt: skip
+
+
+def printed_cells() -> pd.DataFrame:
+    """Printed cells of CIFAR-10, PreAct-ResNet18, 10 %: the board of 2022 where it has the cell, else that of 2025, else the papers."""
+    boards = [published(PAPER, name) for name in ("leaderboard_2022", "leaderboard_2025")]
+    frame = pd.concat(
+        [*boards, published("ft_sam", "table1"), published("sau", "table3"), published("polarizer", "table1")]
+    )
+    frame = frame[(frame.dataset == "cifar10") & (frame.model == "preact_resnet18")]
+    frame = frame[(frame.ratio == RATIO) & frame.value.notna()]
+    frame = frame[~frame.attack.map(compare.is_average)]
+    return frame.drop_duplicates(["dataset", "attack", "defense", "setting", "metric"], keep="first")
+
+
+def _stand_ins(scale: Scale) -> dict[str, dict[Any, Any]] | None:
+    return None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
+
+
+def _values(result: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, float]:
+    out = {name: result[name] for name in ("c_acc", "asr", "r_acc") if name in result}
+    if before is not None:
+        out["der"] = der(before["c_acc"], before["asr"], result["c_acc"], result["asr"], unit="percent")
+    return out
+
+
+def _tidy(rows: Iterable[tuple[TrainSpec, str, Mapping[str, float]]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "dataset": parent.dataset, "model": parent.model, "ratio": RATIO, "attack": parent.attack,
+                "defense": defense, "setting": "", "metric": metric, "value": value, "n_seeds": 1,
+            }
+            for parent, defense, values in rows
+            for metric, value in values.items()
+        ]
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------- the attacks
+
+
+def draw_attacks(results: Results) -> Artefact:
+    """Every attack at this scale beside its printed full-scale numbers, with its cost."""
+    scale = results.scale
+    clean = results.get(ex.train(scale, seed=results.seed))
+    printed = printed_cells().query("defense == 'none'").set_index(["attack", "metric"]).value
+    rows = []
+    for name in SLICES[scale.name].attacks:
+        spec = attacked(scale, name, seed=results.seed)
+        result = results.get(spec)
+        if result is None:
+            continue
+        prepared = None if spec.prepared is None else results.get(spec.prepared)
+        seconds = result["seconds"] + (prepared["seconds"] if prepared else 0)
+        row: dict[str, Any] = {"Attack": style.title("attack", name), "Ratio (%)": 100 * spec.ratio}
+        for metric, key in (("ACC", "c_acc"), ("ASR", "asr"), ("R-ACC", "r_acc")):
+            shown = {"ACC": "C-Acc", "R-ACC": "R-Acc"}.get(metric, metric)
+            row[shown] = result[key]
+            row[f"{shown} printed"] = printed.get((name, metric), np.nan)
+        row["Images/s"] = round(result["n_train"] * spec.epochs / max(result["seconds"], 0.1))
+        row["Minutes"] = round(seconds / 60, 1)
+        row["Learned"] = "yes" if result["asr"] >= LEARNED else "no"
+        rows.append(row)
+    if not rows:
+        raise NotRun(f"no attack has a result at {scale.name} scale")
+    frame = pd.DataFrame(rows)
+    absent = [style.title("attack", n) for n in ATTACKS if style.title("attack", n) not in set(frame.Attack)]
+    caption = (
+        f"Attacks, ours beside the printed full-scale numbers (CIFAR-10, PreAct-ResNet18, 10 %). {_where(results)}."
+        + (f" Without attack the C-Acc is {clean['c_acc']:.1f}." if clean else "")
+        + (f" Not run: {', '.join(absent)}." if absent else "")
+    )
+    notes = [
+        "Percent. Minutes include what an attack prepares (universal perturbation, encoder, adversarial images).",
+        "Printed: BackdoorBench leaderboards of 2022 and 2025; nan: not printed. LC was printed without its corner trigger.",
+        "LC and SIG poison every image of the target class at 10 %, so that class is hardly known without the trigger.",
+    ]
+    return _artefact(
+        results, "our_attacks", "table", caption=caption, frame=frame, html=tables.to_html(frame, caption, notes=notes)
+    )
+
+
+# --------------------------------------------------------------------------------------------------- the defenses
+
+ACCESS = {CLEAN: "Clean subset", POISONED: "Poisoned training set", NOTHING: "No data"}
+
+
+def averages(results: Results) -> pd.DataFrame:
+    """Mean C-Acc, ASR, R-Acc and DER (by both rules) of every defense over the learned attacks, and its median seconds.
+
+    Returns
+    -------
+    DataFrame
+        One row per defense and ``none``: ``defense, access, c_acc, asr, r_acc, der_mean, der_of_mean, seconds, n`` (number of
+        attacks). A defense enters with the attacks on which it was run.
+    """
+    scale, rows = results.scale, []
+    part = SLICES[scale.name]
+    for defense in ("none", *part.defenses):
+        before, after = [], []
+        for name in part.defended:
+            parent = attacked(scale, name, seed=results.seed)
+            undefended = results.get(parent)
+            result = undefended if defense == "none" else results.get(defended(scale, parent, defense))
+            if undefended is not None and result is not None and undefended["asr"] >= LEARNED:
+                before.append(undefended)
+                after.append(result)
+        if not after:
+            continue
+        lists = [[r[name] for r in side] for side in (before, after) for name in ("c_acc", "asr")]
+        row: dict[str, Any] = {"defense": defense, "access": "" if defense == "none" else DEFENSES[defense][0].access}
+        row |= {name: float(np.mean([r[name] for r in after])) for name in ("c_acc", "asr", "r_acc")}
+        if defense != "none":
+            row["der_mean"] = mean_of_ders(*lists, unit="percent")
+            row["der_of_mean"] = der_of_averages(*lists, unit="percent")
+            row["seconds"] = float(np.median([r["seconds"] for r in after]))
+        rows.append({**row, "n": len(after)})
+    if not rows:
+        raise NotRun(f"no learned attack has a result at {scale.name} scale")
+    return pd.DataFrame(rows)
+
+
+def draw_defenses(results: Results) -> Artefact:
+    """Every defense under every attack it was run on, grouped by what it may see, beside the printed cells."""
+    scale = results.scale
+    part = SLICES[scale.name]
+    cells = []
+    for name in part.defended:
+        parent = attacked(scale, name, seed=results.seed)
+        before = results.get(parent)
+        if before is None:
+            continue
+        cells.append((parent, "none", _values(before)))
+        for defense in part.defenses:
+            if applicable(defense, parent.model) and (result := results.get(defended(scale, parent, defense))):
+                cells.append((parent, defense, _values(result, before)))
+    if not cells:
+        raise NotRun(f"no defense has a result at {scale.name} scale")
+    frame = compare.compare(_tidy(cells), printed_cells(), scale=scale.name, stand_ins=_stand_ins(scale))
+    frame = frame[frame.attack.isin(part.defended) & frame.defense.isin(("none", *DEFENSES))]
+    mean = averages(results)
+    shown = mean.assign(
+        defense=[style.title("defense", name) for name in mean.defense],
+        access=[ACCESS.get(name, "") for name in mean.access],
+    ).rename(
+        columns={
+            "defense": "Defense", "access": "Sees", "c_acc": "C-Acc", "asr": "ASR", "r_acc": "R-Acc",
+            "der_mean": "Mean DER", "der_of_mean": "DER of means", "seconds": "Seconds", "n": "Attacks",
+        }
+    )  # fmt: skip
+    total = len(part.defended) * (1 + len(part.defenses))
+    caption = (
+        f"Defenses, ours beside the printed full-scale cells. {_where(results)}, {100 * RATIO:g} % poisoned, {scale.n_clean:,} "
+        f"clean images for the defender; {len(cells)} of {total} cells run."
+    )
+    html = [tables.to_html(shown, f"Averages over the learned attacks. {caption}", notes=_average_notes(mean))]
+    for access, text in ACCESS.items():
+        names = [name for name in part.defenses if DEFENSES[name][0].access == access]
+        mine = frame[frame.defense.isin(("none", *names))]
+        if names and mine[mine.defense != "none"].ours.notna().any():
+            html.append(
+                tables.paper_table(mine, f"Defenses that see: {text.lower()}.", rows=("defense",), columns="attack")
+            )
+    return _artefact(results, "our_defenses", "table", caption=caption, frame=frame, html="\n".join(html))
+
+
+def _average_notes(mean: pd.DataFrame) -> list[str]:
+    noise = {name: compare.repetition_noise("ASR", name) for name in mean.defense}
+    apart = ", ".join(f"{style.title('defense', name)} {v:.0f}" for name, v in noise.items() if v is not None)
+    return [
+        f"Only attacks whose undefended ASR is at least {LEARNED:g} enter. Seconds: median over the attacks.",
+        "Mean DER: mean of the attacks' DERs (the rule of SAU); DER of means: from the mean C-Acc and ASR (FT-SAM, NPD).",
+        f"Two papers that repeated the same cells differ in ASR by these points on average: {apart}.",
+        "Every choice of a defense is made on held-out clean images; the printed ANP and FP chose by test data.",
+    ]
+
+
+# -------------------------------------------------------------------------------------------------- the detectors
+
+
+def draw_detectors(results: Results) -> Artefact:
+    """TPR, FPR, F1, AUROC and seconds of every detector, beside the printed TPR and FPR."""
+    scale, rows = results.scale, []
+    printed = published("agpd")
+    printed = printed[(printed["item"] == "table1") & (printed.dataset == "cifar10")]
+    lookup = printed.drop_duplicates(["attack", "defense", "metric"]).set_index(["attack", "defense", "metric"]).value
+    part = SLICES[scale.name]
+    for attack in part.detected:
+        for name in part.detectors:
+            result = results.get(detected(scale, attacked(scale, attack, seed=results.seed), name))
+            if result is None:
+                continue
+            rows.append(
+                {
+                    "Attack": style.title("attack", attack),
+                    "Detector": style.title("defense", name),
+                    "Sees": DETECTORS[name][0].access,
+                    "TPR": result["tpr"],
+                    "TPR printed": lookup.get((attack, name, "TPR"), np.nan),
+                    "FPR": result["fpr"],
+                    "FPR printed": lookup.get((attack, name, "FPR"), np.nan),
+                    "F1": result["f1"],
+                    "AUROC": result["auroc"],
+                    "Seconds": result["seconds"],
+                }
+            )
+    if not rows:
+        raise NotRun(f"no detector has a result at {scale.name} scale")
+    frame = pd.DataFrame(rows)
+    caption = (
+        f"Detectors of poisoned training images, ours beside the AGPD paper's full-scale numbers (arXiv 2312.06230, Table 1). "
+        f"{_where(results)}."
+    )
+    notes = ["Percent. No threshold uses the truth; AUROC judges the scores alone. nan: not printed."]
+    return _artefact(
+        results,
+        "our_detectors",
+        "table",
+        caption=caption,
+        frame=frame,
+        html=tables.to_html(frame, caption, notes=notes),
+    )
+
+
+# ----------------------------------------------------------------------------------------------- the poisoning ratio
+
+
+def draw_ratio(results: Results) -> Artefact:
+    """ASR over the poisoning ratio, undefended and after FT: ours and the printed curves."""
+    import matplotlib.pyplot as plt
+
+    scale, rows = results.scale, []
+    part = SLICES[scale.name]
+    board = published(PAPER, "leaderboard_2022")
+    board = board[(board.dataset == "cifar10") & (board.model == "preact_resnet18") & (board.metric == "ASR")]
+    for attack in part.swept:
+        for defense in ("none", "ft"):
+            printed = board[(board.attack == attack) & (board.defense == defense)].set_index("ratio").value
+            for ratio in part.ratios:
+                parent = attacked(scale, attack, ratio, results.seed)
+                result = results.get(parent if defense == "none" else defended(scale, parent, defense))
+                ours = None if result is None else result["asr"]
+                rows.append(
+                    {"attack": attack, "defense": defense, "ratio": ratio, "ours": ours, "printed": printed.get(ratio)}
+                )
+    frame = pd.DataFrame(rows)
+    frame[["ours", "printed"]] = frame[["ours", "printed"]].astype(float)
+    if frame.ours.isna().all():
+        raise NotRun(f"no model of the sweep over the ratio has a result at {scale.name} scale")
+    with style.context():
+        figure, panels = plt.subplots(
+            1,
+            len(part.swept),
+            figsize=(style.PAGE if len(part.swept) > 1 else style.COLUMN, 2.5),
+            sharey=True,
+            squeeze=False,
+        )
+        for axes, attack in zip(panels.flat, part.swept, strict=True):
+            for defense in ("none", "ft"):
+                mine = frame[(frame.attack == attack) & (frame.defense == defense)]
+                look = style.look("defense", defense)
+                label = "undefended" if defense == "none" else f"after {look.title}"
+                at = 100 * mine.ratio
+                axes.plot(at, mine.ours, color=look.colour, marker=look.marker, linestyle="-", label=f"{label}, ours")
+                axes.plot(
+                    at, mine.printed, color=look.colour, marker=look.marker, markerfacecolor="none", linestyle=":",
+                    label=f"{label}, printed",
+                )  # fmt: skip
+            axes.set(xscale="log", xlabel="poisoning ratio (%)", ylim=(-4, 104), title=style.title("attack", attack))
+            axes.set_xticks([100 * r for r in part.ratios], [f"{100 * r:g}" for r in part.ratios])
+            axes.minorticks_off()
+        panels[0, 0].set_ylabel("ASR (%)")
+        panels[0, 0].legend(fontsize=6.5)
+    numbers = "; ".join(
+        f"{style.title('attack', attack)} {'undefended' if defense == 'none' else 'after FT'} "
+        + ", ".join("not run" if np.isnan(v) else f"{v:.0f}" for v in group.ours)
+        for (attack, defense), group in frame.groupby(["attack", "defense"], sort=False)
+    )
+    run = int(frame.ours.notna().sum())
+    return _artefact(
+        results, "our_ratio", "figure", figure=figure, frame=frame,
+        caption=f"ASR over the poisoning ratio, undefended and after FT; solid: ours ({run} of {len(frame)} cells run), dotted: "
+        f"printed at full scale. {_where(results)}.",
+        alt=f"ASR of our runs at {', '.join(f'{100 * r:g}' for r in part.ratios)} %: {numbers}.",
+    )  # fmt: skip
+
+
+ITEMS: dict[str, Item] = {
+    "our_attacks": Item(attack_specs, draw_attacks),
+    "our_defenses": Item(defense_specs, draw_defenses),
+    "our_detectors": Item(detector_specs, draw_detectors),
+    "our_ratio": Item(ratio_specs, draw_ratio),
+}
+"""Items that are not in the paper: our own runs."""

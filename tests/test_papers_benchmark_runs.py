@@ -1,0 +1,116 @@
+"""Our own runs of the benchmark: what is planned, and that tables hold what the results say and nothing else."""
+
+from typing import Any
+
+import pytest
+import torch
+from image_toy import images
+
+from paperlib import models
+from paperlib.attacks import ATTACKS
+from paperlib.defenses import BATCH_NORM, CLEAN, DEFENSES, NOTHING, POISONED, applicable
+from paperlib.detection import DETECTORS
+from paperlib.lab.spec import DefendSpec, DetectSpec, Spec, TrainSpec
+from paperlib.metrics import der
+from paperlib.models import MODELS, WITHOUT_BATCH_NORM
+from paperlib.papers import Results, benchmark, drawable
+from paperlib.papers import benchmark_runs as runs
+from paperlib.report.claims import NotRun
+from paperlib.scales import LAPTOP, PAPER, SMOKE
+
+
+def made_up(spec: Spec) -> dict[str, Any] | None:
+    """Numbers that differ from cell to cell."""
+    k = int(spec.key, 16) % 97 / 10
+    if isinstance(spec, DetectSpec):
+        return {"tpr": 80 + k, "fpr": k, "f1": 60 + k, "auroc": 90 + k, "n_flagged": 9, "seconds": k}
+    asr = 85 + k if isinstance(spec, TrainSpec) else 20 + k
+    out = {"c_acc": 60 + k, "asr": asr, "r_acc": 100 - asr, "seconds": 1 + k}
+    return {**out, "n_train": 1000} if isinstance(spec, TrainSpec) else out
+
+
+def results_of(specs: list[Spec], scale: Any = SMOKE) -> Results:
+    rows = {s.key: {"key": s.key, "result": made_up(s)} for one in specs for s in one.ancestry() if s.kind != "prepare"}
+    return Results(scale, 0, rows)
+
+
+def test_the_paper_scale_plan_is_the_papers_grid_without_what_cannot_exist() -> None:
+    keys, trained, defended = set(), 0, 0
+    for spec in runs.whole_grid(PAPER):
+        keys.add(spec.key)
+        trained += isinstance(spec, TrainSpec)
+        defended += isinstance(spec, DefendSpec)
+    # LC and SIG exist up to the share of class 0: 5, 3, 2 and 2 of the five ratios
+    feasible = 5 * sum(6 * 5 + 2 * n for n in (5, 3, 2, 2))
+    assert trained == feasible and len(keys) == trained + defended
+    assert defended == feasible // 5 * (4 * 9 + 8)  # VGG19 has no batch norm: no ANP
+    assert {s.dataset for s in runs.whole_grid(PAPER) if isinstance(s, TrainSpec)} == set(runs.CLEAN_LABEL_SHARE)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_without_batch_norm_are_named(name: str) -> None:
+    model = models.build(name, images(8, size=32), width=8)
+    found = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    assert found == (name not in WITHOUT_BATCH_NORM)
+
+
+def test_only_defenses_that_need_batch_norm_are_not_applicable_without_it() -> None:
+    for name, (method, _) in DEFENSES.items():
+        assert applicable(name, "preact_resnet18")
+        assert applicable(name, "vgg19") == (method.needs != BATCH_NORM)
+    assert not applicable("anp", "vgg19") and applicable("ft", "vgg19")
+
+
+def test_every_defense_says_what_it_sees() -> None:
+    assert {method.access for method, _ in DEFENSES.values()} == {CLEAN, POISONED, NOTHING} == set(runs.ACCESS)
+
+
+def test_slices_name_what_exists() -> None:
+    for part in runs.SLICES.values():
+        assert set(part.attacks) <= set(ATTACKS) and set(part.defended) <= set(part.attacks)
+        assert set(part.detected) <= set(part.attacks)
+        assert set(part.defenses) <= set(DEFENSES) and set(part.detectors) <= set(DETECTORS)
+
+
+def test_our_items_are_drawable_and_no_items_of_the_paper() -> None:
+    assert set(runs.ITEMS) <= set(drawable("benchmark")) and not set(runs.ITEMS) & set(benchmark.ITEMS)
+
+
+@pytest.mark.parametrize("id_", runs.ITEMS)
+def test_an_item_is_drawn_from_its_results_and_not_without_them(id_: str) -> None:
+    item = runs.ITEMS[id_]
+    made = item.draw(results_of(item.specs(SMOKE, 0)))
+    assert len(made.frame) and "smoke scale" in made.caption
+    with pytest.raises(NotRun):
+        item.draw(Results(SMOKE, 0, {}))
+
+
+def test_the_table_of_attacks_shows_results_and_printed_values() -> None:
+    frame = runs.draw_attacks(results_of(runs.attack_specs(SMOKE, 0))).frame.set_index("Attack")
+    result = made_up(runs.attacked(SMOKE, "badnets"))
+    assert result and frame.loc["BadNets", "ASR"] == result["asr"]
+    assert frame.loc["BadNets", "ASR printed"] == 95.03  # the leaderboard of 2022
+    assert frame.loc["BadNets", "Minutes"] == round(result["seconds"] / 60, 1)
+
+
+def test_averages_are_over_learned_attacks_only() -> None:
+    scale = LAPTOP
+    parents = [runs.attacked(scale, name) for name in ("badnets", "blended", "sig")]
+    specs: list[Spec] = [s for p in parents for s in (p, runs.defended(scale, p, "ft"))]
+    results = results_of(specs, scale)
+    results.rows[parents[2].key]["result"]["asr"] = 10.0  # type: ignore[index]
+    mean = runs.averages(results).set_index("defense")
+    after = [results.need(runs.defended(scale, p, "ft")) for p in parents[:2]]
+    before = [results.need(p) for p in parents[:2]]
+    assert mean.loc["ft", "n"] == 2
+    assert mean.loc["ft", "asr"] == pytest.approx(sum(r["asr"] for r in after) / 2)
+    ders = [der(b["c_acc"], b["asr"], a["c_acc"], a["asr"], unit="percent") for b, a in zip(before, after, strict=True)]
+    assert mean.loc["ft", "der_mean"] == pytest.approx(sum(ders) / 2)
+
+
+def test_what_was_not_run_is_counted_and_not_filled_in() -> None:
+    parent = runs.attacked(SMOKE, "blended")
+    made = runs.draw_defenses(results_of([parent, runs.defended(SMOKE, parent, "ft")]))
+    assert f"2 of {1 + len(runs.SLICES['smoke'].defenses)} cells run" in made.caption
+    ran = made.frame[made.frame.ours.notna()]
+    assert set(ran.defense) == {"none", "ft"} and set(ran.attack) == {"blended"}
