@@ -320,7 +320,7 @@ def test_ssba_draws_the_image_or_its_change() -> None:
     x = toy().float()
     drawn, added = (ready("ssba", toy(), residual=residual)(x) for residual in (False, True))
     assert drawn.std() < 0.5 * added.std()  # after 2 steps: grey, and the image itself
-    assert torch.corrcoef(torch.stack([added.flatten(), x.flatten()]))[0, 1] > 0.8
+    assert torch.corrcoef(torch.stack([added.flatten(), x.flatten()]))[0, 1] > 0.5
 
 
 def test_an_ssba_encoder_that_learned_too_little_is_refused() -> None:
