@@ -4,6 +4,7 @@ from typing import Any
 
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS
+from paperlib.data import folder
 from paperlib.defenses import CLEAN, DEFENSES
 from paperlib.detection import DETECTORS
 from paperlib.errors import choose
@@ -36,6 +37,7 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         "schedule": scale.schedule,
         **changes,
     }
+    fields["dataset"] = folder.resolve(fields["dataset"])  # a key holds a folder's content, not its place
     model = MODELS[choose("model", fields.get("model", "preact_resnet18"), MODELS)]
     version = 0
     if attack == "none":

@@ -18,6 +18,7 @@ import torchvision
 from PIL import Image
 from typer.testing import CliRunner
 
+from paperlib import experiments
 from paperlib.data import decode, folder, images, sources
 from paperlib.data.cli import app
 from paperlib.data.protocols import PROTOCOLS
@@ -482,3 +483,9 @@ def test_scales_on_a_folder(tmp_path: Path) -> None:
     few = on(replace(LAPTOP, n_train=10), f"folder:{root}")
     assert few.n_train == 9 and len(images.load(few.dataset, "train", few.n_train)) == 9
     assert on(SMOKE, f"folder:{root}").dataset == found.dataset
+
+
+def test_a_spec_on_a_folder_holds_its_content_and_not_its_place(tmp_path: Path) -> None:
+    root = pets(tmp_path / "pets")
+    spec = experiments.train(SMOKE, dataset=f"folder:{root}", n_train=0)
+    assert spec.dataset == folder.resolve(f"folder:{root}") and str(tmp_path) not in spec.canonical

@@ -198,6 +198,9 @@ MODELS = {
     "efficientnet_b3": "EfficientNet-B3",
     "mobilenet_v3_large": "MobileNetV3-L",
     "densenet161": "DenseNet-161",
+    "vgg19_bn": "VGG19-BN",
+    "convnext_tiny": "ConvNeXt-tiny",
+    "vit_b_16": "ViT-B/16",
 }
 PAPERS = {
     "vdc": "VDC",
@@ -213,6 +216,8 @@ DATASETS = {
     "cifar100": "CIFAR-100",
     "gtsrb": "GTSRB",
     "tiny": "Tiny ImageNet",
+    "tiny_imagenet": "Tiny ImageNet",
+    "tiny_imagenet20": "Tiny ImageNet, 20 classes",
     "imagenet100": "ImageNet-100",
     "imagenet_dog": "ImageNet-Dog",
     "digits": "digits",
