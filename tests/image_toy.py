@@ -60,7 +60,7 @@ def ready(name: str, data: ImageData, *, target: int = 0, **params: Any) -> Any:
             surrogate = None
             if method.prepare == "model":
                 surrogate = model(data)
-                fit(surrogate, data, Recipe(2, 20, 0.05, "constant"), seed=0)
+                fit(surrogate, data, Recipe(5, 10, 0.05, "constant"), seed=0)
             _READY[key], _ = made.prepare(data, target=target, model=surrogate, seed=0, progress=None)
         else:
             recipe = Recipe(1, 20, 0.01, "constant")
