@@ -1,0 +1,142 @@
+"""The embedded engine on CIFAR-10: how well it finds dirty samples, how fast, and with how much memory.
+
+    python benchmarks/vdc.py [--images 2500] [--reference 2000] [--poisoned 400] [--side 160] [--check]
+
+Needs CIFAR-10 in ``PAPERLIB_DATA`` and the extra ``vdc``. Everything runs through :func:`paperlib.vdc.cleanse.cleanse`: clean
+reference pictures of the training set fit the head and choose the threshold (target 10 % false alarms); other training
+pictures are the data: with labels flipped at random (symmetric) or to the next class (asymmetric), 40 % each, and with
+poisoned pictures (BadNets, Blended; target class 0). The clean pictures are the same in every column and are asked once.
+
+Writes ``benchmarks/results/vdc.json``; with ``--check`` it ends with 1 where TPR is below 86 %, FPR further than 2 points
+from the target, speed below 60 images/s, or memory grows by more than 50 MB between the first tenth and the end.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from paperlib.attacks import attack, render
+from paperlib.data import images
+from paperlib.lab.provenance import environment
+from paperlib.vdc.cleanse import cleanse
+from paperlib.vdc.engines.embedded import EmbeddedEngine
+from paperlib.vdc.questions import bank
+from paperlib.vdc.report import CleanReport
+
+RESULT = Path(__file__).parent / "results" / "vdc.json"
+TARGET, NOISE = 0.1, 0.4
+
+
+def megabytes() -> float:
+    """Resident memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2500)
+    parser.add_argument("--reference", type=int, default=2000)
+    parser.add_argument("--poisoned", type=int, default=400)
+    parser.add_argument("--side", type=int, default=160)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+
+    data = images.load("cifar10", "train")
+    known = images.clean_subset(data.y, options.reference, 0)
+    free = torch.ones(len(data), dtype=torch.bool)
+    free[known] = False
+    rest = free.nonzero().squeeze(1)
+    rng = np.random.default_rng(0)
+    picked = rest[torch.from_numpy(rng.choice(len(rest), options.images, replace=False))]
+    x, y = data.x[picked], data.y[picked].numpy()
+    questions = bank("cifar10", data.class_names)
+
+    started = time.perf_counter()
+    pictures = [p.permute(1, 2, 0).numpy() for p in data.x[known]]
+    engine = EmbeddedEngine(side=options.side).fit(questions, (pictures, data.y[known].numpy()))
+    out = {"environment": environment(), "images": options.images, "reference": options.reference, "side": options.side}
+    out |= {"threads": torch.get_num_threads(), "dtype": str(engine.dtype), "load_average": os.getloadavg()[0]}
+    out["fit_seconds"] = round(time.perf_counter() - started, 1)
+    print(f"fitted on {options.reference} in {out['fit_seconds']} s", flush=True)
+
+    # speed and memory: features, answers, judging and the answer cache, on the clean pictures
+    tenth = max(len(picked) // 10, 1)
+    engine_timed = engine
+    engine_timed.answer(pictures[:1], [questions.asked("cat")])
+    memory, spent, cpu = [], 0.0, 0.0
+    probabilities = []
+    for start in range(0, len(x), tenth):
+        before, before_cpu = time.perf_counter(), time.process_time()
+        part = [p.permute(1, 2, 0).numpy() for p in x[start : start + tenth]]
+        probabilities.append(engine_timed.class_probabilities(part))
+        spent, cpu = spent + time.perf_counter() - before, cpu + time.process_time() - before_cpu
+        memory.append(megabytes())
+    accuracy = float(100 * (np.concatenate(probabilities).argmax(1) == y).mean())
+    out |= {"images_per_second": round(len(x) / spent, 1), "images_per_core_second": round(len(x) / cpu, 1)}
+    out |= {"class_accuracy_percent": round(accuracy, 2), "memory_mb": [round(memory[0]), round(memory[-1])]}
+    print(
+        {k: out[k] for k in ("images_per_second", "images_per_core_second", "class_accuracy_percent", "memory_mb")},
+        flush=True,
+    )
+
+    reference = (data.x[known], data.y[known].numpy())
+
+    def column(name: str, more: torch.Tensor, labels: np.ndarray, truth: np.ndarray) -> None:
+        start = time.perf_counter()
+        report: CleanReport = cleanse(
+            torch.cat([x, more]),
+            labels,
+            data.class_names,
+            engine=Fitted(engine),
+            questions=questions,
+            reference=reference,
+            target_fpr=TARGET,
+            truth=truth,
+            cache=Path(folder) / "answers.sqlite",
+        )
+        assert report.rates is not None
+        out[name] = {k: round(float(v), 2) for k, v in vars(report.rates).items()}
+        out[name]["seconds"] = round(time.perf_counter() - start, 1)
+        out["note"] = report.settings["note"]
+        print(name, out[name], flush=True)
+
+    class Fitted:
+        """The engine as it is: not fitted anew for every column."""
+
+        def __init__(self, inner: EmbeddedEngine) -> None:
+            self.inner, self.info = inner, inner.info
+
+        def fit(self, *_: object) -> EmbeddedEngine:
+            return self.inner
+
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        none = x[:0]
+        flip = rng.random(len(y)) < NOISE
+        random = np.where(flip, (y + rng.integers(1, 10, len(y))) % 10, y)
+        column("symmetric 40 %", none, random, flip)
+        column("asymmetric 40 %", none, np.where(flip, (y + 1) % 10, y), flip)
+        sources = rest[(data.y[rest] != 0).nonzero().squeeze(1)]
+        for name in ("badnets", "blended"):
+            drawn = sources[torch.from_numpy(rng.choice(len(sources), options.poisoned, replace=False))]
+            poisons = render(attack(name), data.x[drawn])
+            labels = np.concatenate([y, np.zeros(len(drawn), int)])
+            column(name, poisons, labels, np.arange(len(labels)) >= len(y))
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(out, indent=1, default=str) + "\n")
+    columns = [v for v in out.values() if isinstance(v, dict) and "tpr" in v]
+    good = all(c["tpr"] >= 86 and abs(c["fpr"] - 100 * TARGET) <= 2 for c in columns)
+    quick, flat = out["images_per_second"] >= 60, out["memory_mb"][1] - out["memory_mb"][0] <= 50
+    return 0 if not options.check or (good and quick and flat) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
