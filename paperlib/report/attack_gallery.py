@@ -94,7 +94,7 @@ def gallery(results: Sequence[Result], *, columns: int | None = None) -> "Figure
             factor = result["amplification"]
             shown = "½" if factor == 0.5 else f"{factor:g}"
             axes.set_xlabel(f"× {shown}", fontsize=6, labelpad=0.8)
-            place = {"ha": "left", "va": "top", "transform": figure.transFigure}
+            place: dict[str, Any] = {"ha": "left", "va": "top", "transform": figure.transFigure}
             figure.text(left / width, (bottom + side) / height, _title(result), fontsize=8, weight="bold", **place)
             figure.text(
                 left / width, (bottom + side - 0.15) / height, _numbers(result["test"]), fontsize=6.5, linespacing=1.25, **place
