@@ -260,9 +260,9 @@ def test_lf_is_smooth_and_additive() -> None:
     frequency = torch.fft.fftfreq(16, 1 / 16).abs()
     low = (frequency.view(-1, 1) <= 2) & (frequency <= 2)
     energy = torch.fft.fft2(v).abs().square().sum(0)
-    noise = torch.fft.fft2(torch.rand(3, 16, 16)).abs().square().sum(0)
+    noise = torch.fft.fft2(batch(1, 16)[0]).abs().square().sum(0)
     energy[0, 0] = noise[0, 0] = 0  # brightness has no frequency
-    assert energy[low].sum() > 0.9 * energy.sum() and noise[low].sum() < 0.4 * noise.sum()
+    assert energy[low].sum() > 0.8 * energy.sum() and noise[low].sum() < 0.2 * noise.sum()
 
 
 def test_lf_s_filter_is_a_gaussian_of_30_taps() -> None:

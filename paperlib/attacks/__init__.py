@@ -56,7 +56,7 @@ ATTACKS: dict[str, Method] = {
     "lira": Method("paperlib.attacks.lira", "LIRA", "LIRA", controls_training=True),
     "lc": Method("paperlib.attacks.lc", "LC", "LC", prepare="data"),
     "lf": Method("paperlib.attacks.lf", "LF", "LF", prepare="model"),
-    "ssba": Method("paperlib.attacks.ssba", "SSBA", "SSBA", prepare="data"),
+    "ssba": Method("paperlib.attacks.ssba", "SSBA", "SSBA", version=2, prepare="data"),
     "trojannn": Method("paperlib.attacks.trojannn", "TrojanNN", "TrojanNN", prepare="model"),
     "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
     "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
