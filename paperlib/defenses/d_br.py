@@ -32,7 +32,7 @@ from paperlib.training import Recipe, fit
 class DBR(distinguishment.DBR):
     """Hyper-parameters of the distinguishment module, and of removal; defaults: the paper's."""
 
-    clean: float = 0.2
+    clean_share: float = 0.2
     """Share of the samples that is taken for clean."""
     epochs: int = 20
     """Rounds of unlearning and relearning."""
@@ -45,8 +45,8 @@ def d_br(
     """A copy of ``model`` from which the backdoor was unlearned with the poisoned set ``data``."""
     scores = distinguishment.fct(model, data, config, seed)
     n = len(data)
-    poisoned = data.subset(top(scores, max(1, budget(n, n, config.poisoned, 0.0))))
-    clean = data.subset(top(-scores, max(1, budget(n, n, config.clean, 0.0))))
+    poisoned = data.subset(top(scores, max(1, budget(n, n, config.poisoned_share, 0.0))))
+    clean = data.subset(top(-scores, max(1, budget(n, n, config.clean_share, 0.0))))
     model = deepcopy(model)
     recipe = Recipe(1, config.batch_size, config.removal_lr, "constant")
     for epoch in range(config.epochs):

@@ -14,7 +14,7 @@ with tau a rotation followed by an affine map. The 5 % with the largest values a
 Differences from the paper
 1. tau draws rotation (up to 180 degrees), and then rotation, shift and scale again, per image; ranges are our own.
 2. Only the architecture of the model that is given counts: a fresh copy is trained.
-3. VDC's comparison (arXiv 2309.16211) flags as many as are poisoned; ``poisoned`` is that share, the default is the paper's.
+3. VDC's comparison (arXiv 2309.16211) flags as many as are poisoned; ``poisoned_share`` is that share, the default is the paper's.
 
 Introduced in notebook 07.
 """
@@ -38,7 +38,7 @@ from paperlib.training import Recipe, Step, autocast, evaluating, fit
 class DBR:
     """Hyper-parameters; defaults: the paper's."""
 
-    poisoned: float = 0.05
+    poisoned_share: float = 0.05
     """Share of the samples that is flagged."""
     pretrain_epochs: int = 2
     feature_epochs: int = 10
@@ -113,5 +113,5 @@ def d_br(
 ) -> Detection:
     """D-BR's sample distinguishment in the training set ``data``, with a fresh model like ``model``."""
     scores = fct(model, data, config, seed, progress)
-    flagged = top(scores, budget(len(data), len(data), config.poisoned, 0.0))
+    flagged = top(scores, budget(len(data), len(data), config.poisoned_share, 0.0))
     return Detection(scores, flagged, {"threshold": round(scores[flagged].min().item(), 6) if flagged.any() else None})

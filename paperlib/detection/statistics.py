@@ -9,15 +9,15 @@ MAD_SCALE = 1.4826
 """Times the median absolute deviation: the standard deviation of a Gaussian."""
 
 
-def anomaly_index(values: Tensor) -> Tensor:
+def anomaly_index(values: Tensor, floor: float = 0.0) -> Tensor:
     r"""How far each of K values lies **above** their median, in robust standard deviations; below it: 0.
 
     .. math:: J^*_t = \max\Big(0,\; \frac{J_t - \mathrm{median}(J)}{1.4826\, \mathrm{median}|J - \mathrm{median}(J)|}\Big)
 
-    With a deviation of zero a value above the median has index infinity, unless it is above by rounding only.
+    A median deviation below ``floor`` counts as ``floor``. With a deviation of zero a value above the median has index infinity, unless it is above by rounding only.
     """
     above = values.double() - values.double().quantile(0.5)
-    deviation = MAD_SCALE * above.abs().quantile(0.5)
+    deviation = MAD_SCALE * above.abs().quantile(0.5).clamp_min(floor)
     above = torch.where(above > 1e-9 * values.abs().max().double(), above, 0.0)
     return torch.where(above > 0, above / deviation, 0.0).float()
 
