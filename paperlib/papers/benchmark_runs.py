@@ -22,7 +22,7 @@ from paperlib.detection import DETECTORS
 from paperlib.lab.spec import DefendSpec, DetectSpec, Spec, TrainSpec
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Item, Results
-from paperlib.report import compare, style, tables
+from paperlib.report import attack_gallery, compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 from paperlib.report.published import published
@@ -472,7 +472,46 @@ def draw_ratio(results: Results) -> Artefact:
     )  # fmt: skip
 
 
+# --------------------------------------------------------------------------------------------- looking at the attacks
+
+
+def trigger_specs(scale: Scale, seed: int) -> list[Spec]:
+    """What the trigger of every attack looks like."""
+    return [ex.analyse("triggers", attacked(scale, name, seed=seed), seed=seed) for name in SLICES[scale.name].attacks]
+
+
+def _looks(results: Results) -> list[dict[str, Any]]:
+    found = [results.get(spec) for spec in trigger_specs(results.scale, results.seed)]
+    if not (there := [result for result in found if result is not None]):
+        raise NotRun(f"no attack was looked at at {results.scale.name} scale")
+    return there
+
+
+def draw_triggers(results: Results) -> Artefact:
+    """Clean image, poisoned image and residual of every attack, with PSNR, SSIM and L_inf."""
+    looks = _looks(results)
+    return _artefact(
+        results, "our_triggers", "figure", figure=attack_gallery.gallery(looks), frame=attack_gallery.quality_frame(looks),
+        caption=f"What every attack does to an image: clean, poisoned, and their difference, amplified. Of SSBA, LF, TrojanNN, "
+        f"Input-aware and LIRA the trigger that was learned here. {_where(results)}.",
+        alt=attack_gallery.describe(looks),
+    )  # fmt: skip
+
+
+def draw_samples(results: Results) -> Artefact:
+    """Samples of every poisoned training set with their true and given labels."""
+    looks = _looks(results)
+    return _artefact(
+        results, "our_samples", "figure", figure=attack_gallery.montage(looks), frame=attack_gallery.quality_frame(looks),
+        caption=f"What the attacker hands in: samples of the poisoned training sets, with their true and given labels. "
+        f"{_where(results)}.",
+        alt=attack_gallery.describe_samples(looks),
+    )  # fmt: skip
+
+
 ITEMS: dict[str, Item] = {
+    "our_triggers": Item(trigger_specs, draw_triggers),
+    "our_samples": Item(trigger_specs, draw_samples),
     "our_attacks": Item(attack_specs, draw_attacks),
     "our_defenses": Item(defense_specs, draw_defenses),
     "our_detectors": Item(detector_specs, draw_detectors),
