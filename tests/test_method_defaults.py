@@ -14,10 +14,11 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from paperlib import experiments, training
+from paperlib import detection, experiments, training
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS, attack
 from paperlib.defenses import DEFENSES, config_class
+from paperlib.detection import DETECTORS
 from paperlib.models import MODELS
 
 GOLDEN = Path(__file__).parent / "golden" / "method_defaults.json"
@@ -48,6 +49,8 @@ def methods() -> Iterator[tuple[str, int, dict[str, Any]]]:
         yield f"attack {name}", method.version, asdict(made)
     for name, (method, _) in DEFENSES.items():
         yield f"defense {name}", method.version, asdict(config_class(name)())
+    for name, (method, _) in DETECTORS.items():
+        yield f"detector {name}", method.version, asdict(detection.config_class(name)())
     for name, method in TOOLS.items():
         yield f"tool {name}", method.version, _defaults(method.load())
 
