@@ -8,7 +8,7 @@ pictures are the data: with labels flipped at random (symmetric) or to the next 
 poisoned pictures (BadNets, Blended; target class 0). The clean pictures are the same in every column and are asked once.
 
 Writes ``benchmarks/results/vdc.json``; with ``--check`` it ends with 1 where TPR is below 86 %, FPR further than 2 points
-from the target, speed below 60 images/s, or memory grows by more than 50 MB between the first tenth and the end.
+from the target, speed below 60 images per second of one core (which other work on the machine does not stretch), or memory grows by more than 50 MB between the first tenth and the end.
 """
 
 import argparse
@@ -134,7 +134,7 @@ def main() -> int:
     RESULT.write_text(json.dumps(out, indent=1, default=str) + "\n")
     columns = [v for v in out.values() if isinstance(v, dict) and "tpr" in v]
     good = all(c["tpr"] >= 86 and abs(c["fpr"] - 100 * TARGET) <= 2 for c in columns)
-    quick, flat = out["images_per_second"] >= 60, out["memory_mb"][1] - out["memory_mb"][0] <= 50
+    quick, flat = out["images_per_core_second"] >= 60, out["memory_mb"][1] - out["memory_mb"][0] <= 50
     return 0 if not options.check or (good and quick and flat) else 1
 
 

@@ -127,7 +127,11 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise PaperlibError(f"questions={str(path)!r} does not exist; give a YAML file or one of {BANKS}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PaperlibError(f"questions={str(path)!r} is no valid YAML: {str(error).splitlines()[0]}.") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise PaperlibError(
+            f"questions={str(path)!r}{where} is no valid YAML ({getattr(error, 'problem', error)}); put questions in quotes."
+        ) from error
     if not isinstance(content, dict) or "specific" not in content:
         raise PaperlibError(f"questions={str(path)!r} lacks the key 'specific'.")
     if content.get("reviewed") is False:
