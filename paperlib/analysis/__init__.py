@@ -12,6 +12,7 @@ TOOLS: dict[str, Method] = {
     "neurons": Method("paperlib.analysis.neurons", "neurons", "TAC and weight norm of neurons"),
     "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
     "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM", version=2),
+    "perturbations": Method("paperlib.analysis.perturbations", "perturbations", "Trigger and perturbations"),
     "triggers": Method("paperlib.analysis.triggers", "triggers", "Triggers and image quality"),
     "adversarial_risk": Method("paperlib.analysis.adversarial_risk", "adversarial_risk", "Risks of the SAU paper"),
     "sau_curve": Method("paperlib.analysis.adversarial_risk", "sau_curve", "Risks over the epochs of SAU"),
