@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.activations import watching
-from paperlib.analysis.triggers import _packed, residual
+from paperlib.analysis.samples import packed
+from paperlib.analysis.triggers import residual
 from paperlib.errors import PaperlibError
 from paperlib.training import autocast, logits
 
@@ -130,8 +131,8 @@ def perturbations(
         "n": len(chosen),
         "kinds": list(KINDS),
         "shape": list(test.x.shape[1:]),
-        "images": [_packed(image) for image in grey],
-        "residuals": [_packed(image) for image, _ in changes],
+        "images": [packed(image) for image in grey],
+        "residuals": [packed(image) for image, _ in changes],
         "amplification": [factor for _, factor in changes],
         "maps": [[[round(v, 4) for v in row] for row in one_map] for one_map in maps],
         "distance": [round(v, 4) for v in distance],
