@@ -44,7 +44,7 @@ def call(folder: Path, *more: str, labels: bool = True, url: str = "") -> Any:
 def refused(done: Any) -> str:
     assert done.exit_code == 1, done.output
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("paperlib vdc clean: "), done.stderr
+    assert last.startswith("paperlib vdc: "), done.stderr
     return last
 
 

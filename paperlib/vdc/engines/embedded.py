@@ -28,6 +28,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from torch import Tensor
 
 from paperlib.errors import PaperlibError
@@ -57,19 +59,22 @@ class Head:
 
 def fit_head(features: Tensor, y: Tensor, classes: int, config: Head) -> tuple[Tensor, Tensor]:
     """Weight (D, C) and bias (C,) from standardised features (n, D) and classes (n,)."""
-    weight = features.new_zeros(features.shape[1], classes).requires_grad_()
-    bias = features.new_zeros(classes).requires_grad_()
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=config.iterations, line_search_fn="strong_wolfe")
+    x = features.double().numpy()
+    n, d = x.shape
+    wanted = np.eye(classes)[y.numpy()]
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = F.cross_entropy(features @ weight + bias, y) + config.weight_decay / 2 * weight.square().sum()
-        value.backward()
-        return value
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weight, bias = parameters[:-classes].reshape(d, classes), parameters[-classes:]
+        logits = x @ weight + bias
+        log_p = logits - logsumexp(logits, axis=1, keepdims=True)
+        value = -(log_p * wanted).sum() / n + config.weight_decay / 2 * (weight**2).sum()
+        error = (np.exp(log_p) - wanted) / n
+        return value, np.concatenate([(x.T @ error + config.weight_decay * weight).ravel(), error.sum(0)])
 
-    with torch.enable_grad():
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return weight.detach(), bias.detach()
+    start = np.zeros((d + 1) * classes)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": config.iterations}).x
+    weight, bias = torch.from_numpy(found).float().split([d * classes, classes])
+    return weight.view(d, classes), bias
 
 
 class EmbeddedEngine:
