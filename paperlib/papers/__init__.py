@@ -61,7 +61,7 @@ PAPERS: dict[str, Paper] = {
         ),
         Paper(
             "sau", "SAU", "Shared Adversarial Unlearning: Backdoor Mitigation by Unlearning Shared Adversarial Examples",
-            "Wei, Zhang, Zha, Wu", "NeurIPS 2023", "2307.10562", "02_sau",
+            "Wei, Zhang, Zha, Wu", "NeurIPS 2023", "2307.10562", "02_sau", "paperlib.papers.sau",
         ),
         Paper(
             "selection", "LPS", "Boosting Backdoor Attack with A Learnable Poisoning Sample Selection Strategy",
@@ -69,7 +69,7 @@ PAPERS: dict[str, Paper] = {
         ),
         Paper(
             "polarizer", "NPD", "Neural Polarizer: A Lightweight and Effective Backdoor Defense via Purifying Poisoned "
-            "Features", "Zhu, Wei, Zha, Wu", "NeurIPS 2023", "2306.16697", "04_polarizer",
+            "Features", "Zhu, Wei, Zha, Wu", "NeurIPS 2023", "2306.16697", "04_polarizer", "paperlib.papers.polarizer",
         ),
         Paper(
             "ft_sam", "FT-SAM", "Enhancing Fine-Tuning Based Backdoor Defense with Sharpness-Aware Minimization",
