@@ -14,7 +14,7 @@ from image_toy import images, model, same, state
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
-from paperlib.defenses import DEFENSES, defend, ft_sam
+from paperlib.defenses import defend, ft_sam
 from paperlib.defenses.ft_sam import FTSAM, displaced, frozen_statistics, perturbation, sam_step
 from paperlib.errors import PaperlibError
 from paperlib.training import Recipe, fit, loss_function
@@ -239,7 +239,7 @@ def test_frozen_weights_stay(data: ImageData) -> None:
 # ------------------------------------------------------------------------------------------------------ defending
 
 
-@pytest.mark.parametrize("method", sorted(DEFENSES))
+@pytest.mark.parametrize("method", ["ft", "ft_sam"])
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_that_was_given_stays_as_it_was(data: ImageData, method: str, training: bool) -> None:
     made = model(data).train(training)
@@ -251,7 +251,7 @@ def test_the_model_that_was_given_stays_as_it_was(data: ImageData, method: str, 
     assert purified is not made and not purified.training and not same(before, state(purified))
 
 
-@pytest.mark.parametrize("method", sorted(DEFENSES))
+@pytest.mark.parametrize("method", ["ft", "ft_sam"])
 def test_a_seed_decides_the_defense(data: ImageData, method: str) -> None:
     made = model(data)
     first = state(defend(made, clean=data, method=method, seed=3, **FAST))

@@ -27,7 +27,8 @@ Differences from the benchmark
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,17 @@ class IBAU:
     map_lr: float = 0.1
     """eta, step of the map whose fixed point is the solution of the inner problem."""
     fixed_bn: bool = True
+
+
+@contextmanager
+def native_convolutions() -> Iterator[None]:
+    """Convolutions without oneDNN: on CPUs, its second derivative writes beyond its memory with two threads (torch 2.15)."""
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags does the same and warns about TF32
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
 
 
 def hypergradient(
@@ -137,7 +149,8 @@ def i_bau(
             def outer(d: Tensor, x: Tensor = x, y: Tensor = y, mask: Tensor = mask) -> Tensor:
                 return F.cross_entropy(model(x + mask * (unit * d)), y)
 
-            gradients, value = hypergradient(outer, inner(x), delta, weights, config.iterations, config.map_lr)
+            with native_convolutions():
+                gradients, value = hypergradient(outer, inner(x), delta, weights, config.iterations, config.map_lr)
             if not value.isfinite():
                 raise PaperlibError(
                     f"i-BAU diverged in round {round_ + 1}: lr={config.lr} or inner_lr={config.inner_lr} is too high."
