@@ -63,9 +63,9 @@ PLACES = {
         "shallow": "body.2", "middle": "body.16", "third-to-last": "body.30", "penultimate": "body.32", "last": "body.34",
     },
     "densenet161": {
-        "shallow": "body.denseblock1.denselayer1.conv1", "middle": "body.denseblock3.denselayer1.conv1",
-        "third-to-last": "body.denseblock4.denselayer23.conv2", "penultimate": "body.denseblock4.denselayer24.conv1",
-        "last": "body.denseblock4.denselayer24.conv2",
+        "shallow": "body.0.denseblock1.denselayer1.conv1", "middle": "body.0.denseblock3.denselayer1.conv1",
+        "third-to-last": "body.0.denseblock4.denselayer23.conv2", "penultimate": "body.0.denseblock4.denselayer24.conv1",
+        "last": "body.0.denseblock4.denselayer24.conv2",
     },
 }  # fmt: skip
 """Model of Table 15 -> our reading of its five places: the convolution before which the polarizer goes."""
