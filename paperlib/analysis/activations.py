@@ -1,5 +1,6 @@
 """Outputs of a named layer, for every tool and defense that looks inside a model."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,12 +41,44 @@ def watching(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
 def layer_output(model: nn.Module, layer: str, x: Tensor, *, pooled: bool = False, batch_size: int = 500) -> Tensor:
     """Outputs of ``layer`` for uint8 images (N, C, H, W), float32, in evaluation mode.
 
-    ``pooled`` averages over positions: (N, channels) instead of (N, channels, h, w).
+    ``pooled`` averages over positions: (N, channels) instead of (N, channels, h, w), or of a transformer's (N, tokens,
+    channels).
     """
     parts = []
     with evaluating(model), autocast(x.device), watching(model, layer) as seen:
         for part in x.split(batch_size):
             model(part.float().div_(255).contiguous(memory_format=torch.channels_last))
             out = seen.pop().float()
-            parts.append(out.mean((2, 3)) if pooled and out.ndim == 4 else out)
+            parts.append(per_neuron(out) if pooled else out)
     return torch.cat(parts)
+
+
+def per_neuron(out: Tensor) -> Tensor:
+    """One number per image and neuron, (N, channels): the mean over the positions or tokens of a layer's output."""
+    if out.ndim == 4:
+        return out.mean((2, 3))
+    return out.mean(1) if out.ndim == 3 else out
+
+
+def as_maps(out: Tensor, layer: str) -> Tensor:
+    """The output of a layer as maps (N, channels, h, w).
+
+    A transformer's tokens (N, tokens, channels) become the grid of patches they came from; a class token in front of them is
+    left out.
+
+    Raises
+    ------
+    PaperlibError
+        The layer has no positions, or tokens that form no square.
+    """
+    if out.ndim == 4:
+        return out
+    if out.ndim == 3:
+        tokens = out.shape[1]
+        for first in (0, 1):
+            if (side := math.isqrt(tokens - first)) ** 2 == tokens - first and side:
+                return out[:, first:].transpose(1, 2).unflatten(2, (side, side))
+    raise PaperlibError(
+        f"layer={layer!r} puts out shape {tuple(out.shape)}; maps need a layer with positions: (N, channels, h, w), or "
+        "(N, tokens, channels) with a square number of tokens."
+    )

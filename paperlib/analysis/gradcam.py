@@ -7,28 +7,39 @@ Selvaraju et al., ICCV 2017 (arXiv 1610.02391). For class c and activation maps 
 divided by its maximum. The class is the predicted one, the layer the last block.
 """
 
-import base64
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import watching
+from paperlib.analysis.activations import as_maps, watching
+from paperlib.analysis.samples import packed
+from paperlib.errors import PaperlibError
 from paperlib.training import evaluating
 
 
 def class_activation_map(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps (N, h, w) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1]."""
+    """Maps (N, h, w) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1].
+
+    The tokens of a transformer are taken as the grid of their patches, without the class token.
+
+    Raises
+    ------
+    PaperlibError
+        The layer has no positions, or none of its positions reaches the class score.
+    """
     with torch.enable_grad(), evaluating(model), watching(model, layer) as seen:
         scores = model(x)
         predicted = scores.argmax(1)
         gradient = torch.autograd.grad(scores.gather(1, predicted[:, None]).sum(), seen[0])[0]
-    maps = (gradient.mean((2, 3), keepdim=True) * seen[0].detach()).sum(1).relu()
+    slopes = as_maps(gradient, layer)
+    if gradient.ndim == 3 and not slopes.any():
+        raise PaperlibError(
+            f"layer={layer!r}: the class score reads its class token only, so no patch has a gradient; give an earlier layer, "
+            "for example the first layer norm of the last block."
+        )
+    maps = (slopes.mean((2, 3), keepdim=True) * as_maps(seen[0].detach(), layer)).sum(1).relu()
     return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12), predicted
-
-
-def _png(image: Tensor) -> str:
-    return base64.b64encode(image.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()).decode()
 
 
 def gradcam(
@@ -54,4 +65,4 @@ def gradcam(
         m, p = class_activation_map(model, where, pair.float() / 255)
         maps.append([[[round(v, 3) for v in row] for row in one] for one in m.tolist()])
         predicted.append(p.tolist())
-    return {"shape": list(image.shape), "images": [_png(i) for i in pair], "maps": maps, "predicted": predicted}
+    return {"shape": list(image.shape), "images": [packed(i) for i in pair], "maps": maps, "predicted": predicted}

@@ -14,12 +14,12 @@ where the window lies inside the image. The paper compares grey images; here eve
 A patch in a corner lies at the rim of few windows, so SSIM hardly sees it; PSNR and the norms do.
 """
 
-import base64
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from paperlib.analysis.samples import packed
 from paperlib.errors import PaperlibError
 
 WINDOW, SIGMA = 11, 1.5
@@ -81,11 +81,6 @@ def residual(x: Tensor, other: Tensor) -> tuple[Tensor, float]:
     fitting = [k for k in AMPLIFICATIONS if k * largest <= 128]
     factor = fitting[-1] if largest else 1.0
     return (128 + factor * difference).round().clamp(0, 255).to(torch.uint8), factor
-
-
-def _packed(image: Tensor) -> str:
-    """A uint8 image (C, H, W) as base64 of its bytes in the order (H, W, C)."""
-    return base64.b64encode(image.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()).decode()
 
 
 def _summary(x: Tensor, other: Tensor) -> dict[str, Any]:
@@ -153,14 +148,14 @@ def triggers(
         "classes": list(ground.test.class_names),
         "shape": list(image.shape),
         "true_class": true_class,
-        "clean": _packed(image),
-        "poisoned": _packed(poisoned),
-        "residual": _packed(amplified),
+        "clean": packed(image),
+        "poisoned": packed(poisoned),
+        "residual": packed(amplified),
         "amplification": factor,
         "test": _summary(test, render(ground.attack, test)),
         "train": _summary(ground.train.x[used[:n]], ground.poisoned.data.x[used[:n]]),
         "samples": {
-            "images": [_packed(one) for one in ground.poisoned.data.x[samples]],
+            "images": [packed(one) for one in ground.poisoned.data.x[samples]],
             "true": ground.train.y[samples].tolist(),
             "given": ground.poisoned.data.y[samples].tolist(),
         },

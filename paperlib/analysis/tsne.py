@@ -10,6 +10,7 @@ from sklearn.manifold import TSNE
 from torch import nn
 
 from paperlib.analysis.activations import layer_output
+from paperlib.analysis.samples import poisoned_sample
 
 
 def embed(features: np.ndarray, seed: int) -> np.ndarray:
@@ -26,18 +27,9 @@ def tsne(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", n:
     dict
         xy: per model a list of [x, y]; y: labels the images carry in training; poisoned: 0 or 1 per image.
     """
-    data, mask = ground.poisoned.data, ground.poisoned.mask.cpu().numpy()
-    rng = np.random.default_rng([seed, 5])
-    n_poisoned = round(n * mask.mean())
-    chosen = np.concatenate(
-        [
-            rng.choice(np.flatnonzero(~mask), n - n_poisoned, replace=False),
-            rng.choice(np.flatnonzero(mask), n_poisoned, replace=False),
-        ]
-    )
-    x = data.x[chosen.tolist()]
+    x, y, mask = poisoned_sample(ground, n, seed)
     xy = []
     for model in models:
         features = layer_output(model, layer or str(model.features), x, pooled=True).cpu().numpy()
         xy.append(np.round(embed(features, seed), 2).tolist())
-    return {"xy": xy, "y": data.y[chosen.tolist()].tolist(), "poisoned": mask[chosen].astype(int).tolist()}
+    return {"xy": xy, "y": y.tolist(), "poisoned": mask.int().tolist()}

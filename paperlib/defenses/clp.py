@@ -67,12 +67,17 @@ def pairs(model: nn.Module) -> dict[str, _ConvNd]:
 
 
 @torch.no_grad()
+def spectral_norms(conv: _ConvNd) -> Tensor:
+    """Spectral norm of the kernel of every output channel, as a matrix of input channels x positions: (channels,)."""
+    return torch.linalg.matrix_norm(conv.weight.float().flatten(2), ord=2)
+
+
+@torch.no_grad()
 def lipschitz(conv: _ConvNd, norm: _BatchNorm) -> Tensor:
     """Spectral norm of every output channel of ``conv`` and ``norm`` together, shape (channels,), float32."""
     assert norm.running_var is not None
-    kernel = conv.weight.float().flatten(2)  # (output channels, input channels, positions)
     gain = norm.weight.float() / (norm.running_var.float() + norm.eps).sqrt()
-    return torch.linalg.matrix_norm(kernel, ord=2) * gain.abs()
+    return spectral_norms(conv) * gain.abs()
 
 
 def clp(
