@@ -1,5 +1,6 @@
 """From a scale to specs: the few functions with which every paper writes down its grid. Imports no torch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from paperlib.analysis import TOOLS
@@ -7,10 +8,21 @@ from paperlib.attacks import ATTACKS
 from paperlib.data import folder
 from paperlib.defenses import CLEAN, DEFENSES
 from paperlib.detection import DETECTORS
-from paperlib.errors import choose
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, Pairs, PrepareSpec, Spec, TrainSpec, pairs
+from paperlib.errors import PaperlibError, choose
+from paperlib.lab.spec import (
+    AnalysisSpec,
+    DefendSpec,
+    DetectSpec,
+    Pairs,
+    PrepareSpec,
+    SelectSpec,
+    Spec,
+    TrainSpec,
+    pairs,
+)
 from paperlib.models import MODELS
 from paperlib.scales import Scale
+from paperlib.selection import SELECTIONS, WITHOUT_SURROGATE
 
 TRAINING_VERSION = 1
 """Raise it when a change of ``training.py`` changes results."""
@@ -24,7 +36,13 @@ def versions(**more: int) -> Pairs:
 def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int = 0, **changes: Any) -> TrainSpec:
     """The classifier of ``scale`` trained under ``attack`` (``none``: on clean data); ``changes`` are fields of the spec.
 
-    An attack that must be prepared gets the spec of its preparation as a parent.
+    An attack that must be prepared gets the spec of its preparation as a parent; ``selection``, other than ``random``, the
+    spec of the search for the samples to poison (:func:`select`), unless one is given as ``selected``.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown attack, model, selection strategy or attack parameter, or a strategy for an attack that trains the classifier.
     """
     fields: dict[str, Any] = {
         "dataset": scale.dataset,
@@ -38,6 +56,7 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         **changes,
     }
     fields["dataset"] = folder.resolve(fields["dataset"])  # a key holds a folder's content, not its place
+    strategy = choose("selection", fields.pop("selection", "random"), SELECTIONS)
     model = MODELS[choose("model", fields.get("model", "preact_resnet18"), MODELS)]
     version = 0
     if attack == "none":
@@ -62,8 +81,70 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
                 seed=seed,
                 versions=versions(training=TRAINING_VERSION, attack=version),
             )
+        if "selected" in fields:
+            _hands_in(attack, fields["selected"].strategy)
+            fields["selection"] = fields["selected"].strategy
+        elif strategy != "random":
+            shared = ("dataset", "n_train", "attack_params", "prepared", "target")
+            given = {name: fields[name] for name in shared if name in fields}
+            fields["selection"] = strategy
+            fields["selected"] = select(scale, strategy, attack, ratio, seed=seed, **given)
     used = versions(training=TRAINING_VERSION, model=model.version, attack=version)
     return TrainSpec(attack=attack, ratio=ratio, seed=seed, versions=used, **fields)
+
+
+def _hands_in(attack: str, strategy: str) -> None:
+    if ATTACKS[attack].controls_training:
+        raise PaperlibError(
+            f"selection={strategy!r} needs an attack that hands in poisoned data; attack={attack!r} trains the classifier "
+            "itself and poisons anew in every batch."
+        )
+
+
+def select(
+    scale: Scale,
+    strategy: str,
+    attack: str,
+    ratio: float,
+    *,
+    seed: int = 0,
+    params: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> SelectSpec:
+    """The search of ``strategy`` for the images that ``attack`` poisons, with a surrogate of the sizes of ``scale``.
+
+    ``params`` change the strategy's hyper-parameters, ``changes`` are fields of the spec (``model`` and ``width`` are the
+    surrogate's). The surrogate's learning rate is constant; where the victim's is one cycle, it is half of the highest.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown strategy, attack or model, or an attack that trains the classifier itself.
+    """
+    method, _ = SELECTIONS[choose("strategy", strategy, SELECTIONS)]
+    choose("attack", attack, ATTACKS)
+    _hands_in(attack, strategy)
+    fields: dict[str, Any] = {"dataset": scale.dataset, "n_train": scale.n_train, **changes}
+    model_version = 0
+    if strategy not in WITHOUT_SURROGATE:
+        lr = scale.lr / 2 if scale.schedule == "one_cycle" else scale.lr
+        fields = {"width": scale.width, "batch_size": scale.batch_size, "lr": lr, **fields}
+        model_version = MODELS[choose("model", fields.get("model", "preact_resnet18"), MODELS)].version
+    shared = {name: fields[name] for name in ("dataset", "n_train", "attack_params", "target") if name in fields}
+    victim = train(scale, attack, ratio, seed=seed, **shared)
+    fields |= {"dataset": victim.dataset, "attack_params": victim.attack_params}
+    fields.setdefault("prepared", victim.prepared)
+    return SelectSpec(
+        strategy=strategy,
+        attack=attack,
+        ratio=ratio,
+        seed=seed,
+        params=pairs({**scale.changes.get(strategy, {}), **(params or {})}),
+        versions=versions(
+            training=TRAINING_VERSION, model=model_version, attack=ATTACKS[attack].version, selection=method.version
+        ),
+        **fields,
+    )
 
 
 def defend(

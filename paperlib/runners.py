@@ -5,6 +5,7 @@ attack and clean subset that belong to it. The last few stay in memory, because 
 row.
 """
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ from paperlib.defenses import DEFENSES, POISONED, config_class, purify
 from paperlib.detection import detect, rates
 from paperlib.errors import PaperlibError
 from paperlib.lab.run import Context
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, PrepareSpec, Spec, TrainSpec
-from paperlib.lab.store import Store
+from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, PrepareSpec, SelectSpec, Spec, TrainSpec
+from paperlib.lab.store import TEMPORARY, Store
 from paperlib.metrics import attack_success_rate, clean_accuracy, robust_accuracy
 from paperlib.registry import Method, configure
+from paperlib.selection import WITHOUT_SURROGATE, search
 from paperlib.training import (
     Recipe,
     fit,
@@ -141,6 +143,43 @@ def run_prepare(spec: PrepareSpec, context: Context) -> dict[str, Any]:
     state, notes = attack.prepare(data, target=spec.target, model=model, seed=spec.seed, progress=context.progress)
     save_weights(None, context.folder / "weights.safetensors", state)
     return {**notes, "seconds": seconds_since(start)}
+
+
+def run_select(spec: SelectSpec, context: Context) -> dict[str, Any]:
+    """Choose which training images are poisoned; result: indices, seconds, and what the strategy says about it.
+
+    The state after every round lies beside the result to be, so that a run that was killed goes on from there. Its folder has
+    the ending of a temporary one: it is no result, and what nobody comes back to is cleared away with the leftovers.
+    """
+    device = str(pick_device(context.device))
+    data = _images(spec.dataset, "train", spec.n_train, spec.seed, device)
+    attack = attacks.attack(spec.attack, spec.attack_params)
+    if spec.prepared is not None:
+        attack = attacks.with_state(attack, load_state(context.store.weights_path(spec.prepared), device))
+    surrogate = None
+    if spec.strategy not in WITHOUT_SURROGATE:
+        surrogate = models.build(spec.model, data, width=spec.width)
+    final = context.store.path(spec)
+    folder = final.with_name(f"{final.name}.rounds{TEMPORARY}")
+    torch.backends.cudnn.deterministic = True
+    start = time.perf_counter()
+    indices, notes = search(
+        data,
+        attack,
+        spec.ratio,
+        strategy=spec.strategy,
+        surrogate=surrogate,
+        target=spec.target,
+        seed=spec.seed,
+        batch_size=spec.batch_size,
+        lr=spec.lr,
+        folder=folder,
+        progress=context.progress,
+        **dict(spec.params),
+    )
+    seconds = seconds_since(start)
+    shutil.rmtree(folder, ignore_errors=True)
+    return {**notes, "indices": indices.tolist(), "seconds": seconds}
 
 
 def run_train(spec: TrainSpec, context: Context) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from paperlib.attacks import ATTACKS, attack
 from paperlib.defenses import DEFENSES, config_class
 from paperlib.detection import DETECTORS
 from paperlib.models import MODELS
+from paperlib.selection import SELECTIONS
+from paperlib.selection import config_class as selection_class
 
 GOLDEN = Path(__file__).parent / "golden" / "method_defaults.json"
 
@@ -51,6 +53,8 @@ def methods() -> Iterator[tuple[str, int, dict[str, Any]]]:
         yield f"defense {name}", method.version, asdict(config_class(name)())
     for name, (method, _) in DETECTORS.items():
         yield f"detector {name}", method.version, asdict(detection.config_class(name)())
+    for name, (method, _) in SELECTIONS.items():
+        yield f"selection {name}", method.version, asdict(selection_class(name)())
     for name, method in TOOLS.items():
         yield f"tool {name}", method.version, _defaults(method.load())
 

@@ -29,6 +29,7 @@ Step = Callable[[float, str], None]
 RUNNERS: dict[str, str | Runner] = {
     "train": "paperlib.runners:run_train",
     "prepare": "paperlib.runners:run_prepare",
+    "select": "paperlib.runners:run_select",
     "detect": "paperlib.runners:run_detect",
     "defend": "paperlib.runners:run_defend",
     "analysis": "paperlib.runners:run_analysis",

@@ -1,1 +1,153 @@
-"""Which samples to poison: one strategy, one file."""
+"""Which samples to poison: one strategy, one file.
+
+A strategy is a function ``method(problem, config, *, seed, rounds, progress) -> (indices, notes)``: from a clean training set,
+a trigger and a budget (:class:`~paperlib.selection.problem.Problem`) to the indices of the images to poison, sorted, and small
+JSON values: counts by class, overlap between rounds, cost in epoch equivalents. The same seed and data give the same
+indices. ``rounds`` keeps the state of a search after every round, so that a killed one goes on.
+
+One call::
+
+    indices = select(x, y, trigger, 0.002, strategy="lps", surrogate=model)
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.registry import Method, configure
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from paperlib.data.images import ImageData
+
+SELECTIONS: dict[str, tuple[Method, str]] = {
+    # name: (method, name of its hyper-parameter dataclass)
+    "random": (Method("paperlib.selection.random", "uniform", "Random"), "Random"),
+    "balanced": (Method("paperlib.selection.random", "balanced", "Balanced random"), "Balanced"),
+    "fus": (Method("paperlib.selection.fus", "fus", "FUS"), "FUS"),
+    "lps": (Method("paperlib.selection.lps", "lps", "LPS"), "LPS"),
+}
+WITHOUT_SURROGATE = ("random", "balanced")
+"""Strategies that train no model."""
+
+
+def config_class(name: str) -> type:
+    """The hyper-parameter dataclass of the strategy ``name``."""
+    method, config = SELECTIONS[choose("strategy", name, SELECTIONS)]
+    return Method(method.module, config, config).load()
+
+
+def search(
+    data: "ImageData",
+    attack: Any,
+    ratio: float,
+    *,
+    strategy: str = "lps",
+    surrogate: "nn.Module | None" = None,
+    target: int = 0,
+    seed: int = 0,
+    batch_size: int = 128,
+    lr: float = 0.01,
+    folder: Path | None = None,
+    progress: Any = None,
+    **params: Any,
+) -> "tuple[Tensor, dict[str, Any]]":
+    """As :func:`select`, with what the strategy noted on its way.
+
+    ``folder`` keeps the state after every round: the same call with the same folder goes on where it was stopped. It belongs
+    to one search; delete it afterwards.
+
+    Raises
+    ------
+    PaperlibError
+        As :func:`select`.
+    """
+    from paperlib.selection.problem import Problem, Rounds, check
+
+    config = configure(config_class(strategy), strategy, **params)
+    if surrogate is None and strategy not in WITHOUT_SURROGATE:
+        raise PaperlibError(f"strategy={strategy!r} trains a surrogate; give surrogate=, a model for these images.")
+    problem = Problem(data, attack, target, ratio, surrogate, batch_size, lr)
+    check(problem)
+    rounds = Rounds(folder)
+    indices, notes = SELECTIONS[strategy][0].load()(problem, config, seed=seed, rounds=rounds, progress=progress)
+    return indices, {**notes, "resumed_after_round": rounds.resumed}
+
+
+def select(
+    x: "Tensor | ImageData",
+    y: "Tensor | None",
+    trigger: Any,
+    ratio: float,
+    strategy: str = "lps",
+    surrogate: "nn.Module | str | None" = "preact_resnet18",
+    *,
+    width: int = 64,
+    **options: Any,
+) -> "Tensor":
+    """Indices of the training images to poison, int64, sorted, on the device of the images.
+
+    Parameters
+    ----------
+    x, y
+        Images (N, C, H, W), uint8 or float in [0, 1], and labels (N,); or an ``ImageData`` and None.
+    trigger
+        An attack, ready to be called (prepared where it must be), or the name of one that needs no preparation, or any
+        function from images (B, C, H, W) in [0, 1] to the same with the trigger, which counts as all-to-one.
+    ratio
+        Poisoned images / all images, in (0, 1).
+    strategy
+        ``random``, ``balanced``, ``fus`` or ``lps``.
+    surrogate
+        A model for these images, of which only the architecture counts, or the name of one of ours.
+    width
+        Of a surrogate that is given by name.
+    **options
+        target (0), seed (0), batch_size (128) and lr (0.01) of the surrogate, folder, progress, and hyper-parameters of
+        the strategy.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown strategy, model or parameter, an infeasible ratio, a surrogate that does not fit, an attack that must be
+        prepared or that trains the classifier itself.
+    """
+    from paperlib import models
+    from paperlib.attacks import ATTACKS, attack
+    from paperlib.data.images import from_tensors
+
+    choose("strategy", strategy, SELECTIONS)
+    if y is None:
+        if isinstance(x, tuple) or not hasattr(x, "class_names"):
+            raise PaperlibError("y=None goes with an ImageData; give the labels of these images.")
+        data: Any = x
+    else:
+        data = from_tensors(x, y)  # type: ignore[arg-type]
+    if isinstance(trigger, str):
+        name, trigger = trigger, attack(trigger)
+        if ATTACKS[name].prepare:
+            raise PaperlibError(
+                f"trigger={name!r} must be prepared first; give the attack with its state, or use paperlib.experiments.select."
+            )
+    elif not hasattr(trigger, "labels"):
+        trigger = _Plain(trigger)
+    if isinstance(surrogate, str):
+        surrogate = None if strategy in WITHOUT_SURROGATE else models.build(surrogate, data, width=width)
+    return search(data, trigger, ratio, strategy=strategy, surrogate=surrogate, **options)[0]
+
+
+class _Plain:
+    """A function of a user as an all-to-one attack."""
+
+    labels = "all_to_one"
+
+    def __init__(self, function: Any) -> None:
+        if not callable(function):
+            raise PaperlibError(
+                f"trigger={function!r} is no attack; give one, its name, or a function from images to images."
+            )
+        self.function = function
+
+    def __call__(self, x: "Tensor") -> "Tensor":
+        return self.function(x)

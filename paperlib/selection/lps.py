@@ -1,0 +1,105 @@
+r"""LPS: a learnable poisoning mask, searched by a game against a surrogate model.
+
+Zhu, Zhang, Wei, Shen, Fan, Wu, "Boosting Backdoor Attack with A Learnable Poisoning Sample Selection Strategy", 2023
+(arXiv 2307.07328). A binary mask m over the training set says which images carry the trigger. The mask maximises the loss of
+backdoor training, the surrogate's weights minimise it, so that the mask ends on poisoned images that are hard to learn:
+
+.. math::
+   \min_\theta \max_{m \in M} \sum_i (1 - m_i)\, \ell(f_\theta(x_i), y_i) + m_i\, \ell(f_\theta(\tilde x_i), y_t), \qquad
+   M = \{m \in \{0, 1\}^n : \text{the same number from every class, none from class } y_t\}
+
+The inner problem is linear in m, so it is solved exactly: in every class the images with the largest
+
+.. math:: s_i = \ell(f_\theta(\tilde x_i), y_t) - \ell(f_\theta(x_i), y_i)
+
+T rounds: train the surrogate K epochs on the masked data, starting from where the last round ended; score all
+images that may be poisoned in one pass, in evaluation mode and without augmentation; choose again.
+
+Differences from the paper
+1. No code of the paper is public and its text was not at hand: verified are the mask in the loss, the min-max game over rounds
+   with a surrogate, the counts T and K, and an ablation of constraints. The formulas and T = 15 are from memory.
+2. Unknown and decided here: K = 5 (T K epochs are then less than one training of the victim), a constant learning rate
+   (momentum starts anew in each round), weights that are kept from round to round, cross-entropy.
+3. Where the budget is not divisible by the number of classes, some classes give one more (:func:`~.problem.top_k`).
+4. Clean-label triggers mirror the constraint: only images of the target class. All-to-all triggers have no
+   target class to leave out, and y_t is y + 1.
+
+Introduced in notebook 03.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paperlib.errors import PaperlibError
+from paperlib.selection.problem import FORWARD, SURROGATE, Problem, Rounds, notes_of, shuffled, top_k
+from paperlib.training import Recipe, fit, logits
+
+
+@dataclass(frozen=True)
+class LPS:
+    """Hyper-parameters."""
+
+    rounds: int = 15
+    """T: how often the mask is chosen again."""
+    epochs: int = 5
+    """K: epochs of the surrogate between two masks."""
+    pc: bool = True
+    """The same number from every class; False: the largest scores of all classes together."""
+    ce: bool = True
+    """The target class is excluded (all-to-one triggers only)."""
+
+
+def scores(model: nn.Module, x: Tensor, y: Tensor, triggered: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss (P,) of the triggered images with the attacker's ``labels``, and of the clean ones with ``y``; images uint8."""
+    return (
+        F.cross_entropy(logits(model, triggered), labels, reduction="none"),
+        F.cross_entropy(logits(model, x), y, reduction="none"),
+    )
+
+
+def lps(
+    problem: Problem,
+    config: LPS,
+    *,
+    seed: int,
+    rounds: Rounds,
+    progress: Callable[[float, str], None] | None = None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """Indices chosen by LPS, sorted, and notes: besides the common ones the mean losses of the chosen and of all, by round.
+
+    Raises
+    ------
+    PaperlibError
+        No round or no epoch, or a class with too few images.
+    """
+    for name in ("rounds", "epochs"):
+        if getattr(config, name) < 1:
+            raise PaperlibError(f"{name}={getattr(config, name)!r} must be at least 1.")
+    data, pool = problem.data, problem.pool(config.ce)
+    y, triggered = data.y[pool], problem.triggered(pool)
+    model = problem.fresh(seed)
+    done, state = rounds.load(model, pool.device)
+    if done:
+        history, losses = list(state["history"]), list(state["losses"])
+    else:
+        history = [top_k(shuffled(len(pool), seed, pool.device), y, problem.count, per_class=config.pc)]
+        losses = []
+    recipe = Recipe(config.epochs, problem.batch_size, problem.lr, "constant")
+    for t in range(done, config.rounds):
+        fit(model, problem.poisoned(pool, triggered, history[-1]), recipe, seed=SURROGATE + 1000 * seed + t)
+        hard, easy = scores(model, data.x[pool], y, triggered, problem.labels[pool])
+        chosen = top_k(hard - easy, y, problem.count, per_class=config.pc)
+        history.append(chosen)
+        losses.append(torch.stack([hard[chosen].mean(), easy[chosen].mean(), hard.mean(), easy.mean()]))
+        rounds.save(t + 1, model, {"history": torch.stack(history), "losses": torch.stack(losses)})
+        if progress:
+            progress((t + 1) / config.rounds, f"round {t + 1}/{config.rounds} loss of the chosen {losses[-1][0]:.3f}")
+    cost = config.rounds * (config.epochs + 2 * FORWARD * len(pool) / len(data))
+    named = ("poisoned_chosen", "clean_chosen", "poisoned_all", "clean_all")
+    by_round = {name: [round(v, 4) for v in torch.stack(losses)[:, k].tolist()] for k, name in enumerate(named)}
+    return pool[history[-1]], {**notes_of(problem, pool[torch.stack(history)], cost), "loss": by_round}
