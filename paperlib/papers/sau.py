@@ -152,7 +152,8 @@ Cell = tuple[TrainSpec, str, str, Spec]
 
 
 def _main_cells(scale: Scale, seed: int) -> list[Cell]:
-    part, cells = SLICES[scale.name], []
+    part = SLICES[scale.name]
+    cells: list[Cell] = []
     for attack in ATTACKS:
         defenses = part.defenses if attack in part.attacks else ("sau",) if attack in part.only_sau else None
         if defenses is None:
@@ -171,7 +172,7 @@ def _of(*attacks: str) -> Callable[[Scale, int], list[Cell]]:
 
 
 def _norm_cells(scale: Scale, seed: int) -> list[Cell]:
-    cells = []
+    cells: list[Cell] = []
     for there in (scale, scales.on(scale, "tiny_imagenet")) if scale.name == "paper" else (scale,):
         for attack in SLICES[scale.name].normed:
             parent = attacked(there, attack, seed=seed)
@@ -181,7 +182,8 @@ def _norm_cells(scale: Scale, seed: int) -> list[Cell]:
 
 
 def _sample_cells(scale: Scale, seed: int) -> list[Cell]:
-    part, cells = SLICES[scale.name], []
+    part = SLICES[scale.name]
+    cells: list[Cell] = []
     for attack in part.sampled:
         parent = attacked(scale, attack, seed=seed)
         cells.append((parent, "none", "", parent))
@@ -190,7 +192,7 @@ def _sample_cells(scale: Scale, seed: int) -> list[Cell]:
 
 
 def _rnp_cells(scale: Scale, seed: int) -> list[Cell]:
-    cells = []
+    cells: list[Cell] = []
     for attack, ratio in SLICES[scale.name].against_rnp:
         parent, setting = attacked(scale, attack, seed=seed), f"clean_ratio={ratio:g}"
         n = round(scale.n_clean * ratio / 0.05)
@@ -569,7 +571,9 @@ def draw_fig3(results: Results) -> Artefact:
     for attack in part.ablated:
         for name in OBJECTIVES:
             found = results.get(curve_spec(there, attack, name, results.seed))
-            for metric in ("c_acc", "asr") if found else ():
+            if found is None:
+                continue
+            for metric in ("c_acc", "asr"):
                 rows += [
                     {"attack": attack, "objectives": name, "epoch": e, "metric": metric, "value": v}
                     for e, v in zip(found["epoch"], found[metric], strict=True)
@@ -690,7 +694,7 @@ def check_best(results: Results) -> Verdict:
     for defense in SLICES[results.scale.name].defenses:
         pairs = [(results.need(p), results.need(defended(results.scale, p, defense))) for p in parents]
         ders = [der(b["c_acc"], b["asr"], a["c_acc"], a["asr"], unit="percent") for b, a in pairs]
-        numbers[f"{style.title('defense', defense)} DER"] = float(np.mean(ders))
+        numbers[f"{style.title('defense', defense)} DER"] = float(np.mean(np.array(ders)))
         numbers[f"{style.title('defense', defense)} R-Acc"] = float(np.mean([a["r_acc"] for _, a in pairs]))
     best = all(
         numbers[f"SAU {metric}"] >= max(v for name, v in numbers.items() if name.endswith(metric))
@@ -701,7 +705,8 @@ def check_best(results: Results) -> Verdict:
 
 def check_low(results: Results) -> Verdict:
     """After SAU every attack's ASR is at most a tenth of the undefended one."""
-    parents, numbers, low = _learned(results), {}, True
+    parents, low = _learned(results), True
+    numbers: dict[str, float] = {}
     for parent in parents:
         before = results.need(parent)["asr"]
         after = results.need(defended(results.scale, parent, "sau"))["asr"]
@@ -725,7 +730,8 @@ def check_bound(results: Results) -> Verdict:
 
 def check_shared(results: Results) -> Verdict:
     """SAU removes shared adversarial examples: at least half of those that the backdoored model has."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for attack in WATCHED:
         found = results.need(risk_spec(results.scale, attack, results.seed))
         before, after = found["types"]["shared"][0][0], found["types"]["shared"][STAGES.index("sau")][0]
@@ -739,7 +745,8 @@ def check_shared(results: Results) -> Verdict:
 
 def check_ablation(results: Results) -> Verdict:
     """The inner problem (A) lowers the ASR, the outer one (B) keeps the accuracy."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for attack in SLICES[results.scale.name].ablated:
         last = {name: _curve(results, attack, name) for name in OBJECTIVES}
         title = style.title("attack", attack)
@@ -752,7 +759,8 @@ def check_ablation(results: Results) -> Verdict:
 
 def check_few(results: Results) -> Verdict:
     """With fewer clean images the accuracy falls, and the ASR stays low down to 50."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     part = SLICES[results.scale.name]
     kept = [n for n in part.samples if n >= 50] if results.scale.name != "smoke" else list(part.samples)
     for attack in part.sampled:
@@ -773,7 +781,8 @@ def check_few(results: Results) -> Verdict:
 
 def check_ensemble(results: Results) -> Verdict:
     """Ensemble SAU has the lowest ASR of the three perturbation sets, at a small cost in accuracy."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for attack in SLICES[results.scale.name].normed:
         parent = attacked(results.scale, attack, seed=results.seed)
         found = {name: results.need(variant(results.scale, parent, name)) for name in NORMS}
