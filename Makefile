@@ -76,7 +76,7 @@ notebooks: $(STAMP)
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1 notebooks/*.ipynb
 
 lock:
-	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra cluster --extra test --generate-hashes --no-header \
+	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra cluster --extra vdc --extra test --generate-hashes --no-header \
 		$(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock.txt
 
 clean:
