@@ -140,9 +140,11 @@ def test_code_of_the_readme_runs() -> None:
     names, mean, std = data.class_names, data.mean, data.std
     model = build("preact_resnet18", data, width=4)
     scope: dict[str, Any] = {"x": data.x, "y": data.y, "names": names, "mean": mean, "std": std, "model": model}
-    first, second = re.findall(r"```python\n(.*?)```", README, re.S)
-    exec(first, scope)
+    first, attacked, second = re.findall(r"```python\n(.*?)```", README, re.S)
+    exec(first.replace("epochs=20", "epochs=1"), scope)
     assert scope["purified"] is not model and scope["purified"](data.float()).shape == (40, 10)
+    exec(attacked.replace('load("cifar10", "train", 10_000)', 'load("digits", "train", 400)'), scope)
+    assert len(scope["found"].flagged) == 400 and len(scope["poisoned"].indices) == 40
     scope |= {"X": data.float().flatten(1).numpy(), "y": data.y.double().numpy(), "s": data.y.numpy() % 2}
     exec(second, scope)
     means = [scope["prediction"][scope["s"] == group].mean() for group in (0, 1)]
