@@ -114,7 +114,8 @@ def test_who_is_told_the_target() -> None:
 
 @pytest.mark.parametrize("name", polarizer.PLACES)
 def test_the_places_of_table_15_are_convolutions(name: str) -> None:
-    made = models.build(name, images(2, size=32), width=8)
+    with torch.device("meta"):  # names and types only, no weights
+        made = models.MODELS[name].load()((0.5,) * 3, (0.2,) * 3, 10, **dict(models.MODELS[name].defaults))
     for layer in polarizer.PLACES[name].values():
         assert isinstance(place(made, layer), nn.Conv2d)
 
@@ -126,6 +127,8 @@ def test_the_places_of_table_15_are_convolutions(name: str) -> None:
 def test_every_item_is_drawn_and_counts_its_attacks(scale: Scale) -> None:
     results = everything(scale)
     for id_, item in papers.drawable("polarizer").items():
+        if scale is PAPER and "table" not in id_:
+            continue  # figures take longer, and have one branch
         results.forget()
         made = item.draw(results)
         assert made.id == id_ and len(made.frame)
@@ -195,13 +198,19 @@ def test_all_claims_can_hold_and_can_fail() -> None:
     assert {v.word for _, v in evaluate(polarizer.CLAIMS, everything())} == {"holds"}
     assert {v.word for _, v in evaluate(polarizer.CLAIMS, Results(SMOKE, 0, {}))} == {"not run"}
     worse = everything()
+    informed = {s.key for _, d, _, s, _ in polarizer.table1_cells(SMOKE, 0) if d in polarizer.INFORMED}
     for row in worse.rows.values():
         result = row["result"]
-        if "asr" in result and result["asr"] < 5:  # the good NPD cells
+        if result.get("asr", 100) < 5 and row["key"] not in informed:  # what is good, except of TU and TP
             result |= {"asr": 95.0, "seconds": 500.0}
         if "distance" in result:
             result["distance"][2] = 99.0
-    assert {v.word for _, v in evaluate(polarizer.CLAIMS, worse)} == {"does not hold"}
+    words = {claim.id: v.word for claim, v in evaluate(polarizer.CLAIMS, worse)}
+    assert words.pop("informed") == "holds" and set(words.values()) == {"does not hold"}
+    worse = everything()
+    for key in informed:
+        worse.rows[key]["result"]["asr"] = 95.0  # type: ignore[index]
+    assert {c.id for c, v in evaluate(polarizer.CLAIMS, worse) if v.word == "does not hold"} == {"informed"}
 
 
 # ------------------------------------------------------------------------------------------------------ the tool
