@@ -122,7 +122,7 @@ def execute(
     for parent in spec.parents():
         if not store.has(parent, weights=True):
             return Outcome(spec, "blocked", error=f"needs {parent.label} ({parent.key}), which has no result")
-    started, start = datetime.now(UTC).date().isoformat(), time.perf_counter()
+    started, start, work = datetime.now(UTC).date().isoformat(), time.perf_counter(), time.process_time()
     try:
         with store.writing(spec) as draft:
             step = partial(progress, spec) if progress else _ignore
@@ -134,6 +134,7 @@ def execute(
                 "device_name": provenance.device_name(device),
                 "peak_rss_mb": provenance.peak_memory_mb(),
                 "seconds": round(seconds, 2),
+                "cpu_seconds": round(time.process_time() - work, 2),  # of all threads; on a shared machine the fairer one
                 "seed": spec.seed,
                 "started": started,
                 "threads": provenance.threads(),
