@@ -17,6 +17,9 @@ TOOLS: dict[str, Method] = {
     "adversarial_risk": Method("paperlib.analysis.adversarial_risk", "adversarial_risk", "Risks of the SAU paper"),
     "sau_curve": Method("paperlib.analysis.adversarial_risk", "sau_curve", "Risks over the epochs of SAU"),
     "reactivation": Method("paperlib.analysis.reactivation", "reactivation", "Optimised trigger on a purified model"),
+    "shared_features": Method(
+        "paperlib.analysis.shared_features", "shared_features", "Shared examples in feature space"
+    ),
     "fair_protocol": Method("paperlib.analysis.fair_protocol", "fair_protocol", "Experiment of the mean-parity paper"),
     "umap": Method("paperlib.analysis.umap", "umap", "UMAP of features"),
     "shapley": Method("paperlib.analysis.shapley", "shapley", "Shapley values"),
@@ -41,4 +44,5 @@ TOOLS: dict[str, Method] = {
     "trigger_generalisation": Method(
         "paperlib.analysis.trigger_generalisation", "trigger_generalisation", "Altered triggers"
     ),
+    "selected": Method("paperlib.analysis.selected", "selected", "Images that a strategy selected"),
 }

@@ -99,7 +99,6 @@ PLANNED = {
     "table25": f"{_LOST}; of the seven all-to-all attacks only BadNets is built",
     "table26": f"{_LOST}, nor its setting",
     "table28": "ResNet-18 without pre-activation is not among the models",
-    "fig4": "distances in feature space between poisoned, shared and other examples are not measured yet",
 }
 
 
@@ -132,6 +131,13 @@ def risk_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     parent = attacked(scale, attack, seed=seed)
     models = (parent, *(defended(scale, parent, name) for name in STAGES[1:]))
     return ex.analyse("adversarial_risk", *models, seed=seed, n=SLICES[scale.name].n)
+
+
+def feature_spec(scale: Scale, seed: int) -> AnalysisSpec:
+    """Distances in the feature space of the BadNets model, of adversarial examples after FT and after SAU."""
+    parent = attacked(scale, "badnets", seed=seed)
+    models = (parent, *(defended(scale, parent, name) for name in STAGES[1:]))
+    return ex.analyse("shared_features", *models, seed=seed, n=SLICES[scale.name].n)
 
 
 def reactivation_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
@@ -507,7 +513,7 @@ def _risk_curve(
     told = "; ".join(f"{name} risk {found[name][0]:.2f} to {found[name][-1]:.2f}" for name in risks)
     return _artefact(
         results, id_, "figure", figure=figure, frame=pd.DataFrame(rows),
-        caption=f"Figure {id_[3:]}. {text}, Blended; 1 of 7 attacks, {found['n']} test images. {_where(results, scale.dataset)}",
+        caption=f"Figure {id_[3:]}. {text}, Blended, {found['n']:,} test images. {_where(results, scale.dataset)}",
         alt=f"From epoch 0 to {epochs[-1]}: C-Acc {found['c_acc'][0]:.1f} to {found['c_acc'][-1]:.1f} percent; {told}.",
     )  # fmt: skip
 
@@ -556,8 +562,8 @@ def draw_fig2(results: Results) -> Artefact:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.DataFrame(rows),
-        caption="Figure 2, measured where the paper has a schematic. Adversarial examples by type over the epochs of SAU, Blended; "
-        f"1 of 7 attacks, {found['n']} test images. {_where(results)}",
+        caption="Figure 2, measured where the paper has a schematic. Adversarial examples by type over the epochs of SAU, Blended, "
+        f"{found['n']:,} test images. {_where(results)}",
         alt=f"Stacked bars of the share of images with an adversarial example. {'; '.join(texts)}.",
     )  # fmt: skip
 
@@ -608,6 +614,40 @@ def draw_fig3(results: Results) -> Artefact:
     )  # fmt: skip
 
 
+def draw_fig4(results: Results) -> Artefact:
+    """Figure 4: how far shared and other adversarial examples lie from the poisoned image, in the backdoored model."""
+    import matplotlib.pyplot as plt
+
+    found = results.need(feature_spec(results.scale, results.seed))
+    groups = {
+        "clean": ("clean image", "#8a8a8a", ""),
+        "shared": ("shared (type I)", "#d55e00", "//"),
+        "other": ("other (II, III)", "#0173b2", ""),
+    }
+    frame = pd.DataFrame([{"kind": kind, "distance": v} for kind in groups for v in found[kind]])
+    with style.context():
+        figure, axes = plt.subplots(figsize=(style.COLUMN, 2.4))
+        for at, (kind, (_, colour, hatch)) in enumerate(groups.items()):
+            if found[kind]:
+                looks = {"facecolor": colour, "hatch": hatch, "alpha": 0.7, "edgecolor": "white"}
+                axes.boxplot(
+                    [found[kind]], positions=[at], widths=0.6, patch_artist=True, boxprops=looks, showfliers=False,
+                    medianprops={"color": "black"},
+                )  # fmt: skip
+        labels = [f"{title}\nn = {len(found[kind])}" for kind, (title, _, _) in groups.items()]
+        axes.set_xticks(range(3), labels, fontsize=7)
+        axes.set(xlim=(-0.6, 2.6), ylabel="distance to the poisoned image")
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="x", visible=False)
+    means = [f"{title} {np.mean(found[kind]):.2f}" for kind, (title, _, _) in groups.items() if found[kind]]
+    return _artefact(
+        results, "fig4", "figure", figure=figure, frame=frame,
+        caption="Figure 4. L2 distance between the features of adversarial examples and of the poisoned image, BadNets. "
+        f"Printed, for one image: 38.75 (shared) and 80.55 (not shared). {_where(results)}",
+        alt=f"Box plots of distances in the feature space of the backdoored model. Means: {'; '.join(means)}.",
+    )  # fmt: skip
+
+
 def draw_reactivation(results: Results) -> Artefact:
     """ASR of an optimised perturbation on the backdoored, the purified and a never attacked model."""
     specs = {name: reactivation_spec(results.scale, name, results.seed) for name in WATCHED}
@@ -643,7 +683,7 @@ TABLES: Mapping[str, tuple[Callable[[Scale, int], list[Cell]], Callable[[Results
         ),
         (
             "table11", "SSBA, whose trigger leaves the perturbation set", _of("ssba"),
-            {"notes": ("Printed mean norms of the trigger (L1, L2, L inf): CIFAR-10 108.33, 3.29, 0.33; Tiny ImageNet 581.65, "
+            {"rows": ("dataset", "attack"), "notes": ("Printed mean norms of the trigger (L1, L2, L inf): CIFAR-10 108.33, 3.29, 0.33; Tiny ImageNet 581.65, "
                        "8.26, 0.43; the radius is 0.2.",)},
         ),
         ("table13", "Perturbation sets: additive, spatial, ensemble", _norm_cells, {"rows": ("dataset", "attack")}),
@@ -660,6 +700,7 @@ ITEMS: dict[str, Item] = {
     "fig1": Item(lambda scale, seed: [curve_spec(_ablation(scale), "blended", "C+D", seed)], draw_fig1),
     "fig2": Item(lambda scale, seed: [curve_spec(scale, "blended", "A+B", seed)], draw_fig2),
     "fig3": Item(_curves(), draw_fig3),
+    "fig4": Item(lambda scale, seed: [feature_spec(scale, seed)], draw_fig4),
     "fig5": Item(lambda scale, seed: [curve_spec(scale, "blended", "A+B", seed)], draw_fig5),
     **{id_: Item(_specs(cells), draw) for id_, (cells, draw) in TABLES.items()},
 }
@@ -779,6 +820,16 @@ def check_few(results: Results) -> Verdict:
     return Verdict(holds, "ASR at most a fifth of the undefended one with the most and the fewest images", numbers)
 
 
+def check_near(results: Results) -> Verdict:
+    """Shared adversarial examples lie nearer to the poisoned image than the others."""
+    found = results.need(feature_spec(results.scale, results.seed))
+    if not found["shared"] or not found["other"]:
+        raise NotRun(f"at {results.scale.name} scale the search found no example of one of the two kinds")
+    numbers = {f"mean distance, {kind}": float(np.mean(found[kind])) for kind in ("shared", "other", "clean")}
+    holds = numbers["mean distance, shared"] < numbers["mean distance, other"]
+    return Verdict(holds, "BadNets, in the features of the backdoored model", numbers)
+
+
 def check_ensemble(results: Results) -> Verdict:
     """Ensemble SAU has the lowest ASR of the three perturbation sets, at a small cost in accuracy."""
     numbers: dict[str, float] = {}
@@ -799,6 +850,7 @@ CLAIMS: list[Claim] = [
     Claim("low", PAPER, "SAU lowers the ASR of every attack to a few percent.", "Table 3", check_low),
     Claim("bound", PAPER, "Backdoor risk <= sub-adversarial risk <= adversarial risk.", "Proposition 3", check_bound),
     Claim("shared", PAPER, "SAU unlearns shared adversarial examples.", "Table 1, Figure 2", check_shared),
+    Claim("near", PAPER, "Shared adversarial examples lie nearer to the poisoned image.", "Figure 4", check_near),
     Claim(
         "ablation", PAPER, "The inner problem lowers the ASR, the outer keeps the accuracy.", "Table 6", check_ablation
     ),
