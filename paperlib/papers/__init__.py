@@ -65,7 +65,7 @@ PAPERS: dict[str, Paper] = {
         ),
         Paper(
             "selection", "LPS", "Boosting Backdoor Attack with A Learnable Poisoning Sample Selection Strategy",
-            "Zhu, Zhang, Wei, Shen, Fan, Wu", "arXiv 2023", "2307.07328", "03_selection",
+            "Zhu, Zhang, Wei, Shen, Fan, Wu", "arXiv 2023", "2307.07328", "03_selection", "paperlib.papers.selection",
         ),
         Paper(
             "polarizer", "NPD", "Neural Polarizer: A Lightweight and Effective Backdoor Defense via Purifying Poisoned "

@@ -1,0 +1,72 @@
+"""The images that a selection strategy chose, and how the victim that was trained on them sees them.
+
+For the first ``n`` poisoned training images, in turn one of each class: the picture before and after the trigger, its true
+class, and the loss margin of the clean and of the triggered picture,
+
+.. math:: f_{c}(x) - \\max_{k \\ne c} f_k(x)
+
+(f: logits of the victim; c: the true class of the clean, the attacker's class of the triggered picture). The same margins are
+averaged over all poisoned images, and for comparison over images that were drawn at random from the classes
+that may be poisoned.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paperlib.analysis.samples import packed
+from paperlib.attacks import poisoned_labels, render
+from paperlib.errors import PaperlibError
+from paperlib.training import logits
+
+COMPARED = 500
+"""How many random images the chosen ones are compared with, at most."""
+
+
+def margin(out: Tensor, label: Tensor) -> Tensor:
+    """Logit of ``label`` (N,) minus the largest other one, (N,); ``out`` is (N, classes)."""
+    own = out.gather(1, label.unsqueeze(1))
+    return (own - out.scatter(1, label.unsqueeze(1), -torch.inf).amax(1, keepdim=True)).squeeze(1)
+
+
+def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) -> dict[str, Any]:
+    """Pictures, classes and margins as lists, and mean margins ``mean_clean``, ``mean_triggered``, ``random_clean``, ``random_triggered``.
+
+    Raises
+    ------
+    PaperlibError
+        The model was trained on clean data.
+    """
+    if around is None or around.poisoned is None:
+        raise PaperlibError("the model was trained on clean data; nothing was selected for it.")
+    (model,), data, attack = models, around.train, around.attack
+    indices = around.poisoned.indices
+
+    def margins(index: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = data.x[index], data.y[index]
+        wanted = (
+            y if attack.labels == "clean" else poisoned_labels(y, attack.labels, around.spec.target, data.n_classes)
+        )
+        return margin(logits(model, x), y), margin(logits(model, render(attack, x)), wanted)
+
+    clean, triggered = margins(indices)
+    allowed = data.y == around.spec.target if attack.labels == "clean" else data.y != around.spec.target
+    pool = allowed.nonzero().squeeze(1)
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))[:COMPARED]
+    others_clean, others_triggered = margins(pool[order.to(pool.device)])
+    y = data.y[indices]
+    turn = torch.stack([(y[:i] == y[i]).sum() for i in range(len(y))])  # the how-manieth of its class
+    shown = (turn * data.n_classes + y).argsort()[:n]
+    return {
+        "shape": list(data.x.shape[1:]),
+        "before": [packed(image) for image in data.x[indices[shown]]],
+        "after": [packed(image) for image in around.poisoned.data.x[indices[shown]]],
+        "y": y[shown].tolist(),
+        "clean_margin": [round(v, 3) for v in clean[shown].tolist()],
+        "triggered_margin": [round(v, 3) for v in triggered[shown].tolist()],
+        "mean_clean": round(clean.mean().item(), 3),
+        "mean_triggered": round(triggered.mean().item(), 3),
+        "random_clean": round(others_clean.mean().item(), 3),
+        "random_triggered": round(others_triggered.mean().item(), 3),
+    }
