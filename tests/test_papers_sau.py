@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from paperlib import papers
@@ -177,6 +178,15 @@ def test_table_3_holds_the_results_and_averages_the_ders() -> None:
         assert mine.to_dict() == pytest.approx(
             {"ACC": after["c_acc"], "ASR": after["asr"], "R-ACC": after["r_acc"], "DER": ders[parent.attack]}
         )
+    average = frame[frame.attack == "average of 6"].set_index(["defense", "metric"])
+    assert average.loc[("sau", "DER"), "ours"] == pytest.approx(np.mean(list(ders.values())))
+    table = published("sau", "table3")
+    of_sau = table[(table.defense == "sau") & (table.metric == "DER") & table.attack.isin(list(ders))]
+    assert average.loc[("sau", "DER"), "published"] == pytest.approx(of_sau.value.mean())
+    asr = frame[(frame.defense == "nc") & (frame.metric == "ASR") & frame.attack.isin(list(ders))]
+    assert average.loc[("nc", "ASR"), "ours"] == pytest.approx(asr.ours.mean()) and pd.isna(
+        average.loc[("nc", "ASR"), "published"]
+    )
     assert "7 of 7 attacks" in drawn("table3", results).caption  # SSBA: undefended and SAU
     assert frame[(frame.attack == "ssba") & (frame.defense == "anp")].ours.isna().all()
 
@@ -282,5 +292,6 @@ def test_a_backdoor_that_was_not_learned_decides_nothing() -> None:
         return {**result, "asr": 5.0 if isinstance(spec, TrainSpec) else 90.0}  # 90 would refute the claim
 
     results = everything(change=change)
-    assert verdicts(results)["low"] == "holds"
+    found = verdicts(results)
+    assert found["low"] == found["shared"] == "holds" and found["near"] == found["ensemble"] == "not run"
     assert "Not learned at this scale" in drawn("table3", results).fragment

@@ -332,24 +332,52 @@ def _draw(
         stand_ins = None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
         frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins)
         if average:
-            frame = pd.concat([frame, compare.averages(frame, "of cells")], ignore_index=True)
+            frame = pd.concat([frame, _averages(frame, SLICES[scale.name].attacks)], ignore_index=True)
         caption = f"Table {id_[5:]}. {title}; {compare.coverage(frame)}. {_where(results)}"
-        notice = [*notes, _budget(scale), *_not_learned(results)] if planned else [*notes, "Printed numbers only."]
+        notice = (
+            [*notes, _budget(scale), *_not_learned(results, planned)] if planned else [*notes, "Printed numbers only."]
+        )
         html = tables.paper_table(frame, caption, rows=rows, everything=everything or not planned, notes=notice)
         return _artefact(results, id_, "table", caption=caption, frame=frame, html=html)
 
     return draw
 
 
-def _not_learned(results: Results) -> list[str]:
-    missing = []
-    for parent, defense, _, _ in _main_cells(results.scale, results.seed):
+def _averages(frame: pd.DataFrame, attacks: Iterable[str]) -> pd.DataFrame:
+    """Averages over the attacks on which all defenses run: ours beside the printed ones where all of them could be read.
+
+    That is so for the undefended models and SAU; of the other defenses only ours are averaged, over the same attacks.
+    """
+    frame = frame[frame.attack.isin(list(attacks))]
+    full = compare.averages(frame[frame.defense.isin(["none", "sau"])], "of cells")
+    if not len(full):
+        return full
+    label, parts = full.attack.iloc[0], [full]
+    over = set(frame[(frame.defense == "sau") & frame.ours.notna()].attack)
+    nothing: dict[str, Any] = {
+        "published": np.nan,
+        "difference": np.nan,
+        "verdict": compare.UNPUBLISHED,
+        "reading": "",
+        "grade": "",
+        "note": "",
+    }
+    for _, cells in frame[~frame.defense.isin(["none", "sau"])].groupby(["defense", "metric"], sort=False):
+        mine = cells[cells.ours.notna()]
+        if label == f"average of {len(over)}" and set(mine.attack) == over:
+            parts.append(mine.iloc[:1].assign(**nothing, attack=label, ours=mine.ours.astype(float).mean()))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _not_learned(results: Results, cells: Iterable[Cell]) -> list[str]:
+    missing = {}
+    for parent, _, _, _ in cells:
         found = results.rows.get(parent.key)
-        if defense == "none" and found and found["result"]["asr"] < LEARNED:
-            missing.append(f"{style.title('attack', parent.attack)} (ASR {found['result']['asr']:.1f})")
+        if found and found["result"]["asr"] < LEARNED:
+            missing[parent.attack] = f"{style.title('attack', parent.attack)} (ASR {found['result']['asr']:.1f})"
     if not missing:
         return []
-    return [f"Not learned at this scale, so that nothing can be said about a defense: {', '.join(missing)}."]
+    return [f"Not learned at this scale, so that nothing can be said about a defense: {', '.join(missing.values())}."]
 
 
 KINDS = ("type I", "type II", "type III")
@@ -715,13 +743,25 @@ OURS: dict[str, Item] = {
 # -------------------------------------------------------------------------------------------------------- claims
 
 
+def _alive(results: Results, attacks: Iterable[str]) -> list[str]:
+    """Those of ``attacks`` whose backdoor the undefended model has learned.
+
+    Raises
+    ------
+    NotRun
+        None of them, or a result is missing.
+    """
+    rates = {name: results.need(attacked(results.scale, name, seed=results.seed))["asr"] for name in attacks}
+    found = [name for name, rate in rates.items() if rate >= LEARNED]
+    if not found:
+        raise NotRun(f"none of {', '.join(rates)} reaches an ASR of {LEARNED:g} at {results.scale.name} scale")
+    return found
+
+
 def _learned(results: Results) -> list[TrainSpec]:
     """Backdoored models of the main slice that have learned the backdoor."""
-    parents = [attacked(results.scale, name, seed=results.seed) for name in SLICES[results.scale.name].attacks]
-    found = [parent for parent in parents if results.need(parent)["asr"] >= LEARNED]
-    if not found:
-        raise NotRun(f"no attack reaches an ASR of {LEARNED:g} at {results.scale.name} scale")
-    return found
+    names = _alive(results, SLICES[results.scale.name].attacks)
+    return [attacked(results.scale, name, seed=results.seed) for name in names]
 
 
 def _names(parents: Iterable[TrainSpec]) -> str:
@@ -773,7 +813,7 @@ def check_shared(results: Results) -> Verdict:
     """SAU removes shared adversarial examples: at least half of those that the backdoored model has."""
     numbers: dict[str, float] = {}
     holds = True
-    for attack in WATCHED:
+    for attack in _alive(results, WATCHED):
         found = results.need(risk_spec(results.scale, attack, results.seed))
         before, after = found["types"]["shared"][0][0], found["types"]["shared"][STAGES.index("sau")][0]
         numbers |= {
@@ -804,24 +844,21 @@ def check_few(results: Results) -> Verdict:
     holds = True
     part = SLICES[results.scale.name]
     kept = [n for n in part.samples if n >= 50] if results.scale.name != "smoke" else list(part.samples)
-    for attack in part.sampled:
+    for attack in _alive(results, part.sampled):
         parent = attacked(results.scale, attack, seed=results.seed)
         before = results.need(parent)["asr"]
-        if before < LEARNED:
-            continue
         title = style.title("attack", attack)
         runs = {n: results.need(sampled(results.scale, parent, "sau", n)) for n in (kept[0], kept[-1])}
         for n, found in runs.items():
             numbers |= {f"{title} C-Acc with {n}": found["c_acc"], f"{title} ASR with {n}": found["asr"]}
             holds = holds and found["asr"] <= before / 5
         holds = holds and runs[kept[-1]]["c_acc"] < runs[kept[0]]["c_acc"]
-    if not numbers:
-        raise NotRun(f"no swept attack reaches an ASR of {LEARNED:g} at {results.scale.name} scale")
     return Verdict(holds, "ASR at most a fifth of the undefended one with the most and the fewest images", numbers)
 
 
 def check_near(results: Results) -> Verdict:
     """Shared adversarial examples lie nearer to the poisoned image than the others."""
+    _alive(results, ("badnets",))
     found = results.need(feature_spec(results.scale, results.seed))
     if not found["shared"] or not found["other"]:
         raise NotRun(f"at {results.scale.name} scale the search found no example of one of the two kinds")
@@ -834,7 +871,7 @@ def check_ensemble(results: Results) -> Verdict:
     """Ensemble SAU has the lowest ASR of the three perturbation sets, at a small cost in accuracy."""
     numbers: dict[str, float] = {}
     holds = True
-    for attack in SLICES[results.scale.name].normed:
+    for attack in _alive(results, SLICES[results.scale.name].normed):
         parent = attacked(results.scale, attack, seed=results.seed)
         found = {name: results.need(variant(results.scale, parent, name)) for name in NORMS}
         for name, one in found.items():
