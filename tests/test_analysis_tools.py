@@ -67,6 +67,7 @@ def around() -> Ground:
 def net(around: Ground) -> nn.Module:
     made = model(around.train).train()
     fit(made, around.poisoned.data, Recipe(2, 10, 0.05, "constant"), seed=0)  # type: ignore[union-attr]
+    made.zero_grad(set_to_none=True)
     return made.eval()
 
 
@@ -354,11 +355,16 @@ def test_hessian_against_the_dense_one() -> None:
     v = torch.randn(size, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(product(v), whole @ v, atol=1e-4)
     values = torch.linalg.eigvalsh(whole.double()).flip(0)
-    found = hessian.spectrum(product, size, steps=60, probes=1, points=50, seed=0)
+    found = hessian.spectrum(product, size, steps=40, probes=1, points=50, seed=0)
     assert found["ritz"].max().item() == pytest.approx(values[0].item(), rel=1e-3)
     assert found["ritz"].sort().values[-3].item() == pytest.approx(values[2].item(), rel=2e-2)
-    many = hessian.spectrum(product, size, steps=30, probes=60, points=400, seed=0)
-    assert many["trace"] == pytest.approx(values.sum().item(), rel=0.1)
+    many = hessian.spectrum(product, size, steps=8, probes=20, points=400, seed=0)
+    signs = torch.randint(0, 2, (20, size), generator=torch.Generator().manual_seed(0)).float() * 2 - 1
+    by_hand = (
+        torch.einsum("pi,ij,pj->p", signs, whole, signs).mean().item()
+    )  # Hutchinson's estimate with the same probes
+    assert many["trace"] == pytest.approx(by_hand, rel=1e-3)
+    assert many["trace"] == pytest.approx(values.sum().item(), rel=0.4)
     area = torch.trapezoid(many["density"], many["at"]).item()
     assert area == pytest.approx(1, abs=0.02)  # a density
 
