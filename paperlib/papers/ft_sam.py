@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 
 from paperlib import experiments as ex
-from paperlib.attacks import ATTACKS
-from paperlib.defenses import DEFENSES
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
 from paperlib.metrics import der
 from paperlib.papers import Item, Results
@@ -34,8 +32,15 @@ CLEAN_RATIOS = (0.10, 0.05, 0.01)
 SWEPT = ("blended", "lf", "sig", "ssba")
 """Attacks of Figure 3: the paper names Blended and LF among its four; the other two are our choice."""
 
-RUN = ("badnets", "badnets_a2a", "blended", "sig", "ft", "ft_sam")
-"""The slice of the printed attacks and defenses that is run."""
+BASIC = ("badnets", "badnets_a2a", "blended", "sig")
+"""The attacks of every item at the small scales."""
+WIDE = {
+    "laptop": (
+        ("badnets", "badnets_a2a", "blended", "lf", "sig", "wanet", "input_aware"),
+        ("ft", "fp", "nad", "nc", "anp", "i_bau", "ft_sam"),
+    )
+}
+"""Table 1 at a small scale, where it shares the models of the benchmark's grid: attacks, defenses."""
 
 PLANNED = {
     "table2": "Tiny ImageNet is not among the data sets yet",
@@ -52,19 +57,21 @@ PLANNED = {
 # ------------------------------------------------------------------------------------------------------- the grid
 
 
-def run_attacks() -> tuple[str, ...]:
-    """The printed attacks that are run."""
-    return tuple(name for name in PRINTED_ATTACKS if name in ATTACKS and name in RUN)
+def run_attacks(scale: Scale) -> tuple[str, ...]:
+    """The attacks of every item but Table 1: all printed ones at paper scale."""
+    return PRINTED_ATTACKS if scale.name == "paper" else BASIC
 
 
-def run_defenses() -> tuple[str, ...]:
-    """The printed defenses that are run."""
-    return tuple(name for name in PRINTED_DEFENSES if name in DEFENSES and name in RUN)
+def table1_methods(scale: Scale) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Attacks and defenses of Table 1."""
+    if scale.name == "paper":
+        return PRINTED_ATTACKS, PRINTED_DEFENSES
+    return WIDE.get(scale.name, (BASIC, ("ft", "ft_sam")))
 
 
-def swept() -> tuple[str, ...]:
-    """The attacks of Figure 3 that are in our registry."""
-    return tuple(name for name in SWEPT if name in run_attacks())
+def swept(scale: Scale) -> tuple[str, ...]:
+    """The attacks of Figure 3."""
+    return tuple(name for name in SWEPT if name in run_attacks(scale))
 
 
 def backdoored(scale: Scale, attack: str, ratio: float = 0.1, seed: int = 0) -> TrainSpec:
@@ -109,26 +116,27 @@ def gradcam_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
 
 
 def _table1(scale: Scale, seed: int) -> list[Spec]:
-    parents = [backdoored(scale, attack, 0.1, seed) for attack in run_attacks()]
-    return [spec for p in parents for spec in (p, *(defended(scale, p, name) for name in run_defenses()))]
+    attacks, defenses = table1_methods(scale)
+    parents = [backdoored(scale, attack, 0.1, seed) for attack in attacks]
+    return [spec for p in parents for spec in (p, *(defended(scale, p, name) for name in defenses))]
 
 
 def _table3(scale: Scale, seed: int) -> list[Spec]:
     return [
         defended(scale, backdoored(scale, attack, 0.1, seed), defense, clean_ratio=clean)
-        for attack in run_attacks()
+        for attack in run_attacks(scale)
         for clean in CLEAN_RATIOS
         for defense in ("ft", "ft_sam")
     ]
 
 
 def _fig3(scale: Scale, seed: int) -> list[Spec]:
-    parents = [backdoored(scale, attack, 0.1, seed) for attack in swept()]
+    parents = [backdoored(scale, attack, 0.1, seed) for attack in swept(scale)]
     return [defended(scale, parent, "ft_sam", rho=rho) for parent in parents for rho in RHOS]
 
 
 def _neurons(*attacks: str, ratio: float) -> Callable[[Scale, int], list[Spec]]:
-    return lambda scale, seed: [neuron_spec(scale, name, ratio, seed) for name in attacks or run_attacks()]
+    return lambda scale, seed: [neuron_spec(scale, name, ratio, seed) for name in attacks or run_attacks(scale)]
 
 
 LEARNED = 50.0
@@ -143,7 +151,10 @@ def learned(results: Results, ratio: float = 0.1) -> tuple[str, ...]:
     NotRun
         There is none.
     """
-    rates = {name: results.need(backdoored(results.scale, name, ratio, results.seed))["asr"] for name in run_attacks()}
+    rates = {
+        name: results.need(backdoored(results.scale, name, ratio, results.seed))["asr"]
+        for name in run_attacks(results.scale)
+    }
     found = tuple(name for name, rate in rates.items() if rate >= LEARNED)
     if not found:
         raise NotRun(f"no attack reaches an ASR of {LEARNED:g} at {results.scale.name} scale")
@@ -153,7 +164,7 @@ def learned(results: Results, ratio: float = 0.1) -> tuple[str, ...]:
 def _not_learned(results: Results, ratio: float = 0.1) -> str:
     """A sentence that names the attacks that were run and not learned; empty if there are none."""
     missing = []
-    for name in run_attacks():
+    for name in run_attacks(results.scale):
         result = results.get(backdoored(results.scale, name, ratio, results.seed))
         if result is not None and result["asr"] < LEARNED:
             missing.append(f"{style.look('attack', name).title} (ASR {result['asr']:.1f})")
@@ -225,11 +236,13 @@ def draw_table1(results: Results) -> Artefact:
     """Table 1: ACC, ASR, DER of every defense under every attack, ours beside the printed number."""
     scale, seed = results.scale, results.seed
 
+    attacks, defenses = table1_methods(scale)
+
     def cells() -> Iterable[tuple[str, str, str, Spec, TrainSpec]]:
-        for attack in run_attacks():
+        for attack in attacks:
             parent = backdoored(scale, attack, 0.1, seed)
             yield attack, "none", "", parent, parent
-            for defense in run_defenses():
+            for defense in defenses:
                 yield attack, defense, "", defended(scale, parent, defense), parent
 
     printed = published(PAPER, "table1")
@@ -239,7 +252,6 @@ def draw_table1(results: Results) -> Artefact:
     html = tables.paper_table(
         frame,
         caption,
-        coverage=compare.coverage(frame, attacks=ATTACKS, defenses=DEFENSES),
         notes=[note for note in (_schedules(scale), _not_learned(results)) if note],
     )
     return _artefact(results, "table1", "table", caption=caption, frame=frame, html=html)
@@ -250,7 +262,7 @@ def draw_table3(results: Results) -> Artefact:
     scale, seed = results.scale, results.seed
 
     def cells() -> Iterable[tuple[str, str, str, Spec, TrainSpec]]:
-        for attack in run_attacks():
+        for attack in run_attacks(scale):
             parent = backdoored(scale, attack, 0.1, seed)
             yield attack, "none", "", parent, parent
             for clean in CLEAN_RATIOS:
@@ -267,7 +279,6 @@ def draw_table3(results: Results) -> Artefact:
         frame,
         caption,
         rows=("attack", "setting"),
-        coverage=compare.coverage(frame, attacks=ATTACKS, defenses=DEFENSES),
         notes=[
             _schedules(scale),
             "In print the row of the undefended models is shifted by one attack from SIG on; the printed and, after the "
@@ -428,7 +439,7 @@ def _correlation(a: Any, b: Any) -> float:
 def _sweep(results: Results) -> dict[str, list[tuple[int, dict[str, Any]]]]:
     """Per attack of Figure 3 the (rho, result) that exist."""
     out: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for attack in swept():
+    for attack in swept(results.scale):
         parent = backdoored(results.scale, attack, 0.1, results.seed)
         for rho in RHOS:
             if (found := results.get(defended(results.scale, parent, "ft_sam", rho=rho))) is not None:
@@ -476,7 +487,7 @@ def draw_fig3(results: Results) -> Artefact:
 
 
 def _found_neurons(results: Results) -> dict[str, dict[str, Any]]:
-    specs = {name: neuron_spec(results.scale, name, 0.05, results.seed) for name in run_attacks()}
+    specs = {name: neuron_spec(results.scale, name, 0.05, results.seed) for name in run_attacks(results.scale)}
     found = {name: result for name, spec in specs.items() if (result := results.get(spec)) is not None}
     if not found:
         raise NotRun(f"no neuron analysis at {results.scale.name} scale")
@@ -551,7 +562,7 @@ def draw_fig5(results: Results) -> Artefact:
 
 
 def _geometry(results: Results) -> dict[str, dict[str, Any]]:
-    specs = {name: geometry_spec(results.scale, name, results.seed) for name in run_attacks()}
+    specs = {name: geometry_spec(results.scale, name, results.seed) for name in run_attacks(results.scale)}
     return {name: result for name, spec in specs.items() if (result := results.get(spec)) is not None}
 
 
@@ -602,7 +613,7 @@ def draw_fig7(results: Results) -> Artefact:
     """Figure 7: Grad-CAM of one image, clean and triggered, before and after FT-SAM, 5 % poisoning."""
     import matplotlib.pyplot as plt
 
-    specs = {name: gradcam_spec(results.scale, name, results.seed) for name in run_attacks()}
+    specs = {name: gradcam_spec(results.scale, name, results.seed) for name in run_attacks(results.scale)}
     found = {name: result for name, spec in specs.items() if (result := results.get(spec)) is not None}
     if not found:
         raise NotRun(f"no Grad-CAM at {results.scale.name} scale")
@@ -654,10 +665,10 @@ ITEMS: dict[str, Item] = {
     "fig4": Item(_neurons(ratio=0.05), draw_fig4),
     "fig5": Item(_neurons(ratio=0.05), draw_fig5),
     "fig6": Item(
-        lambda s, seed: [neuron_spec(s, "blended", 0.1, seed), *(geometry_spec(s, a, seed) for a in run_attacks())],
+        lambda s, seed: [neuron_spec(s, "blended", 0.1, seed), *(geometry_spec(s, a, seed) for a in run_attacks(s))],
         draw_fig6,
     ),
-    "fig7": Item(lambda s, seed: [gradcam_spec(s, a, seed) for a in run_attacks()], draw_fig7),
+    "fig7": Item(lambda s, seed: [gradcam_spec(s, a, seed) for a in run_attacks(s)], draw_fig7),
 }
 
 
@@ -671,7 +682,7 @@ def _asr(results: Results, attack: str, defense: str) -> float:
 
 def check_alive(results: Results) -> Verdict:
     """FT leaves the hard triggers alive and FT-SAM does not."""
-    hard = [name for name in ("blended", "lf", "ssba") if name in ATTACKS]
+    hard = [name for name in ("blended", "lf", "ssba") if name in run_attacks(results.scale)]
     numbers = {}
     for name in hard:
         for defense in ("ft", "ft_sam"):
