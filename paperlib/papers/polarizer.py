@@ -44,7 +44,7 @@ INFORMED = ("npd_tu", "npd_tp")
 """The variants that are told the true target."""
 ALL_TO_ALL = ("blended", "input_aware", "lf", "ssba")
 CAMS = {"fig5": "badnets", "fig6": "blended", "fig7": "trojannn"}
-LOSSES: dict[str, dict[str, float]] = {
+LOSSES: dict[str, dict[str, Any]] = {
     "L_bn only": {"lambda_asr": 0.0, "lambda_bce1": 0.0, "lambda_bce2": 0.0},
     "+L_asr": {"lambda_bce1": 0.0, "lambda_bce2": 0.0},
     "+L_bce1": {"lambda_asr": 0.0, "lambda_bce2": 0.0},
@@ -300,10 +300,15 @@ def picture_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     return ex.analyse("triggers", attacked(scale, attack, seed=seed), seed=seed)
 
 
+def _changes(name: str, value: str) -> dict[str, Any]:
+    """The hyper-parameter ``name``; nothing where it stays the default, so that the cell of Table 1 is shared."""
+    return {name: value} if value else {}
+
+
 def table13_cells(scale: Scale, seed: int) -> list[Cell]:
     """Other structures of the polarizer."""
     return [
-        (p.attack, "npd", f"structure={title}", purified(scale, p, "npd", **({"structure": s} if s else {})), p)
+        (p.attack, "npd", f"structure={title}", purified(scale, p, "npd", **_changes("structure", s)), p)
         for p in parents(scale, of(scale).ablated, seed)
         for title, s in STRUCTURES.items()
     ]
@@ -325,7 +330,7 @@ def place_specs(scale: Scale, seed: int) -> list[tuple[TrainSpec, str, DefendSpe
     """Figure 3: (backdoored model, place, NPD there)."""
     attacks = [a for a in of(scale).ablated if scale.name != "paper" or a in ("badnets", "blended", "lf")]
     return [
-        (p, place, purified(scale, p, "npd", **({} if place == DEFAULT_PLACE else {"layer": place})))
+        (p, place, purified(scale, p, "npd", **_changes("layer", "" if place == DEFAULT_PLACE else place)))
         for p in parents(scale, attacks, seed)
         for place in of(scale).places
     ]
@@ -1154,7 +1159,8 @@ def check_nearer(results: Results) -> Verdict:
 
 def check_losses(results: Results) -> Verdict:
     """Without the losses on perturbed images the backdoor stays: L_bn alone leaves at least half of the ASR, all terms a tenth."""
-    numbers, holds = {}, []
+    numbers: dict[str, float] = {}
+    holds: list[bool] = []
     for name in of(results.scale).ablated:
         before, bn = _pair(results, name, **LOSSES["L_bn only"])
         _, everything = _pair(results, name)
@@ -1167,7 +1173,8 @@ def check_losses(results: Results) -> Verdict:
 def check_deeper(results: Results) -> Verdict:
     """The deepest place has a higher DER than the shallowest."""
     places = of(results.scale).places
-    numbers, holds = {}, []
+    numbers: dict[str, float] = {}
+    holds: list[bool] = []
     for parent in dict.fromkeys(p for p, *_ in place_specs(results.scale, results.seed)):
         before = results.need(parent)
         scores = []
@@ -1182,11 +1189,10 @@ def check_deeper(results: Results) -> Verdict:
 
 def check_structure(results: Results) -> Verdict:
     """Convolution and batch norm remove more than an elementwise layer."""
-    numbers, holds = {}, []
+    numbers: dict[str, float] = {}
+    holds: list[bool] = []
     for name in of(results.scale).ablated:
-        rates = [
-            _pair(results, name, **changes)[1]["asr"] for changes in ({}, {"structure": "linear"})
-        ]  # fmt: skip
+        rates = [_pair(results, name, **_changes("structure", value))[1]["asr"] for value in ("", "linear")]
         title = style.title("attack", name)
         numbers |= {f"{title} ASR, Conv-BN": rates[0], f"{title} ASR, Linear": rates[1]}
         holds.append(rates[0] < rates[1])
@@ -1196,7 +1202,8 @@ def check_structure(results: Results) -> Verdict:
 def check_few(results: Results) -> Verdict:
     """NPD still works with the fewest clean images of Table 6."""
     n = min(of(results.scale).samples)
-    numbers, holds = {}, []
+    numbers: dict[str, float] = {}
+    holds: list[bool] = []
     for name in of(results.scale).few:
         before, after = _pair(results, name, n_clean=n)
         title = style.title("attack", name)
