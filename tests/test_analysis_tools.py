@@ -64,7 +64,7 @@ def around() -> Ground:
 
 
 @pytest.fixture(scope="module")
-def net(around: Ground) -> nn.Module:
+def net(around: Ground) -> Any:
     made = model(around.train).train()
     fit(made, around.poisoned.data, Recipe(2, 10, 0.05, "constant"), seed=0)  # type: ignore[union-attr]
     made.zero_grad(set_to_none=True)
@@ -163,7 +163,7 @@ def test_pairs_are_the_same_images(around: Ground) -> None:
 
 def test_shapley_values_of_a_linear_model_are_known() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+    net: Any = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
     data = images(12).float()
     x, background = data[:2], data[2:]
     found = shapley.expected_gradients(net, x, background, torch.tensor([[0, 2], [3, 1]]), steps=3)
@@ -184,7 +184,7 @@ def test_shapley_values_sum_to_the_difference_of_the_scores(layer: str) -> None:
     assert torch.allclose(found.flatten(2).sum(2), expected, atol=2e-4) and expected.abs().max() > 0.05
 
 
-def test_shapley_reports_its_gap(around: Ground, net: nn.Module) -> None:
+def test_shapley_reports_its_gap(around: Ground, net: Any) -> None:
     found = shapley.shapley([net], around, seed=0, true_class=2, backgrounds=10, steps=20, top=2)
     sums, differences = np.array(found["sum"]), np.array(found["difference"])
     assert np.abs(sums - differences).max() == pytest.approx(found["gap"], abs=1e-4)
@@ -219,7 +219,7 @@ def test_frequency_saliency_of_a_wave(around: Ground) -> None:
 # --------------------------------------------------------------------------------------------------------- neurons
 
 
-def test_neuron_activation_image_by_image(around: Ground, net: nn.Module) -> None:
+def test_neuron_activation_image_by_image(around: Ground, net: Any) -> None:
     found = TOOLS["neuron_activation"].load()([net], around, seed=0, n=20)
     x, _, mask = samples.poisoned_sample(around, 20, 0)
     seen: list[Tensor] = []
@@ -249,7 +249,7 @@ def test_strongest_images_and_their_classes() -> None:
         strongest(activation, 5)
 
 
-def test_feature_maps_are_those_of_the_layer(around: Ground, net: nn.Module) -> None:
+def test_feature_maps_are_those_of_the_layer(around: Ground, net: Any) -> None:
     found = TOOLS["feature_maps"].load()([net], around, seed=0, layer="layer2", true_class=1, shown=3)
     pair = samples.image_pair(around, 1, 0, "test")
     expected = layer_output(net, "layer2", pair)
@@ -258,7 +258,7 @@ def test_feature_maps_are_those_of_the_layer(around: Ground, net: nn.Module) -> 
     assert np.array(found["maps"]) == pytest.approx(expected[:, found["channels"]].numpy(), abs=1e-3)
 
 
-def test_feature_visualisation_raises_the_activation(around: Ground, net: nn.Module) -> None:
+def test_feature_visualisation_raises_the_activation(around: Ground, net: Any) -> None:
     found = feature_visualisation.feature_visualisation([net], around, seed=0, neurons=(3, 5), iterations=15, lr=0.2)
     assert all(b > a for a, b in zip(found["start"], found["final"], strict=True))
     pictures = [analysis_figures.picture(text, found["shape"]) for text in found["images"]]
@@ -272,7 +272,7 @@ def test_feature_visualisation_raises_the_activation(around: Ground, net: nn.Mod
 # ------------------------------------------------------------------------------------------------------ the weights
 
 
-def test_lipschitz_by_brute_force(net: nn.Module) -> None:
+def test_lipschitz_by_brute_force(net: Any) -> None:
     found = lipschitz.constants(net)
     assert next(iter(found)) == "conv1" and list(found)[-1] == "linear"
     conv, norm = net.layer1[0].conv1, net.layer1[0].bn2
@@ -288,7 +288,7 @@ def test_lipschitz_by_brute_force(net: nn.Module) -> None:
     assert list(lipschitz.constants(Smooth())) == ["conv", "linear"]  # without batch norm: kernels alone
 
 
-def test_network_structure_counts_every_weight(around: Ground, net: nn.Module) -> None:
+def test_network_structure_counts_every_weight(around: Ground, net: Any) -> None:
     found = network_structure.network_structure([net], around, seed=0)
     assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]
     assert found["parameters"] == sum(w.numel() for w in net.parameters())
@@ -300,7 +300,7 @@ def test_network_structure_counts_every_weight(around: Ground, net: nn.Module) -
     assert [one["parameters"] for one in network_structure.layers(twice, torch.zeros(1, 5))] == [0, 30, 0, 0]
 
 
-def test_directions_are_as_long_as_the_filters(net: nn.Module) -> None:
+def test_directions_are_as_long_as_the_filters(net: Any) -> None:
     made = loss_landscape.direction(net, torch.Generator().manual_seed(0))
     weight = net.layer2[0].conv1.weight
     for k in range(3):
@@ -308,7 +308,7 @@ def test_directions_are_as_long_as_the_filters(net: nn.Module) -> None:
     assert not made["linear.bias"].any() and not made["layer1.0.bn1.weight"].any()
 
 
-def test_loss_landscape_point_by_point(around: Ground, net: nn.Module) -> None:
+def test_loss_landscape_point_by_point(around: Ground, net: Any) -> None:
     found = loss_landscape.loss_landscape([net], around, seed=0, n=12, grid=3, radius=0.5)
     clean, triggered, y = samples.attacked_pairs(around, 12, "test")
     with torch.no_grad():
@@ -333,7 +333,7 @@ def test_loss_landscape_point_by_point(around: Ground, net: nn.Module) -> None:
 # -------------------------------------------------------------------------------------------------------- the Hessian
 
 
-def dense(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def dense(net: Any, x: Tensor, y: Tensor) -> Tensor:
     """The whole Hessian by torch.func, entry by entry."""
     names = [name for name, _ in net.named_parameters()]
     shapes = [w.shape for w in net.parameters()]
@@ -379,7 +379,7 @@ def test_lanczos_stops_in_an_invariant_space() -> None:
 # ------------------------------------------------------------------------------------------------- counts and dynamics
 
 
-def test_confusion_counts(around: Ground, net: nn.Module) -> None:
+def test_confusion_counts(around: Ground, net: Any) -> None:
     y, predicted = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])
     assert confusion.counts(y, predicted, 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     found = confusion.confusion([net], around, seed=0)
@@ -397,7 +397,7 @@ def test_forgetting_events_by_hand() -> None:
     assert never.tolist() == [False, True, False, False] and first.tolist() == [1, 0, 2, 1]
 
 
-def test_dynamics_is_the_training_of_the_spec(around: Ground, net: nn.Module) -> None:
+def test_dynamics_is_the_training_of_the_spec(around: Ground, net: Any) -> None:
     """The last epoch's measures are those of a model trained by hand in the same way."""
     found = dynamics.dynamics([net], around, seed=0, n=8, n_gradient=4)
     data, mask = around.poisoned.data, around.poisoned.mask  # type: ignore[union-attr]
@@ -420,7 +420,7 @@ def test_dynamics_is_the_training_of_the_spec(around: Ground, net: nn.Module) ->
         dynamics.dynamics([net], other, seed=0)
 
 
-def test_the_trigger_is_altered_and_moved(around: Ground, net: nn.Module) -> None:
+def test_the_trigger_is_altered_and_moved(around: Ground, net: Any) -> None:
     x = around.test.float()
     four = trigger_generalisation.moved(BadNets(patch=4), 3)(x)  # two pixels of a 16-pixel image
     expected = x.clone()
@@ -460,7 +460,7 @@ PARAMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_every_tool_is_small_deterministic_and_drawn(name: str, around: Ground, net: nn.Module) -> None:
+def test_every_tool_is_small_deterministic_and_drawn(name: str, around: Ground, net: Any) -> None:
     before = state(net)
     tool = TOOLS[name].load()
     found = tool([net], around, seed=3, **PARAMS[name])
@@ -473,10 +473,11 @@ def test_every_tool_is_small_deterministic_and_drawn(name: str, around: Ground, 
     mpl.pyplot.close(figure)
 
 
-def test_forgetting_is_drawn(around: Ground, net: nn.Module) -> None:
+def test_forgetting_is_drawn(around: Ground, net: Any) -> None:
     found = dynamics.dynamics([net], around, seed=0, n=8, n_gradient=4)
     figure = analysis_figures.forgetting([found])
-    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    bars: Any = figure.axes[0].patches
+    heights = [bar.get_height() for bar in bars]
     assert sum(heights) == pytest.approx(200)  # each group is whole
     mpl.pyplot.close(figure)
 
@@ -484,7 +485,7 @@ def test_forgetting_is_drawn(around: Ground, net: nn.Module) -> None:
 @pytest.mark.parametrize(
     "name", ["shapley", "neuron_activation", "loss_landscape", "hessian", "dynamics", "feature_maps"]
 )
-def test_a_clean_model_is_refused(name: str, around: Ground, net: nn.Module) -> None:
+def test_a_clean_model_is_refused(name: str, around: Ground, net: Any) -> None:
     with pytest.raises(PaperlibError, match="was trained on clean data"):
         TOOLS[name].load()([net], replace(around, attack=None, poisoned=None), seed=0)
 
@@ -499,13 +500,13 @@ def test_tools_look_at_transformers(around: Ground) -> None:
 # --------------------------------------------------------------------------------------------------------------- UMAP
 
 
-def test_umap_is_optional(around: Ground, net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_umap_is_optional(around: Ground, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(PaperlibError, match="needs the package umap-learn, which is not installed"):
         TOOLS["umap"].load()([net], around, seed=0)
 
 
-def test_umap_gets_features_and_the_seed(around: Ground, net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_umap_gets_features_and_the_seed(around: Ground, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the package is asked; the package itself is not installed with the tests."""
     asked: dict[str, Any] = {}
 

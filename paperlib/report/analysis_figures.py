@@ -315,7 +315,7 @@ def confusion(result: Result, names: Sequence[str] = ()) -> "Figure":
 
 
 MEASURES = {
-    "loss": "loss", "acc": "accuracy (%)", "gradient": "norm of the gradient", "cosine": "cosine with the whole gradient"
+    "loss": "loss", "acc": "accuracy (%)", "gradient": "norm of the gradient", "cosine": "cosine with whole gradient"
 }  # fmt: skip
 
 
@@ -329,8 +329,10 @@ def quick_learning(results: Sequence[Result]) -> "Figure":
                 for group, colour, line in (("clean", CLEAN, "-"), ("poisoned", POISONED, "--")):
                     values = [entry[f"{measure}_{group}"] for entry in result["epochs"]]
                     axes.plot(at, values, color=colour, linestyle=line, label=group)
-                axes.set_title(label, fontsize=7.5)
+                axes.set_title(label, fontsize=7)
                 axes.tick_params(labelsize=6.5)
+                if measure in ("loss", "gradient"):
+                    axes.set_yscale("log")
             row[0].set_ylabel(f"{style.title('attack', result['attack'])}, {100 * result['ratio']:g} %")
         for axes in panels[-1]:
             axes.set_xlabel("epoch")

@@ -12,7 +12,7 @@ A table of ASR has one row per attack and one column per defense.
   counted how often a statement about the table still holds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,9 +128,9 @@ def survival(
     return {name: count / draws for name, count in held.items()}
 
 
-def draw(axes: "Axes", found: pd.DataFrame, n_attacks: int, title: str, order: Sequence[str] | None = None) -> None:
+def draw(axes: "Axes", found: pd.DataFrame, n_attacks: int, title: str) -> None:
     """One panel: rank of every defense with its interval, the mean rank within attacks as a cross, and the critical difference."""
-    shown = found.set_index("defense").loc[order or found.sort_values(["asr", "defense"]).defense]
+    shown = found.sort_values(["asr", "defense"]).set_index("defense")
     at = np.arange(len(shown))
     for y, (name, row) in zip(at, shown.iterrows(), strict=True):
         look = style.look("defense", str(name))
