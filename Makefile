@@ -6,6 +6,7 @@
 #   make test                                   formatting, lint, types, tests, notebooks
 #   make lab                                    JupyterLab
 #   make notebooks SCALE=laptop                 execute the notebooks in place: the outputs that are stored in git
+#                                               (RECORDED=1: from the results in git, NOTEBOOKS=notebooks/02_sau.ipynb: only some)
 #   make lock                                   write requirements.lock.txt anew (UPGRADE=1: with newer versions)
 #   make clean                                  remove .venv and what was generated; data and finished runs stay
 #
@@ -72,8 +73,8 @@ lab: $(STAMP)
 
 # Without parameters, so that nothing is injected, and without times, which would change the files at every run.
 notebooks: $(STAMP)
-	PAPERLIB_SCALE=$(or $(SCALE),laptop) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1 notebooks/*.ipynb
+	PAPERLIB_SCALE=$(or $(SCALE),laptop) PAPERLIB_RECORDED=$(or $(RECORDED),0) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1 $(or $(NOTEBOOKS),notebooks/*.ipynb)
 
 lock:
 	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra cluster --extra vdc --extra test --generate-hashes --no-header \

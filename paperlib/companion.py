@@ -8,6 +8,7 @@ paper's claims, ``book.footer()`` says what the numbers came from. The command l
 
 import ast
 import importlib
+import os
 import json
 import re
 import time
@@ -391,6 +392,7 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
     values = {"scale": "", "seed": 0, "device": "auto", "recorded": False, **given}
     if values["seed"] < 0:
         raise PaperlibError(f"parameter seed={values['seed']} is negative; a seed is 0 or more.")
+    values["recorded"] = values["recorded"] or os.environ.get("PAPERLIB_RECORDED", "0") not in ("", "0")
     scale = scales.scale(values["scale"])
     device = "none" if values["recorded"] else pick_device(values["device"])
     if not values["recorded"]:
