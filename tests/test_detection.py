@@ -47,6 +47,11 @@ SMALL = {
     "abl": {"epochs": 1, "batch_size": 20},
     "d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 20},
     "beatrix": {"orders": 2, "folds": 2},
+    "bhn": {"epochs": 1, "batch_size": 20},
+    "cores": {"epochs": 2, "batch_size": 20, "lr": 0.01},
+    "cl": {"folds": 2, "epochs": 1, "batch_size": 20},
+    "simifeat_v": {"rounds": 2, "k": 3},
+    "simifeat_r": {"rounds": 2, "k": 3, "steps": 5},
 }
 """Hyper-parameters that make a run on the toy images short."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from paperlib.data.images import ImageData
 
-MODEL, MODEL_AND_CLEAN, NOTHING = "model", "model and clean subset", "nothing"
+MODEL, MODEL_AND_CLEAN, CLEAN, NOTHING = "model", "model and clean subset", "clean subset", "nothing"
 
 DETECTORS: dict[str, tuple[Method, str]] = {
     # name: (method, name of its hyper-parameter dataclass)
@@ -32,7 +32,14 @@ DETECTORS: dict[str, tuple[Method, str]] = {
     "teco": (Method("paperlib.detection.teco", "teco", "TeCo", access=MODEL_AND_CLEAN), "TeCo"),
     "agpd": (Method("paperlib.detection.agpd", "agpd", "AGPD", access=MODEL_AND_CLEAN), "AGPD"),
     "cd": (Method("paperlib.detection.cd", "cd", "CD", access=MODEL_AND_CLEAN), "CD"),
+    "bhn": (Method("paperlib.detection.bhn", "bhn", "BHN", access=MODEL_AND_CLEAN), "BHN"),
+    "cores": (Method("paperlib.detection.cores", "cores", "CORES", access=MODEL), "CORES"),
+    "cl": (Method("paperlib.detection.cl", "cl", "CL", access=MODEL), "CL"),
+    "simifeat_v": (Method("paperlib.detection.simifeat", "simifeat_v", "SimiFeat-V", access=MODEL), "SimiFeatV"),
+    "simifeat_r": (Method("paperlib.detection.simifeat", "simifeat_r", "SimiFeat-R", access=MODEL), "SimiFeatR"),
 }
+NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")
+"""Those that look for wrong labels, not for triggers: the comparison of VDC (arXiv 2309.16211) runs each on its own kind of dirt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +83,7 @@ def detect(
         raise PaperlibError("data holds no image; give the training set that is to be examined.")
     if found.access in (MODEL, MODEL_AND_CLEAN) and model is None:
         raise PaperlibError(f"method={method!r} looks inside a classifier; give the one trained on data as model=.")
-    if found.access == MODEL_AND_CLEAN and (clean is None or len(clean) == 0):
+    if found.access in (MODEL_AND_CLEAN, CLEAN) and (clean is None or len(clean) == 0):
         raise PaperlibError(f"method={method!r} compares with clean images; give a few of every class as clean=.")
     return found.load()(data, model, clean, config, seed=seed, progress=progress)
 
