@@ -8,8 +8,8 @@ paper's claims, ``book.footer()`` says what the numbers came from. The command l
 
 import ast
 import importlib
-import os
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping
