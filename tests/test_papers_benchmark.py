@@ -181,7 +181,7 @@ def test_tables(id_: str) -> None:
     made = drawn(id_)
     assert (made.id, made.kind, made.scale, made.seed, made.results) == (id_, "table", "paper", 0, ())
     if "ACC" in made.frame:
-        assert "printed numbers" in made.caption and "our own runs of this grid are planned" in made.fragment
+        assert "printed numbers" in made.caption and "our own runs stand in tables of their own" in made.fragment
         counts = Counter(made.frame.status)
         assert f"{len(made.frame):,} cells, {counts['NA']} NA, {counts['collapsed']} collapsed)" in made.caption
     assert "scale" not in made.caption

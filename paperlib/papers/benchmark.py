@@ -327,7 +327,7 @@ def _results_html(frame: pd.DataFrame, caption: str, block: str = "") -> str:
             cells = "".join(f'<td class="n">{f"<b>{t}</b>" if metric == "ASR" else t}</td>' for t in texts)
             opening = '<tr class="average"><th scope="rowgroup" rowspan="4">Mean</th>' if i == 0 else "<tr>"
             body.append(f"{opening}<th>{names.get(metric, 'attacks')}</th>{cells}</tr>")
-    notes = ["Percent. All numbers are printed ones: our own runs of this grid are planned."]
+    notes = ["Percent. All numbers are printed ones: our own runs stand in tables of their own."]
     if (frame.status == "NA").any():
         notes.append("NA: the original has no value.")
     if (frame.status == "collapsed").any():
