@@ -199,6 +199,7 @@ MODELS = {
     "mobilenet_v3_large": "MobileNetV3-L",
     "densenet161": "DenseNet-161",
     "vgg19_bn": "VGG19-BN",
+    "inception_v3": "Inception-V3",
     "convnext_tiny": "ConvNeXt-tiny",
     "vit_b_16": "ViT-B/16",
 }
