@@ -190,6 +190,8 @@ def draw_table(results: Results) -> Artefact:
     caption = f"ASR (%) by strategy and poisoning ratio. {_where(results)}"
     notes = [
         f"{_coverage(results, len(frame))}. Mean ± standard deviation over seeds (number of seeds). C-Acc: of all strategies.",
+        "Random selection draws from all classes, as the benchmark does: about one in ten of its images is of the target class and "
+        "teaches the trigger nothing new. The other strategies take none of those.",
         "The paper's table has five ratios and six attacks; its numbers are not available to us.",
     ]
     html = tables.to_html(pd.DataFrame(rows), caption, notes=notes)
