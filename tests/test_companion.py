@@ -282,3 +282,10 @@ def test_differences_are_the_numbered_list(
 def test_differences_in_a_notebook(checkout: Path) -> None:
     shown = begin(recorded=True).differences("paperlib.attacks.sig", "paperlib.attacks.badnets").data
     assert "**`paperlib.attacks.sig`**\n\nnone known" in shown and "1. The patch is drawn" in shown
+
+
+def test_an_environment_variable_asks_for_recorded_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERLIB_RECORDED", "1")
+    assert begin().recorded
+    monkeypatch.setenv("PAPERLIB_RECORDED", "0")
+    assert not begin().recorded
