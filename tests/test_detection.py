@@ -47,6 +47,7 @@ SMALL = {
     "abl": {"epochs": 1, "batch_size": 20},
     "d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 20},
     "beatrix": {"orders": 2, "folds": 2},
+    "frequency": {"epochs": 1},
     "bhn": {"epochs": 1, "batch_size": 20},
     "cores": {"epochs": 2, "batch_size": 20, "lr": 0.01},
     "cl": {"folds": 2, "epochs": 1, "batch_size": 20},

@@ -1,4 +1,4 @@
-"""Detectors of wrong labels: planted noise is found in synthetic features; their parts, by hand."""
+"""Detectors of wrong labels, and of traces in the spectrum: what is planted is found; their parts, by hand."""
 
 from dataclasses import replace
 
@@ -7,9 +7,10 @@ import torch
 from image_toy import images, model
 from torch import Tensor
 
+from paperlib.attacks import attack, poison
 from paperlib.data import noise
-from paperlib.data.images import ImageData
-from paperlib.detection import Detection, bhn, cl, cores, detect, rates, simifeat
+from paperlib.data.images import ImageData, from_tensors
+from paperlib.detection import Detection, bhn, cl, cores, detect, frequency, rates, simifeat
 from paperlib.errors import PaperlibError
 
 
@@ -190,6 +191,43 @@ def test_rounds_use_the_features_of_the_model_that_is_given() -> None:
     assert own.shape == (3, 60) and counts.sum() == 180 and not torch.equal(own[0], own[1])
 
 
+# ------------------------------------------------------------------------------------------------------------ Frequency
+
+
+def smooth(n: int, seed: int) -> ImageData:
+    """Pictures of 16x16 pixels without high frequencies: ramps of random colours and directions."""
+    g = torch.Generator().manual_seed(seed)
+    i = torch.linspace(-1, 1, 16)
+    slopes = 0.25 * (2 * torch.rand(2, n, 3, 1, 1, generator=g) - 1)
+    x = 0.3 + 0.4 * torch.rand(n, 3, 1, 1, generator=g) + slopes[0] * i[:, None] + slopes[1] * i
+    return from_tensors(x.clamp(0, 1), torch.arange(n) % 4)
+
+
+def test_triggers_are_found_in_the_spectrum() -> None:
+    data = smooth(120, 1)
+    made = poison(data, attack("badnets"), target=0, indices=range(0, 120, 6))
+    found = detect(made.data, method="frequency", clean=smooth(64, 2), epochs=12, batch_size=32, lr=1.0)
+    measured = rates(found, made.mask)
+    assert measured["auroc"] > 90 and measured["tpr"] > 60 and measured["fpr"] < 30, measured
+
+
+def test_the_spectrum_is_the_orthonormal_cosine_transform() -> None:
+    from scipy.fft import dctn
+
+    x = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    expected = dctn(255 * x.numpy(), axes=(2, 3), norm="ortho")
+    assert torch.allclose(frequency.spectrum(x), torch.from_numpy(expected), atol=1e-2)
+
+
+def test_every_synthetic_trigger_changes_its_image_only() -> None:
+    x = smooth(200, 3).float()
+    a, b = (frequency.triggered(x, torch.Generator().manual_seed(4)) for _ in range(2))
+    assert torch.equal(a, b) and a.shape == x.shape and a.min() >= 0 and a.max() <= 1
+    changed = (a != x).flatten(1).float().mean(1)
+    assert (changed > 0).float().mean() > 0.9  # a shadow may fall beside the picture
+    assert (changed < 0.2).any() and (changed > 0.9).any()  # patches, and what covers everything
+
+
 # ------------------------------------------------------------------------------------------------------------ bad input
 
 
@@ -207,6 +245,13 @@ def data() -> ImageData:
         ("cl", {"folds": 40}, "folds=40 must lie between 2 and the number of samples, 24"),
         ("bhn", {"clean": images(4)}, r"clean has fewer than 2 image\(s\) of class 0"),
         ("bhn", {"clean": None}, "give a few of every class as clean="),
+        ("frequency", {"clean": None}, "give a few of every class as clean="),
+        (
+            "frequency",
+            {"clean": images(4, size=16)},
+            r"data has images of shape \(3, 8, 8\) and clean of \(3, 16, 16\)",
+        ),
+        ("frequency", {"epochs": 0}, "epochs=0 must be at least 1"),
         ("bhn", {"alfa": 0.1}, "did you mean 'alpha'"),
     ],
 )

@@ -32,6 +32,7 @@ DETECTORS: dict[str, tuple[Method, str]] = {
     "teco": (Method("paperlib.detection.teco", "teco", "TeCo", access=MODEL_AND_CLEAN), "TeCo"),
     "agpd": (Method("paperlib.detection.agpd", "agpd", "AGPD", access=MODEL_AND_CLEAN), "AGPD"),
     "cd": (Method("paperlib.detection.cd", "cd", "CD", access=MODEL_AND_CLEAN), "CD"),
+    "frequency": (Method("paperlib.detection.frequency", "frequency", "Frequency", access=CLEAN), "Frequency"),
     "bhn": (Method("paperlib.detection.bhn", "bhn", "BHN", access=MODEL_AND_CLEAN), "BHN"),
     "cores": (Method("paperlib.detection.cores", "cores", "CORES", access=MODEL), "CORES"),
     "cl": (Method("paperlib.detection.cl", "cl", "CL", access=MODEL), "CL"),

@@ -112,7 +112,8 @@ def transition(counts: Tensor, steps: int = 400, lr: float = 0.1) -> tuple[Tenso
         one = prior @ matrix
         two = (matrix * prior[:, None]).T @ matrix
         three = torch.einsum("a,ai,aj,ak->ijk", prior, matrix, matrix, matrix)
-        loss = sum((f - o).square().sum().add(1e-12).sqrt() for f, o in zip((one, two, three), observed, strict=True))
+        pairs = zip((one, two, three), observed, strict=True)
+        loss = torch.stack([(found - seen).square().sum().add(1e-12).sqrt() for found, seen in pairs]).sum()
         t.grad, p.grad = torch.autograd.grad(loss, [t, p])
         optimizer.step()
     return p.detach().softmax(0), t.detach().softmax(1)

@@ -57,7 +57,7 @@ class Slice:
 MAIN = ("badnets", "blended", "sig", "lf", "input_aware", "wanet")
 """The attacks on which the defenses are compared at laptop scale."""
 
-DETECTED = tuple(name for name in DETECTORS if name not in (*NOISE, "frequency", "ct"))
+DETECTED = tuple(name for name in DETECTORS if name not in (*NOISE, "frequency"))
 """The detectors of poison that the tables of the benchmark and of AGPD hold; VDC's paper has the others."""
 
 SLICES: dict[str, Slice] = {
