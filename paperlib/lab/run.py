@@ -134,7 +134,9 @@ def execute(
                 "device_name": provenance.device_name(device),
                 "peak_rss_mb": provenance.peak_memory_mb(),
                 "seconds": round(seconds, 2),
-                "cpu_seconds": round(time.process_time() - work, 2),  # of all threads; on a shared machine the fairer one
+                "cpu_seconds": round(
+                    time.process_time() - work, 2
+                ),  # of all threads; on a shared machine the fairer one
                 "seed": spec.seed,
                 "started": started,
                 "threads": provenance.threads(),
