@@ -383,7 +383,7 @@ def draw_detectors(results: Results) -> Artefact:
             rows.append(
                 {
                     "Attack": style.title("attack", attack),
-                    "Detector": style.title("defense", name),
+                    "Detector": style.title("detector", name),
                     "Sees": DETECTORS[name][0].access,
                     "TPR": result["tpr"],
                     "TPR printed": lookup.get((attack, name, "TPR"), np.nan),
