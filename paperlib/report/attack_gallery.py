@@ -82,7 +82,8 @@ def gallery(results: Sequence[Result], *, columns: int | None = None) -> "Figure
     step = side + 0.13
     with style.context():
         width, height = columns * (block + 0.05), rows * step + 0.12
-        figure = plt.figure(figsize=(width, height), layout="none")
+        figure = plt.figure(figsize=(width, height))
+        figure.set_layout_engine("none")  # leaves a mark; without one, saving would lay the figure out again
         for number, result in enumerate(results):
             column, row = divmod(number, rows)
             left, bottom = column * (block + 0.05), height - 0.12 - (row + 1) * step + 0.13
@@ -119,7 +120,8 @@ def montage(results: Sequence[Result]) -> "Figure":
     step = side + 0.3
     with style.context():
         width, height = style.PAGE, len(results) * step
-        figure = plt.figure(figsize=(width, height), layout="none")
+        figure = plt.figure(figsize=(width, height))
+        figure.set_layout_engine("none")  # leaves a mark; without one, saving would lay the figure out again
         for row, result in enumerate(results):
             bottom = height - row * step - side
             samples, names = result["samples"], result["classes"]
