@@ -43,14 +43,14 @@ WIDE = {
 """Table 1 at a small scale, where it shares the models of the benchmark's grid: attacks, defenses."""
 
 PLANNED = {
-    "table2": "Tiny ImageNet is not among the data sets yet",
-    "table4": "Pruning and ANP are not among the defenses yet",
-    "supp_c1": "the supplement's settings are planned with the remaining attacks and defenses",
-    "supp_c2": "Tiny ImageNet is not among the data sets yet",
-    "supp_c3": "GTSRB is not among the data sets yet",
-    "supp_c4": "VGG19-BN is not among the models yet",
-    "supp_d1": "further architectures are not among the models yet",
-    "supp_d2": "the supplement's ratios are planned with the remaining attacks and defenses",
+    "table2": "Tiny ImageNet is among the data sets now, its runs are still to be planned",
+    "table4": "FP and ANP are there, their combination with FT and FT-SAM is not",
+    "supp_c1": "the runs of the supplement are still to be planned",
+    "supp_c2": "Tiny ImageNet is among the data sets now, its runs are still to be planned",
+    "supp_c3": "GTSRB is among the data sets now, its runs are still to be planned",
+    "supp_c4": "VGG19-BN is among the models now, its runs are still to be planned",
+    "supp_d1": "further architectures are among the models now, their runs are still to be planned",
+    "supp_d2": "the runs of the supplement are still to be planned",
 }
 
 
