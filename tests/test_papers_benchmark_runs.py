@@ -1,17 +1,20 @@
 """Our own runs of the benchmark: what is planned, and that tables hold what the results say and nothing else."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from image_toy import ground, images
+from typer.testing import CliRunner
 
 from paperlib import models
 from paperlib.analysis.triggers import triggers
 from paperlib.attacks import ATTACKS
 from paperlib.defenses import BATCH_NORM, CLEAN, DEFENSES, NOTHING, POISONED, applicable
 from paperlib.detection import DETECTORS
+from paperlib.lab.cli import app
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, Spec, TrainSpec
 from paperlib.metrics import der
 from paperlib.models import MODELS, WITHOUT_BATCH_NORM
@@ -57,6 +60,13 @@ def test_the_paper_scale_plan_is_the_papers_grid_without_what_cannot_exist() -> 
     assert trained == feasible and len(keys) == trained + defended
     assert defended == feasible // 5 * (4 * 9 + 8)  # VGG19 has no batch norm: no ANP
     assert {s.dataset for s in runs.whole_grid(PAPER) if isinstance(s, TrainSpec)} == set(runs.CLEAN_LABEL_SHARE)
+
+
+def test_the_whole_grid_can_be_planned_from_the_command_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["plan", "benchmark", "--whole", "--scale", "paper", "--store", str(tmp_path)])
+    assert done.exit_code == 0 and "7104" in done.stdout  # with the clean models and what attacks prepare
+    refused = CliRunner().invoke(app, ["plan", "ft_sam", "--whole", "--store", str(tmp_path)])
+    assert refused.exit_code != 0 and "has no grid beyond its items" in str(refused.exception)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -25,18 +25,28 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run again wha
 Ledger = Annotated[Path, typer.Argument(help="Ledger: a file with one JSON result per line.", show_default=False)]
 
 
-def _specs(papers: list[str], scale: str, seed: int) -> list[Spec]:
-    from paperlib.papers import specs  # here, so that `status` and `gc` do not need the papers
+Whole = Annotated[
+    bool, typer.Option("--whole", help="The paper's whole grid, not only the slice that its items show at this scale.")
+]
 
-    return [spec for paper in papers for spec in specs(paper, scale, seed)]
+
+def _specs(papers: list[str], scale: str, seed: int, whole: bool = False) -> list[Spec]:
+    from paperlib.papers import grid, specs  # here, so that `status` and `gc` do not need the papers
+
+    return [spec for paper in papers for spec in (grid if whole else specs)(paper, scale, seed)]
 
 
 @app.command("plan")
 def plan_command(
-    papers: Papers, scale: Scale = "smoke", seed: Seed = 0, store: StoreRoot = None, retry_failed: RetryFailed = False
+    papers: Papers,
+    scale: Scale = "smoke",
+    seed: Seed = 0,
+    store: StoreRoot = None,
+    retry_failed: RetryFailed = False,
+    whole: Whole = False,
 ) -> None:
     """What the papers still need: runs, estimated time and disk."""
-    print(plan(_specs(papers, scale, seed), Store(store), retry_failed=retry_failed).table())
+    print(plan(_specs(papers, scale, seed, whole), Store(store), retry_failed=retry_failed).table())
 
 
 @app.command("run")
@@ -52,9 +62,10 @@ def run_command(
     cpus: Annotated[float, typer.Option(help="Ray: CPUs of one task.")] = 1,
     gpus: Annotated[float, typer.Option(help="Ray: GPUs of one task; a fraction shares one.")] = 0,
     retries: Annotated[int, typer.Option(help="Ray: new starts of a task after its worker or node was lost.")] = 3,
+    whole: Whole = False,
 ) -> None:
     """Run what the papers still need. Ctrl-C is safe: the next call goes on."""
-    specs = _specs(papers, scale, seed)
+    specs = _specs(papers, scale, seed, whole)
     options = {"address": address, "cpus": cpus, "gpus": gpus, "retries": retries} if executor == "ray" else None
     where = Store(store)
     results = run(specs, where, device=device, executor=executor, options=options, retry_failed=retry_failed)

@@ -186,6 +186,20 @@ def reason(paper: str, id_: str) -> str:
     return found.PLANNED.get(id_, "not built yet") if found else f"notebook {PAPERS[paper].notebook} is not built yet"
 
 
+def grid(paper: str, scale: Scale | str, seed: int = 0) -> list[Spec]:
+    """The whole grid of ``paper``, where its items show a slice.
+
+    Raises
+    ------
+    PaperlibError
+        The paper has no grid beyond its items.
+    """
+    whole = getattr(module(paper), "whole_grid", None)
+    if whole is None:
+        raise PaperlibError(f"paper={paper!r} has no grid beyond its items; leave --whole out.")
+    return list(whole(scales.scale(scale) if isinstance(scale, str) else scale, seed))
+
+
 def specs(paper: str, scale: Scale | str, seed: int = 0) -> list[Spec]:
     """Every experiment that the items of ``paper`` are drawn from, without repetition."""
     if isinstance(scale, str):

@@ -618,6 +618,7 @@ ITEMS: dict[str, Item] = {
 }
 
 
+whole_grid = benchmark_runs.whole_grid
 OURS = {**benchmark_runs.ITEMS, **benchmark_views.OURS}
 
 # ----------------------------------------------------------------------------------------------------------- claims
