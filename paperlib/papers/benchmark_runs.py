@@ -490,13 +490,17 @@ def _looks(results: Results) -> list[dict[str, Any]]:
     return there
 
 
+def _shown(results: Results, looks: list[dict[str, Any]]) -> str:
+    return f"{len(looks)} of {len(SLICES[results.scale.name].attacks)} attacks"
+
+
 def draw_triggers(results: Results) -> Artefact:
     """Clean image, poisoned image and residual of every attack, with PSNR, SSIM and L_inf."""
     looks = _looks(results)
     return _artefact(
         results, "our_triggers", "figure", figure=attack_gallery.gallery(looks), frame=attack_gallery.quality_frame(looks),
-        caption=f"What every attack does to an image: clean, poisoned, and their difference, amplified. Of SSBA, LF, TrojanNN, "
-        f"Input-aware and LIRA the trigger that was learned here. {_where(results)}.",
+        caption=f"What an attack does to an image: clean, poisoned, and their difference, amplified; {_shown(results, looks)}. "
+        f"{_where(results)}.",
         alt=attack_gallery.describe(looks),
     )  # fmt: skip
 
@@ -506,8 +510,8 @@ def draw_samples(results: Results) -> Artefact:
     looks = _looks(results)
     return _artefact(
         results, "our_samples", "figure", figure=attack_gallery.montage(looks), frame=attack_gallery.quality_frame(looks),
-        caption=f"What the attacker hands in: samples of the poisoned training sets, with their true and given labels. "
-        f"{_where(results)}.",
+        caption=f"What the attacker hands in: samples of the poisoned training sets, with their true and given labels; "
+        f"{_shown(results, looks)}. {_where(results)}.",
         alt=attack_gallery.describe_samples(looks),
     )  # fmt: skip
 
