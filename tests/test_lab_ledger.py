@@ -115,6 +115,7 @@ def papers(monkeypatch):
     """A book with one toy paper: three models, each defended once."""
     module = ModuleType("paperlib.papers")
     module.specs = lambda paper, scale, seed: {"toy": grid(3)}[paper]
+    module.grid = lambda paper, scale, seed: {"toy": grid(5)}[paper]
     monkeypatch.setitem(sys.modules, "paperlib.papers", module)
     monkeypatch.setattr(cli, "run", lambda specs, store, **options: run(specs, store, runners=RUNNERS, **options))
 
@@ -132,6 +133,7 @@ def test_commands(tmp_path, papers):
     assert len(computed(Store(here))) == 6
     text = command("plan", "toy", "--store", here)
     assert text.splitlines()[-1].split()[:3] == ["total", "6", "0"]
+    assert command("plan", "toy", "--whole", "--store", here).splitlines()[-3].split()[:3] == ["total", "6", "4"]
     listed = json.loads(command("status", "--store", here, "--json"))
     assert [(row["kind"], row["method"], row["results"]) for row in listed["results"]] == [
         ("defend", "ft", 3),
