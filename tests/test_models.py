@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from paperlib import models
 from paperlib.errors import PaperlibError
-from paperlib.models.preact_resnet import PreActResNet18
+from paperlib.models.preact_resnet import PreActBlock, PreActResNet18
 
 GREY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -135,3 +135,15 @@ def test_fresh_weights_depend_on_the_seed_and_leave_the_model_alone() -> None:
     assert same(state(one), state(again))
     assert not same(state(one), state(other)) and not same(state(one), before)
     assert torch.equal(one.mean, trained.mean)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [4, 8])
+def test_the_shortcut_is_a_strided_convolution(channels: int) -> None:
+    """Also of few channels, where it is computed without a stride."""
+    block = PreActBlock(channels, 2 * channels, 2)
+    assert block.shortcut is not None
+    x = torch.rand(3, channels, 7, 7)
+    active = F.relu(F.batch_norm(x, None, None, training=True))
+    residual = block.conv2(F.relu(F.batch_norm(block.conv1(active), None, None, training=True)))
+    expected = residual + F.conv2d(active, block.shortcut.weight, stride=2)
+    torch.testing.assert_close(block(x), expected)
