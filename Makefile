@@ -77,7 +77,7 @@ notebooks: $(STAMP)
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1 $(or $(NOTEBOOKS),notebooks/*.ipynb)
 
 lock:
-	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra cluster --extra vdc --extra test --generate-hashes --no-header \
+	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra cluster --extra vdc --extra vlm --extra test --generate-hashes --no-header \
 		$(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock.txt
 
 clean:
