@@ -9,6 +9,7 @@ Attacks whose undefended ASR stays below :data:`LEARNED` say nothing about a def
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from paperlib.detection import DETECTORS, NOISE
 from paperlib.lab.spec import DefendSpec, DetectSpec, Spec, TrainSpec
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Item, Results
+from paperlib.papers.shared import artefact, images, stand_ins
 from paperlib.report import attack_gallery, compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -174,20 +176,13 @@ def whole_grid(scale: Scale, seed: int = 0) -> Iterator[Spec]:
 
 def _where(results: Results) -> str:
     scale = results.scale
-    images = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
     return (
-        f"{style.title('dataset', scale.dataset)}, {images}, PreAct-ResNet18 of width {scale.width}, {scale.epochs} epochs, "
+        f"{images(scale)}, PreAct-ResNet18 of width {scale.width}, {scale.epochs} epochs, "
         f"{scale.name} scale, seed {results.seed}"
     )
 
 
-def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
-    scale = results.scale
-    parameters = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
-    return Artefact(
-        paper=PAPER, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters=parameters,
-        results=tuple(sorted(results.used)), **content,
-    )  # fmt: skip
+_artefact = partial(artefact, PAPER)
 
 
 def printed_cells() -> pd.DataFrame:
@@ -200,10 +195,6 @@ def printed_cells() -> pd.DataFrame:
     frame = frame[(frame.ratio == RATIO) & frame.value.notna()]
     frame = frame[~frame.attack.map(compare.is_average)]
     return frame.drop_duplicates(["dataset", "attack", "defense", "setting", "metric"], keep="first")
-
-
-def _stand_ins(scale: Scale) -> dict[str, dict[Any, Any]] | None:
-    return None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
 
 
 def _values(result: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, float]:
@@ -326,7 +317,7 @@ def draw_defenses(results: Results) -> Artefact:
                 cells.append((parent, defense, _values(result, before)))
     if not cells:
         raise NotRun(f"no defense has a result at {scale.name} scale")
-    frame = compare.compare(_tidy(cells), printed_cells(), scale=scale.name, stand_ins=_stand_ins(scale))
+    frame = compare.compare(_tidy(cells), printed_cells(), scale=scale.name, stand_ins=stand_ins(scale))
     frame = frame[frame.attack.isin(part.defended) & frame.defense.isin(("none", *DEFENSES))]
     mean = averages(results)
     shown = mean.assign(

@@ -21,6 +21,7 @@ from paperlib.lab.spec import AnalysisSpec, Spec, TrainSpec
 from paperlib.models import MODELS
 from paperlib.papers import Item, Results
 from paperlib.papers import benchmark_runs as runs
+from paperlib.papers.shared import artefact, images
 from paperlib.report import analysis_figures as figures
 from paperlib.report import ranks, style, tables
 from paperlib.report.artefact import Artefact
@@ -51,18 +52,12 @@ def caption(id_: str, text: str) -> str:
 
 
 def _where(scale: Scale, seed: int) -> str:
-    images = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
-    return f"{style.title('dataset', scale.dataset)}, {images}, width {scale.width}, {scale.epochs} epochs, {scale.name} scale, seed {seed}"
+    return f"{images(scale)}, width {scale.width}, {scale.epochs} epochs, {scale.name} scale, seed {seed}"
 
 
 def _figure(results: Results, id_: str, text: str, **content: Any) -> Artefact:
     """An item of the paper, from our own models."""
-    scale = results.scale
-    parameters = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
-    return Artefact(
-        paper=PAPER, id=id_, kind="figure", scale=scale.name, seed=results.seed, parameters=parameters,
-        results=tuple(sorted(results.used)), caption=caption(id_, text), **content,
-    )  # fmt: skip
+    return artefact(PAPER, results, id_, "figure", caption=caption(id_, text), **content)
 
 
 def _found(results: Results, specs: Sequence[AnalysisSpec]) -> list[tuple[AnalysisSpec, dict[str, Any]]]:

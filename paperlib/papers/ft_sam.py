@@ -16,6 +16,7 @@ from paperlib import experiments as ex
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
 from paperlib.metrics import der
 from paperlib.papers import Item, Results
+from paperlib.papers.shared import artefact, stand_ins, where
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
@@ -196,20 +197,6 @@ def _rows(results: Results, cells: Iterable[tuple[str, str, str, Spec, TrainSpec
     return pd.DataFrame(rows)
 
 
-def _stand_ins(scale: Scale) -> dict[str, dict[Any, Any]] | None:
-    return None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
-
-
-def _where(results: Results, ratio: float = 0.1) -> str:
-    """The end of every caption: data, model, ratio, clean images, scale, seed."""
-    scale = results.scale
-    images = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
-    return (
-        f"{style.title('dataset', scale.dataset)}, {images}, PreAct-ResNet18 of width {scale.width}, "
-        f"{100 * ratio:g} % poisoned, {scale.n_clean:,} clean images for the defender, {scale.name} scale, seed {results.seed}."
-    )
-
-
 def _schedules(scale: Scale) -> str:
     return (
         f"{scale.defense_epochs} epochs of batch {scale.defense_batch}, lr 0.01; learning-rate schedules: FT cosine per epoch, "
@@ -218,18 +205,8 @@ def _schedules(scale: Scale) -> str:
 
 
 def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
-    parameters = {
-        "n_train": results.scale.n_train,
-        "width": results.scale.width,
-        "epochs": results.scale.epochs,
-        "n_clean": results.scale.n_clean,
-        "defense_epochs": results.scale.defense_epochs,
-        "dataset": results.scale.dataset,
-    }
-    return Artefact(
-        paper=PAPER, id=id_, kind=kind, scale=results.scale.name, seed=results.seed, parameters=parameters,
-        results=tuple(sorted(results.used)), **content,
-    )  # fmt: skip
+    more = {"n_clean": results.scale.n_clean, "defense_epochs": results.scale.defense_epochs}
+    return artefact(PAPER, results, id_, kind, more, **content)
 
 
 def draw_table1(results: Results) -> Artefact:
@@ -246,9 +223,9 @@ def draw_table1(results: Results) -> Artefact:
                 yield attack, defense, "", defended(scale, parent, defense), parent
 
     printed = published(PAPER, "table1")
-    frame = compare.compare(_rows(results, cells()), printed, scale=scale.name, stand_ins=_stand_ins(scale))
+    frame = compare.compare(_rows(results, cells()), printed, scale=scale.name, stand_ins=stand_ins(scale))
     frame = pd.concat([frame, compare.averages(frame, "of averages")], ignore_index=True)
-    caption = f"Table 1. FT-SAM against other defenses. {_where(results)}"
+    caption = f"Table 1. FT-SAM against other defenses. {where(results)}"
     html = tables.paper_table(
         frame,
         caption,
@@ -271,10 +248,10 @@ def draw_table3(results: Results) -> Artefact:
                     yield attack, defense, f"clean_ratio={clean:g}", spec, parent
 
     frame = compare.compare(
-        _rows(results, cells()), published(PAPER, "table3"), scale=scale.name, stand_ins=_stand_ins(scale)
+        _rows(results, cells()), published(PAPER, "table3"), scale=scale.name, stand_ins=stand_ins(scale)
     )
     frame = pd.concat([frame, compare.averages(frame, "of averages")], ignore_index=True)
-    caption = f"Table 3. FT and FT-SAM with 10, 5 and 1 % clean images. {_where(results)}"
+    caption = f"Table 3. FT and FT-SAM with 10, 5 and 1 % clean images. {where(results)}"
     html = tables.paper_table(
         frame,
         caption,
@@ -363,7 +340,7 @@ def draw_fig1(results: Results) -> Artefact:
     return _artefact(
         results, "fig1", "figure", figure=figure,
         frame=pd.concat([_embedding_frame(embedding, (0, 1)), _norm_frame("norms", "blended", norms)]),
-        caption=f"Figure 1. A backdoored model before and after FT (Blended). {_where(results)}",
+        caption=f"Figure 1. A backdoored model before and after FT (Blended). {where(results)}",
         alt="Two t-SNE maps of image features, coloured by class with poisoned images as black crosses, before and after "
         f"fine-tuning, and the distribution of the neurons' weight norms of both models: FT changes the mean norm by {shift:+.1%}.",
     )  # fmt: skip
@@ -410,7 +387,7 @@ def draw_fig2(results: Results) -> Artefact:
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.concat(frames),
         caption=f"Figure 2. FT (top) and FT-SAM (bottom) on the Blended model: features, change of the neurons' norms; and TAC "
-        f"against norm in two backdoored models. {_where(results)}",
+        f"against norm in two backdoored models. {where(results)}",
         alt=f"FT changes the mean weight norm of the neurons by {changes[0]:+.1%}, FT-SAM by {changes[1]:+.1%}. In both backdoored "
         "models the scatter of trigger-activated change against norm is shown with its rank correlation.",
     )  # fmt: skip
@@ -481,7 +458,7 @@ def draw_fig3(results: Results) -> Artefact:
     )
     return _artefact(
         results, "fig3", "figure", figure=figure, frame=frame,
-        caption=f"Figure 3. FT-SAM against the perturbation budget ρ; {len(sweep)} of 4 attacks. {_where(results)}",
+        caption=f"Figure 3. FT-SAM against the perturbation budget ρ; {len(sweep)} of 4 attacks. {where(results)}",
         alt=f"One panel per attack with accuracy, attack success rate and DER over rho from 1 to 8. {text}.",
     )  # fmt: skip
 
@@ -525,7 +502,7 @@ def draw_fig4(results: Results) -> Artefact:
             texts.append(f"{style.look('attack', name).title} {largest[0]:.2f}, {largest[1]:.2f}, {largest[2]:.2f}")
     return _artefact(
         results, "fig4", "figure", figure=figure, frame=pd.concat(frames),
-        caption=f"Figure 4. TAC against weight norm of the neurons; {_count(found)}. {_where(results, 0.05)}",
+        caption=f"Figure 4. TAC against weight norm of the neurons; {_count(found)}. {where(results, 0.05)}",
         alt="A grid of scatter plots, one row per attack and one column per model. Largest norm in the backdoored model, after FT "
         f"and after FT-SAM: {'; '.join(texts)}.",
     )  # fmt: skip
@@ -555,7 +532,7 @@ def draw_fig5(results: Results) -> Artefact:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return _artefact(
         results, "fig5", "figure", figure=figure, frame=pd.concat(frames),
-        caption=f"Figure 5. Weight norms of the neurons of the last convolution; {_count(found)}. {_where(results, 0.05)}",
+        caption=f"Figure 5. Weight norms of the neurons of the last convolution; {_count(found)}. {where(results, 0.05)}",
         alt="One panel per attack with the norm distributions of the backdoored model, after FT and after FT-SAM. Mean norms in "
         f"this order: {'; '.join(texts)}.",
     )  # fmt: skip
@@ -598,7 +575,7 @@ def draw_fig6(results: Results) -> Artefact:
     return _artefact(
         results, "fig6", "figure", figure=figure, frame=pd.concat(frames),
         caption="Figure 6. First step on the first batch of the Blended model: gradient norms of the neurons under FT (a) and FT-SAM "
-        f"(b), over ρ for {_count(everyone)} (c), and norms of the perturbation of SAM (d) and adaptive SAM (e). {_where(results)}",
+        f"(b), over ρ for {_count(everyone)} (c), and norms of the perturbation of SAM (d) and adaptive SAM (e). {where(results)}",
         alt=f"The mean gradient norm of a neuron is {means[0]:.2g} under FT and {means[1]:.2g} under FT-SAM. The rank correlation of "
         f"weight norm and perturbation norm is {correlations[0]:.2f} for SAM and {correlations[1]:.2f} for adaptive SAM.",
     )  # fmt: skip
@@ -649,7 +626,7 @@ def draw_fig7(results: Results) -> Artefact:
             axes.grid(False)
     return _artefact(
         results, "fig7", "figure", figure=figure, frame=pd.concat(frames),
-        caption=f"Figure 7. Grad-CAM of one test image of class 4 for the predicted class; {_count(found)}. {_where(results, 0.05)}",
+        caption=f"Figure 7. Grad-CAM of one test image of class 4 for the predicted class; {_count(found)}. {where(results, 0.05)}",
         alt=f"Predicted classes (0 is the attacker's target, 4 the true class): {'; '.join(texts)}.",
     )  # fmt: skip
 

@@ -31,6 +31,7 @@ from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Item, Results, benchmark_runs
 from paperlib.papers.benchmark_runs import LEARNED, attacked, defended
 from paperlib.papers.ft_sam import _image
+from paperlib.papers.shared import artefact, stand_ins, where
 from paperlib.report import compare, reactivation, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
@@ -367,16 +368,6 @@ def _of_cells(cells: Callable[[Scale, int], list[Cell]]) -> Callable[[Scale, int
 # ------------------------------------------------------------------------------------------------------- wording
 
 
-def _where(results: Results, ratio: float | None = benchmark_runs.RATIO) -> str:
-    scale = results.scale
-    images = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
-    poisoned = "" if ratio is None else f"{100 * ratio:g} % poisoned, "
-    return (
-        f"{style.title('dataset', scale.dataset)}, {images}, PreAct-ResNet18 of width {scale.width}, {poisoned}"
-        f"{scale.n_clean:,} clean images for the defender, {scale.name} scale, seed {results.seed}."
-    )
-
-
 def _names(attacks: Iterable[str]) -> str:
     return ", ".join(style.title("attack", name) for name in dict.fromkeys(attacks)) or "none"
 
@@ -389,19 +380,8 @@ def _count(ran: Iterable[str], printed: Sequence[str] = PRINTED_ATTACKS) -> str:
 
 
 def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
-    scale = results.scale
-    parameters = {
-        "dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs,
-        "n_clean": scale.n_clean, "npd": dict(scale.changes.get("npd", {})),
-    }  # fmt: skip
-    return Artefact(
-        paper=PAPER, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters=parameters,
-        results=tuple(sorted(results.used)), **content,
-    )  # fmt: skip
-
-
-def _stand_ins(scale: Scale) -> dict[str, dict[Any, Any]] | None:
-    return None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
+    more = {"n_clean": results.scale.n_clean, "npd": dict(results.scale.changes.get("npd", {}))}
+    return artefact(PAPER, results, id_, kind, more, **content)
 
 
 def _tidy(results: Results, cells: Iterable[Cell], metrics: Sequence[str]) -> pd.DataFrame:
@@ -458,13 +438,13 @@ def _table(
     ours = _tidy(results, cells, metrics)
     if cells and ours.empty:
         raise NotRun(f"no cell of Table {number} has a result at {results.scale.name} scale")
-    frame = compare.compare(ours, printed, scale=results.scale.name, stand_ins=_stand_ins(results.scale))
+    frame = compare.compare(ours, printed, scale=results.scale.name, stand_ins=stand_ins(results.scale))
     if not cells:
         caption = f"Table {number}. {title}. Printed numbers only: {absent}."
     else:
         attacks = [a for a in printed.attack.unique() if not compare.is_average(a)] or list(PRINTED_ATTACKS)
         run = frame[frame.ours.notna()].attack
-        caption = f"Table {number}. {title}; {_count(run, attacks)}. {_where(results)}"
+        caption = f"Table {number}. {title}; {_count(run, attacks)}. {where(results)}"
     html = tables.paper_table(
         frame, caption, rows=rows, columns=columns, metrics=metrics, everything=not cells, notes=[n for n in notes if n]
     )
@@ -526,7 +506,7 @@ def draw_table1(results: Results) -> Artefact:
         "The paper's rule is the DER of the mean C-Acc and ASR; the mean of the attacks' DERs is SAU's rule.",
         not_learned(results, of(results.scale).attacks),
     ]
-    above = tables.to_html(shown, f"Averages of Table 1. {_where(results)}", notes=notes)
+    above = tables.to_html(shown, f"Averages of Table 1. {where(results)}", notes=notes)
     return _table(
         results,
         "table1",
@@ -589,7 +569,7 @@ def draw_table5(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"no ratio of Table 5 has a result at {results.scale.name} scale")
     frame = pd.DataFrame(rows)
-    caption = f"Table 5. NPD at several poisoning ratios. {_where(results, None)}"
+    caption = f"Table 5. NPD at several poisoning ratios. {where(results, None)}"
     notes = ["Ours only: the printed values, and which ratios they are for, could not be read."]
     html = tables.to_html(frame, caption, notes=notes)
     return _artefact(results, "table5", "table", caption=caption, frame=frame, html=html)
@@ -643,7 +623,7 @@ def draw_table9(results: Results) -> Artefact:
         rows.append(row)
     frame = pd.DataFrame(rows)
     devices = sorted({str(results.rows[key].get("provenance", {}).get("device_name", "?")) for key in results.used})
-    caption = f"Table 9. Running time of a defense, mean over attacks, fastest first. {_where(results)}"
+    caption = f"Table 9. Running time of a defense, mean over attacks, fastest first. {where(results)}"
     notes = [
         f"Ours: wall-clock seconds on {', '.join(devices)}, whatever else the machine did; a defense that retrains includes that.",
         "Printed (read by OCR, unverified): 2,500 clean images, batch 256, RTX 3090Ti; the text says 56 s for NPD's 55.16.",
@@ -686,7 +666,7 @@ def draw_table10(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"no trigger has been looked at at {results.scale.name} scale")
     frame = pd.DataFrame(rows)
-    caption = f"Table 10. Properties of the attacks; {len(rows)} of {len(PRINTED_ATTACKS)} attacks. {_where(results)}"
+    caption = f"Table 10. Properties of the attacks; {len(rows)} of {len(PRINTED_ATTACKS)} attacks. {where(results)}"
     notes = [
         "First columns: our reading of the attacks' papers. Measured on test images: mean L2 and largest change (L∞) in grey "
         "levels of 0 to 255, peak signal-to-noise ratio in dB; the paper has words instead."
@@ -866,7 +846,7 @@ def draw_fig3(results: Results) -> Artefact:
     return _artefact(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. NPD with the polarizer in each stage; {len(attacks)} of 3 attacks; dotted: the backdoored model. "
-        f"{_where(results)}",
+        f"{where(results)}",
         alt=f"Lines of accuracy and attack success rate over four or more places in the network. {texts}.",
     )  # fmt: skip
 
@@ -909,7 +889,7 @@ def draw_fig4(results: Results) -> Artefact:
         results, "fig4", "figure", figure=figure, frame=frame,
         caption=f"Figure 4. Blended: the trigger and perturbations of L2 radius 3, their change of the image (amplified) and mean "
         f"absolute output of layer4; below: mean L2 distance to the triggered image's features over {found['n']} images. "
-        f"{_where(results)}",
+        f"{where(results)}",
         alt=f"Five columns of image, change and feature map. Mean distance of the features to those of the triggered image: {numbers}. "
         "The paper prints 36.4 for a targeted and 93.84 for an untargeted perturbation.",
     )  # fmt: skip
@@ -954,7 +934,7 @@ def draw_cam(id_: str) -> Callable[[Results], Artefact]:
         return _artefact(
             results, id_, "figure", figure=figure, frame=pd.concat(frames),
             caption=f"Figure {number}. Grad-CAM of the predicted class for one test image of class 4, {style.title('attack', attack)}. "
-            f"{_where(results)}",
+            f"{where(results)}",
             alt=f"Predicted classes (0 is the attacker's target, 4 the true class): {'; '.join(texts)}.",
         )  # fmt: skip
 
@@ -991,7 +971,7 @@ def draw_estimate(results: Results) -> Artefact:
         raise NotRun(f"no target estimate has a result at {results.scale.name} scale")
     frame = pd.DataFrame(rows)
     caption = (
-        f"The target estimate of NPD: how often the runner-up class y' is the attacker's class T. {_where(results)}"
+        f"The target estimate of NPD: how often the runner-up class y' is the attacker's class T. {where(results)}"
     )
     notes = [
         "Clean test images of other classes than T. With ten classes a guess among the nine wrong ones is right for 11 %.",
@@ -1016,7 +996,7 @@ def draw_reactivation(results: Results) -> Artefact:
     return _artefact(
         results, "our_reactivation", "figure", figure=reactivation.draw(numbers), frame=numbers,
         caption=f"Low ASR is not removal: ASR with the attacker's trigger, with a universal perturbation of at most "
-        f"{round(255 * eps)} grey levels optimised against the model, and with both. {_where(results)}",
+        f"{round(255 * eps)} grey levels optimised against the model, and with both. {where(results)}",
         alt=reactivation.describe(numbers),
     )  # fmt: skip
 

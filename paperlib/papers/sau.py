@@ -9,6 +9,7 @@ DER is averaged as this paper does: the mean of the attacks' DERs.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
 from paperlib.metrics import der
 from paperlib.papers import Item, Results
 from paperlib.papers.benchmark_runs import LEARNED, attacked, defended
+from paperlib.papers.shared import artefact, stand_ins, where
 from paperlib.report import compare, reactivation, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
@@ -250,23 +252,7 @@ def whole_grid(scale: Scale, seed: int = 0) -> Iterator[Spec]:
 # ------------------------------------------------------------------------------------------------------- wording
 
 
-def _where(results: Results, dataset: str = "") -> str:
-    """The end of every caption: data, model, ratio, clean images, scale, seed."""
-    scale = results.scale
-    images = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
-    return (
-        f"{style.title('dataset', dataset or scale.dataset)}, {images}, PreAct-ResNet18 of width {scale.width}, 10 % poisoned, "
-        f"{scale.n_clean:,} clean images for the defender, {scale.name} scale, seed {results.seed}."
-    )
-
-
-def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
-    scale = results.scale
-    parameters = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
-    return Artefact(
-        paper=PAPER, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters=parameters,
-        results=tuple(sorted(results.used)), **content,
-    )  # fmt: skip
+_artefact = partial(artefact, PAPER)
 
 
 def _static(id_: str, caption: str, frame: pd.DataFrame) -> Artefact:
@@ -329,11 +315,10 @@ def _draw(
         planned = cells(scale, results.seed)
         ours = _tidy(results, planned) if planned else pd.DataFrame(columns=[*compare.KEYS, "value"])
         ours = ours[ours.metric.isin(set(printed.metric))]
-        stand_ins = None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
-        frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins)
+        frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins(scale))
         if average:
             frame = pd.concat([frame, _averages(frame, SLICES[scale.name].attacks)], ignore_index=True)
-        caption = f"Table {id_[5:]}. {title}; {compare.coverage(frame)}. {_where(results)}"
+        caption = f"Table {id_[5:]}. {title}; {compare.coverage(frame)}. {where(results)}"
         notice = (
             [*notes, _budget(scale), *_not_learned(results, planned)] if planned else [*notes, "Printed numbers only."]
         )
@@ -414,7 +399,7 @@ def draw_table1(results: Results) -> Artefact:
     frame = pd.DataFrame(rows)
     caption = (
         f"Table 1. Types of adversarial examples, counted among {SLICES[results.scale.name].n:,} test images, and the risks "
-        f"(fractions); {frame.Attack.nunique()} of 7 attacks. {_where(results)}"
+        f"(fractions); {frame.Attack.nunique()} of 7 attacks. {where(results)}"
     )
     notes = [
         "Type I (shared): both models are wrong in the same way; II: the backdoored model is right; III: both are wrong, in "
@@ -465,11 +450,11 @@ def draw_table6(results: Results) -> Artefact:
                 )  # fmt: skip
     if not rows:
         raise NotRun(f"no ablation at {scale.name} scale")
-    stand_ins = None if scale.name == "paper" else {"dataset": {there.dataset: "tiny"}}
-    frame = compare.compare(pd.DataFrame(rows), published(PAPER, "table6"), scale=scale.name, stand_ins=stand_ins)
+    instead = None if scale.name == "paper" else {"dataset": {there.dataset: "tiny"}}
+    frame = compare.compare(pd.DataFrame(rows), published(PAPER, "table6"), scale=scale.name, stand_ins=instead)
     caption = (
         f"Table 6. Ablation: inner problem of SAU (A) or plain PGD (C), outer problem of SAU (B) or adversarial training (D); "
-        f"{compare.coverage(frame)}; printed: Tiny ImageNet. {_where(results, there.dataset)}"
+        f"{compare.coverage(frame)}; printed: Tiny ImageNet. {where(results, dataset=there.dataset)}"
     )
     notes = [f"Ours are of {SLICES[scale.name].n} test images, one run; the paper's are means of five runs."]
     html = tables.paper_table(frame, caption, rows=("attack", "setting"), notes=[*notes, _budget(scale)])
@@ -498,7 +483,7 @@ def draw_table7(results: Results) -> Artefact:
         raise NotRun(f"no defense has a result at {results.scale.name} scale")
     frame = pd.DataFrame(rows)
     run = int(frame["CIFAR-10 printed (s)"].notna().sum())
-    caption = f"Table 7. Seconds of the defenses, mean over attacks; {run} of 7 printed defenses run. {_where(results)}"
+    caption = f"Table 7. Seconds of the defenses, mean over attacks; {run} of 7 printed defenses run. {where(results)}"
     notes = [
         "Ours: the whole defense on this machine. Printed (read by OCR, unverified; RTX 4090): until ASR < 5 and C-Acc > 85 "
         "(Tiny ImageNet: > 45), else the whole run. That is a stop that only somebody with the trigger can make; the two are "
@@ -541,7 +526,7 @@ def _risk_curve(
     told = "; ".join(f"{name} risk {found[name][0]:.2f} to {found[name][-1]:.2f}" for name in risks)
     return _artefact(
         results, id_, "figure", figure=figure, frame=pd.DataFrame(rows),
-        caption=f"Figure {id_[3:]}. {text}, Blended, {found['n']:,} test images. {_where(results, scale.dataset)}",
+        caption=f"Figure {id_[3:]}. {text}, Blended, {found['n']:,} test images. {where(results, dataset=scale.dataset)}",
         alt=f"From epoch 0 to {epochs[-1]}: C-Acc {found['c_acc'][0]:.1f} to {found['c_acc'][-1]:.1f} percent; {told}.",
     )  # fmt: skip
 
@@ -591,7 +576,7 @@ def draw_fig2(results: Results) -> Artefact:
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.DataFrame(rows),
         caption="Figure 2, measured where the paper has a schematic. Adversarial examples by type over the epochs of SAU, Blended, "
-        f"{found['n']:,} test images. {_where(results)}",
+        f"{found['n']:,} test images. {where(results)}",
         alt=f"Stacked bars of the share of images with an adversarial example. {'; '.join(texts)}.",
     )  # fmt: skip
 
@@ -637,7 +622,7 @@ def draw_fig3(results: Results) -> Artefact:
     return _artefact(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. Learning curves of the ablation of Table 6, one run; {len(attacks)} of 3 attacks, {part.n} test images. "
-        f"{_where(results, there.dataset)}",
+        f"{where(results, dataset=there.dataset)}",
         alt=f"Last points of the curves, in percent: {'; '.join(texts)}.",
     )  # fmt: skip
 
@@ -671,7 +656,7 @@ def draw_fig4(results: Results) -> Artefact:
     return _artefact(
         results, "fig4", "figure", figure=figure, frame=frame,
         caption="Figure 4. L2 distance between the features of adversarial examples and of the poisoned image, BadNets. "
-        f"Printed, for one image: 38.75 (shared) and 80.55 (not shared). {_where(results)}",
+        f"Printed, for one image: 38.75 (shared) and 80.55 (not shared). {where(results)}",
         alt=f"Box plots of distances in the feature space of the backdoored model. Means: {'; '.join(means)}.",
     )  # fmt: skip
 
@@ -687,7 +672,7 @@ def draw_reactivation(results: Results) -> Artefact:
     return _artefact(
         results, "our_reactivation", "figure", figure=reactivation.draw(numbers), frame=numbers,
         caption=f"Low ASR is not removal: one perturbation of at most {radius} grey levels for all images, optimised against each "
-        f"model, alone and on top of the trigger; {len(found)} of 7 attacks. {_where(results)}",
+        f"model, alone and on top of the trigger; {len(found)} of 7 attacks. {where(results)}",
         alt=reactivation.describe(numbers),
     )  # fmt: skip
 

@@ -1,0 +1,42 @@
+"""What the papers with image experiments share: the end of a caption, the artefact of an item, the stand-in data set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from paperlib.papers import Results
+from paperlib.report import style
+from paperlib.report.artefact import Artefact
+from paperlib.scales import Scale
+
+
+def images(scale: Scale, dataset: str = "") -> str:
+    """Data set and number of training images; ``dataset`` where it is not that of ``scale``."""
+    count = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
+    return f"{style.title('dataset', dataset or scale.dataset)}, {count}"
+
+
+def where(results: Results, ratio: float | None = 0.1, dataset: str = "") -> str:
+    """The end of a caption: data, model, poisoning ratio (None: several), clean images, scale, seed."""
+    scale = results.scale
+    poisoned = "" if ratio is None else f"{100 * ratio:g} % poisoned, "
+    return (
+        f"{images(scale, dataset)}, PreAct-ResNet18 of width {scale.width}, {poisoned}{scale.n_clean:,} clean images for the "
+        f"defender, {scale.name} scale, seed {results.seed}."
+    )
+
+
+def artefact(
+    paper: str, results: Results, id_: str, kind: str, more: Mapping[str, Any] | None = None, **content: Any
+) -> Artefact:
+    """The item ``id_`` drawn from ``results``, with the sizes of the scale and what else (``more``) it depends on."""
+    scale = results.scale
+    sizes = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
+    return Artefact(
+        paper=paper, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters={**sizes, **(more or {})},
+        results=tuple(sorted(results.used)), **content,
+    )  # fmt: skip
+
+
+def stand_ins(scale: Scale) -> dict[str, dict[Any, Any]] | None:
+    """For :func:`paperlib.report.compare.compare`: the data set of a small scale stands in for CIFAR-10."""
+    return None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
