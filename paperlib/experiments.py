@@ -11,6 +11,7 @@ from paperlib.detection import DETECTORS
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab.spec import (
     AnalysisSpec,
+    CleanseSpec,
     DefendSpec,
     DetectSpec,
     Pairs,
@@ -23,9 +24,16 @@ from paperlib.lab.spec import (
 from paperlib.models import MODELS
 from paperlib.scales import Scale
 from paperlib.selection import SELECTIONS, WITHOUT_SURROGATE
+from paperlib.vdc.engines import ENGINES, TRUTH
 
 TRAINING_VERSION = 1
 """Raise it when a change of ``training.py`` changes results."""
+ADVERSARIAL_VERSION = 1
+"""Raise it when a change changes adversarial training alone."""
+CLEANSE_VERSION = 1
+"""Raise it when a change of the question banks, of the judges or of the scores changes results."""
+DIRT = ("noise", "noise_ratio", "cleansed")
+"""Fields of a training that say nothing about what its attack prepares."""
 
 
 def versions(**more: int) -> Pairs:
@@ -36,7 +44,8 @@ def versions(**more: int) -> Pairs:
 def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int = 0, **changes: Any) -> TrainSpec:
     """The classifier of ``scale`` trained under ``attack`` (``none``: on clean data); ``changes`` are fields of the spec.
 
-    An attack that must be prepared gets the spec of its preparation as a parent; ``selection``, other than ``random``, the
+    An attack that must be prepared gets the spec of its preparation as a parent, from an ordinary classifier even where the
+    victim is trained adversarially; ``selection``, other than ``random``, the
     spec of the search for the samples to poison (:func:`select`), unless one is given as ``selected``.
 
     Raises
@@ -56,6 +65,8 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         **changes,
     }
     fields["dataset"] = folder.resolve(fields["dataset"])  # a key holds a folder's content, not its place
+    if attack != "none" and (fields.get("noise") or fields.get("cleansed")):
+        _given_data(attack)
     strategy = choose("selection", fields.pop("selection", "random"), SELECTIONS)
     model = MODELS[choose("model", fields.get("model", "preact_resnet18"), MODELS)]
     version = 0
@@ -68,7 +79,9 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         fields["attack_params"] = pairs(params)
         if method.prepare and "prepared" not in fields:
             clean = {
-                name: value for name, value in fields.items() if name not in ("attack_params", "target", "selected")
+                name: value
+                for name, value in fields.items()
+                if name not in ("attack_params", "target", "selected", "adversarial", "adversarial_steps", *DIRT)
             }
             parent = train(scale, "none", seed=seed, **clean) if method.prepare == "model" else None
             fields["prepared"] = PrepareSpec(
@@ -89,8 +102,86 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
             given = {name: fields[name] for name in shared if name in fields}
             fields["selection"] = strategy
             fields["selected"] = select(scale, strategy, attack, ratio, seed=seed, **given)
-    used = versions(training=TRAINING_VERSION, model=model.version, attack=version)
+    if fields.get("cleansed") is not None:
+        _same_data({"attack": attack, "ratio": ratio, "seed": seed, **fields}, fields["cleansed"])
+    adversarial = ADVERSARIAL_VERSION if fields.get("adversarial") else 0
+    used = versions(training=TRAINING_VERSION, model=model.version, attack=version, adversarial=adversarial)
     return TrainSpec(attack=attack, ratio=ratio, seed=seed, versions=used, **fields)
+
+
+def _given_data(attack: str) -> None:
+    if ATTACKS[choose("attack", attack, ATTACKS)].controls_training:
+        raise PaperlibError(
+            f"attack={attack!r} trains the classifier itself; wrong labels and cleansing need an attack that hands in data."
+        )
+
+
+def _same_data(training: Mapping[str, Any], cleansed: CleanseSpec) -> None:
+    """What was cleansed must be what is trained on."""
+    for name in (
+        "dataset n_train attack attack_params ratio target selection prepared noise noise_ratio seed".split()
+    ):
+        ours, theirs = training.get(name, getattr(CleanseSpec, name, None)), getattr(cleansed, name)
+        if ours != theirs:
+            raise PaperlibError(f"cleansed has {name}={theirs!r}, the training {ours!r}; they must be about the same data.")
+
+
+def cleanse(
+    scale: Scale,
+    attack: str = "none",
+    ratio: float = 0.1,
+    *,
+    engine: str = "embedded",
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **changes: Any,
+) -> CleanseSpec:
+    """VDC with ``engine`` on the training set of ``scale`` under ``attack``, wrong labels (``noise``), or both.
+
+    ``params`` are options of the engine, ``changes`` fields of the spec. With ``selection="random"`` the poisoned images are
+    those of :func:`train` with the same seed, with ``"balanced"`` those of its ``selection="balanced"``.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown engine, attack or attack parameter, a selection that trains a model, or an attack whose trigger exists
+        only after its training.
+    """
+    choose("engine", engine, (*ENGINES, TRUTH))
+    choose("selection", changes.get("selection", "random"), WITHOUT_SURROGATE)
+    fields: dict[str, Any] = {"dataset": scale.dataset, "n_train": scale.n_train, **changes}
+    version = 0
+    if attack == "none":
+        ratio = 0.0
+    else:
+        given = ("dataset", "n_train", "attack_params", "target", "prepared")
+        victim = train(scale, attack, ratio, seed=seed, **{name: fields[name] for name in given if name in fields})
+        if ATTACKS[attack].controls_training and attack != "wanet":
+            raise PaperlibError(
+                f"attack={attack!r} learns its trigger while it trains the classifier; only WaNet's is there before."
+            )
+        version = ATTACKS[attack].version
+        fields |= {name: getattr(victim, name) for name in given}
+    fields["dataset"] = folder.resolve(fields["dataset"])
+    return CleanseSpec(
+        attack=attack,
+        ratio=ratio,
+        engine=engine,
+        params=pairs(params),
+        seed=seed,
+        versions=versions(
+            cleanse=CLEANSE_VERSION, engine=0 if engine == TRUTH else ENGINES[engine].version, attack=version
+        ),
+        **fields,
+    )
+
+
+def adversarially(scale: Scale) -> dict[str, Any]:
+    """Fields of :func:`train` for an attacker who trains adversarially: 8/255, 10 steps as SAU's paper has it, 2 in smoke.
+
+    NPD's paper does not print how its attackers train; it gets the same.
+    """
+    return {"adversarial": 8 / 255, "adversarial_steps": 2 if scale.name == "smoke" else 10}
 
 
 def _hands_in(attack: str, strategy: str) -> None:

@@ -8,7 +8,7 @@ row.
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,16 +19,28 @@ from torch import Tensor, nn
 from paperlib import attacks, models
 from paperlib.analysis import TOOLS
 from paperlib.data import images
+from paperlib.data import noise as label_noise
 from paperlib.data.images import ImageData
 from paperlib.defenses import DEFENSES, POISONED, config_class, purify
 from paperlib.detection import detect, rates
 from paperlib.errors import PaperlibError
 from paperlib.lab.run import Context
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, PrepareSpec, SelectSpec, Spec, TrainSpec
+from paperlib.lab.spec import (
+    AnalysisSpec,
+    CleanseSpec,
+    DefendSpec,
+    DetectSpec,
+    PrepareSpec,
+    SelectSpec,
+    Spec,
+    TrainSpec,
+)
 from paperlib.lab.store import TEMPORARY, Store
 from paperlib.metrics import attack_success_rate, clean_accuracy, robust_accuracy
 from paperlib.registry import Method, configure
 from paperlib.selection import WITHOUT_SURROGATE, search
+from paperlib.selection.problem import Problem
+from paperlib.selection.random import balanced_indices
 from paperlib.training import (
     Recipe,
     fit,
@@ -53,13 +65,28 @@ def _images(dataset: str, split: str, n: int, seed: int, device: str) -> ImageDa
 class Ground:
     """Everything around one trained model: its data, its attack, its poisoned indices. Tensors lie on one device."""
 
-    spec: TrainSpec
+    spec: TrainSpec | CleanseSpec
     train: ImageData
     """Clean training set."""
     test: ImageData
     attack: attacks.Attack | None
     poisoned: attacks.Poisoned | None
     """Poisoned training set."""
+    noisy: label_noise.NoisyLabels | None = None
+    """Labels before the attacker came, where some of them are wrong."""
+
+    @property
+    def data(self) -> ImageData:
+        """The training set as it is handed in: with wrong labels, poisoned, or both."""
+        if self.poisoned is not None:
+            return self.poisoned.data
+        return self.train if self.noisy is None else replace(self.train, y=self.noisy.y)
+
+    @property
+    def dirty(self) -> Tensor:
+        """(N,) bool: wrongly labelled, poisoned, or both."""
+        out = torch.zeros_like(self.train.y, dtype=torch.bool) if self.noisy is None else self.noisy.mask.clone()
+        return out if self.poisoned is None else out | self.poisoned.mask
 
     @property
     def triggered(self) -> tuple[ImageData, Tensor]:
@@ -80,8 +107,8 @@ def _triggered(ground: Ground) -> tuple[ImageData, Tensor]:
 
 
 @lru_cache(maxsize=2)
-def ground(spec: TrainSpec, device: str, store: Store | None = None) -> Ground:
-    """Data, attack and poisoned indices of ``spec``, made again from its seeds.
+def ground(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = None) -> Ground:
+    """Data, attack and poisoned indices of ``spec``, made again from its seeds; wrong labels first, then the attack.
 
     ``store`` holds what an attack prepared, learned or selected; attacks that do none of this need none.
 
@@ -91,16 +118,29 @@ def ground(spec: TrainSpec, device: str, store: Store | None = None) -> Ground:
         An infeasible poisoning ratio, an unknown attack parameter, a data set that is missing or damaged.
     """
     train = _images(spec.dataset, "train", spec.n_train, spec.seed, device)
-    test = _images(spec.dataset, "test", spec.n_test, 0, device)
+    test = _images(spec.dataset, "test", getattr(spec, "n_test", 0), 0, device)
+    noisy = _noisy(spec, train) if spec.noise else None
     if spec.attack == "none":
-        return Ground(spec, train, test, None, None)
+        return Ground(spec, train, test, None, None, noisy)
     attack = attacks.attack(spec.attack, spec.attack_params)
     indices = _indices(spec, attack, train, store)  # before what the attack learned: an infeasible ratio stops here
-    source = spec if attacks.ATTACKS[spec.attack].controls_training else spec.prepared
+    learned = attacks.ATTACKS[spec.attack].controls_training and isinstance(spec, TrainSpec)
+    source = spec if learned else spec.prepared
     if source is not None and hasattr(attack, "state"):
         attack = attacks.with_state(attack, load_state(_needed(store).weights_path(source), device))
-    poisoned = attacks.poison(train, attack, target=spec.target, indices=indices, seed=spec.seed)
-    return Ground(spec, train, test, attack, poisoned)
+    handed_in = train if noisy is None else replace(train, y=noisy.y)
+    poisoned = attacks.poison(handed_in, attack, target=spec.target, indices=indices, seed=spec.seed)
+    return Ground(spec, train, test, attack, poisoned, noisy)
+
+
+def _noisy(spec: TrainSpec | CleanseSpec, train: ImageData) -> label_noise.NoisyLabels:
+    """The wrong labels of ``spec``. People labelled the publisher's whole training set; a subset takes its share of it."""
+    indices = None
+    if spec.noise in label_noise.HUMAN and spec.n_train:
+        indices = images.balanced_subset(_images(spec.dataset, "train", 0, 0, "cpu").y, spec.n_train, spec.seed)
+    return label_noise.noisy_labels(
+        train.y, spec.noise, spec.noise_ratio, n_classes=train.n_classes, seed=spec.seed, indices=indices
+    )
 
 
 def _needed(store: Store | None) -> Store:
@@ -109,9 +149,12 @@ def _needed(store: Store | None) -> Store:
     return store
 
 
-def _indices(spec: TrainSpec, attack: attacks.Attack, train: ImageData, store: Store | None) -> Any:
+def _indices(spec: TrainSpec | CleanseSpec, attack: attacks.Attack, train: ImageData, store: Store | None) -> Any:
     """Which training images are poisoned."""
-    if spec.selected is not None:
+    if isinstance(spec, CleanseSpec):
+        if spec.selection != "random":
+            return balanced_indices(Problem(train, attack, spec.target, spec.ratio), spec.seed).cpu()
+    elif spec.selected is not None:
         return np.array(_needed(store).result(spec.selected)["indices"])
     return attacks.draw(train.y.cpu().numpy(), spec.ratio, attack.labels, spec.target, spec.seed)
 
@@ -183,13 +226,30 @@ def run_select(spec: SelectSpec, context: Context) -> dict[str, Any]:
 
 
 def run_train(spec: TrainSpec, context: Context) -> dict[str, Any]:
-    """Train the classifier of ``spec``; result: c_acc, asr, r_acc (percent), n_train, n_poisoned, seconds, log."""
+    """Train the classifier of ``spec``; result: c_acc, asr, r_acc (percent), n_train, n_poisoned, seconds, log.
+
+    With wrong labels also n_noisy. On a cleansed set all three numbers count what is left of it.
+    """
     device = str(pick_device(context.device))
-    recipe = Recipe(spec.epochs, spec.batch_size, spec.lr, spec.schedule)
+    recipe = Recipe(
+        spec.epochs,
+        spec.batch_size,
+        spec.lr,
+        spec.schedule,
+        adversarial=spec.adversarial,
+        adversarial_steps=spec.adversarial_steps,
+    )
     if spec.attack != "none" and attacks.ATTACKS[spec.attack].controls_training:
         return _train_controlled(spec, recipe, context, device)
     around = ground(spec, device, context.store)
-    data = around.train if around.poisoned is None else around.poisoned.data
+    data, poisoned, noisy = around.data, None if around.poisoned is None else around.poisoned.mask, around.noisy
+    kept = torch.ones_like(data.y, dtype=torch.bool)
+    if spec.cleansed is not None:
+        kept = ~load_state(context.store.weights_path(spec.cleansed), device)["flagged"]
+        data, poisoned = data.subset(kept), None if poisoned is None else poisoned[kept]
+    left = {"n_train": len(data), "n_poisoned": 0 if poisoned is None else int(poisoned.sum())}
+    if noisy is not None:
+        left["n_noisy"] = int((noisy.mask & kept).sum())
     model = models.build(spec.model, data, width=spec.width, seed=spec.seed)
     watch = _watch(spec, model, around.test, around.attack)
     torch.backends.cudnn.deterministic = True
@@ -199,13 +259,13 @@ def run_train(spec: TrainSpec, context: Context) -> dict[str, Any]:
         data,
         recipe,
         seed=spec.seed,
-        poisoned=None if around.poisoned is None else around.poisoned.mask,
+        poisoned=poisoned,
         each_epoch=watch,
         progress=context.progress,
     )
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors")
-    return _trained(model, around, seconds, log)
+    return _trained(model, around, seconds, log) | left
 
 
 def _train_controlled(spec: TrainSpec, recipe: Recipe, context: Context, device: str) -> dict[str, Any]:
@@ -273,7 +333,7 @@ def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
     clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
     poisoned = None
     if DEFENSES[spec.defense][0].access == POISONED:
-        poisoned = around.train if around.poisoned is None else around.poisoned.data
+        poisoned = around.data
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
     model, notes = purify(
@@ -292,17 +352,17 @@ def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
 
 
 def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
-    """Apply the detector of ``spec`` to the poisoned training set.
+    """Apply the detector of ``spec`` to the poisoned or wrongly labelled training set.
 
     Result: tpr, fpr, f1, auroc (percent), n_flagged, seconds, and the detector's notes; the scores lie beside it.
     """
     parent, around = restore(spec.parent, context.store, context.device)
-    if around.poisoned is None:
+    if around.poisoned is None and around.noisy is None:
         raise PaperlibError(f"{around.spec.label} was trained on clean data; there is nothing to detect.")
     clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
     start = time.perf_counter()
     found = detect(
-        around.poisoned.data,
+        around.data,
         method=spec.detector,
         model=parent,
         clean=clean,
@@ -312,7 +372,7 @@ def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
     )
     seconds = seconds_since(start)
     save_weights(None, context.folder / "weights.safetensors", {"scores": found.scores, "flagged": found.flagged})
-    return {**found.notes, **rates(found, around.poisoned.mask), "seconds": seconds}
+    return {**found.notes, **rates(found, around.dirty), "seconds": seconds}
 
 
 def run_analysis(spec: AnalysisSpec, context: Context) -> dict[str, Any]:

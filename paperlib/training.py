@@ -73,6 +73,29 @@ class Recipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     """Total probability that is spread over the C - 1 *other* classes (torch's own argument is C / (C - 1) times it)."""
+    adversarial: float = 0.0
+    """Largest change of a pixel by which every training image is made harder first (:func:`adversary`); 0: none."""
+    adversarial_steps: int = 10
+    """PGD steps for every batch, each of a quarter of ``adversarial``."""
+
+    def __post_init__(self) -> None:
+        check_adversarial(self.adversarial, self.adversarial_steps)
+
+
+def check_adversarial(adversarial: float, steps: int) -> None:
+    """Refuse what is no adversarial training.
+
+    Raises
+    ------
+    PaperlibError
+        ``adversarial`` outside [0, 1), or no step.
+    """
+    if not 0 <= adversarial < 1:
+        raise PaperlibError(
+            f"adversarial={adversarial!r} must lie in [0, 1): the largest change of a pixel in [0, 1], for example 8/255."
+        )
+    if adversarial and steps < 1:
+        raise PaperlibError(f"adversarial_steps={steps!r} must be at least 1.")
 
 
 def _cosine(t: float) -> float:
@@ -158,10 +181,61 @@ def loss_function(label_smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
-def sgd_step(loss: Callable[[Tensor, Tensor], Tensor]) -> Step:
-    """The ordinary step: forward, backward on the mean loss, update."""
+def pgd(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, noise: Tensor | None = None
+) -> Tensor:
+    """Images (B, C, H, W) in [0, 1] within ``eps`` of x with a high loss for labels y; ``noise``: where to start.
+
+    The model is in evaluation mode meanwhile. The caller decides about autocast.
+    """
+    moved = x if noise is None else (x + noise).clamp(0, 1)
+    with evaluating(model), torch.enable_grad():
+        for _ in range(steps):
+            moved = moved.detach().requires_grad_()
+            loss = F.cross_entropy(model(moved).float(), y, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, moved)
+            moved = (moved + step_size * gradient.sign()).clamp(x - eps, x + eps).clamp(0, 1)
+    return moved.detach()
+
+
+Adversary = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""``adversary(model, x, y) -> images of the shape of x``, in [0, 1], that are harder for the model."""
+
+
+def adversary(eps: float, step_size: float, steps: int, *, seed: int) -> Adversary:
+    """PGD in the L-infinity ball from a uniform random start, as in adversarial training; ``eps`` 0: x itself.
+
+    Where x depends on something that learns (a generator of triggers), the gradient flows as if the change were constant.
+    """
+    generators: dict[torch.device, torch.Generator] = {}
+
+    def harder(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        if not eps:
+            return x
+        generator = generators.setdefault(x.device, torch.Generator(x.device).manual_seed(seed + 1))
+        noise = torch.rand(x.shape, generator=generator, device=x.device) * 2 - 1
+        with autocast(x.device):
+            moved = pgd(model, x.detach(), y, eps, step_size, steps, eps * noise)
+        return x + (moved - x).detach() if x.requires_grad else moved
+
+    return harder
+
+
+def adversary_of(recipe: Recipe, seed: int) -> Adversary:
+    """The adversary that ``recipe`` asks for.
+
+    An attacker who trains adversarially makes images harder after the trigger, crop and flip, with the labels that he wants.
+    SAU's paper (arXiv 2307.10562, Table 15) prints 10 steps within 8/255; the size of a step and the random start are ours.
+    """
+    return adversary(recipe.adversarial, recipe.adversarial / 4, recipe.adversarial_steps, seed=seed)
+
+
+def sgd_step(loss: Callable[[Tensor, Tensor], Tensor], harder: Adversary | None = None) -> Step:
+    """The ordinary step: forward, backward on the mean loss, update; with ``harder`` on the images that it makes."""
 
     def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+        if harder is not None:
+            x = harder(model, x, y)
         with autocast(x.device):
             losses = loss(model(x), y)
         optimizer.zero_grad(set_to_none=True)
@@ -188,7 +262,7 @@ def fit(
     Parameters
     ----------
     step
-        What happens on one batch; default: :func:`sgd_step`. FT-SAM brings its own.
+        What happens on one batch; default: :func:`sgd_step`, on harder images where the recipe says so. FT-SAM brings its own.
     poisoned : (N,) bool, optional
         Which training images are poisoned: the log then tells the mean loss of both groups apart.
     each_epoch
@@ -197,7 +271,8 @@ def fit(
     Returns
     -------
     list of dict
-        One entry per epoch: epoch (from 1), lr, loss, and with ``poisoned`` loss_clean and loss_poisoned.
+        One entry per epoch: epoch (from 1), lr, loss, and with ``poisoned`` loss_clean and loss_poisoned, nan where the dropped
+        rest of the epoch held the whole group.
 
     Raises
     ------
@@ -213,7 +288,7 @@ def fit(
         raise PaperlibError("the training set is empty; give at least one image.")
     batch = min(recipe.batch_size, n)
     per_epoch = n // batch
-    step = step or sgd_step(loss_function(recipe.label_smoothing))
+    step = step or sgd_step(loss_function(recipe.label_smoothing), adversary_of(recipe, seed))
     device = data.x.device
     generator = torch.Generator(device).manual_seed(seed)
     optimizer = torch.optim.SGD(

@@ -54,14 +54,14 @@ def grey(n: int = 5, size: int = 32) -> Tensor:
 
 
 def trained(
-    name: str, epochs: int = 1, ratio: float = 0.2, seed: int = 0, **params: Any
+    name: str, epochs: int = 1, ratio: float = 0.2, seed: int = 0, adversarial: float = 0.0, **params: Any
 ) -> tuple[nn.Module, Any, list]:
     made: Any = attack(name, pairs({**TINY[name], **params}))
     net = model(DATA)
     log, learned = made.train(
         net,
         DATA,
-        Recipe(epochs, 20, 0.02, "constant"),
+        Recipe(epochs, 20, 0.02, "constant", adversarial=adversarial, adversarial_steps=2),
         target=1,
         ratio=ratio,
         seed=seed,
@@ -99,6 +99,15 @@ def test_training_changes_the_classifier_and_nothing_that_was_given(once, name: 
     assert not same(state(net), state(model(DATA))) and not net.training and len(log) >= 2
     assert [entry["epoch"] for entry in log] == list(range(1, len(log) + 1))
     assert all("seen" in entry for entry in log)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_attacker_can_train_adversarially(name: str) -> None:
+    net, made, _ = trained(name, adversarial=0.1)
+    again, again_made, _ = trained(name, adversarial=0.1)
+    plain, *_ = trained(name)
+    assert same(state(net), state(again)) and not same(state(net), state(plain))
+    assert torch.equal(render(made, DATA.x), render(again_made, DATA.x))
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -68,6 +68,23 @@ def test_the_training_set_is_made_again_from_its_seeds(store: Store) -> None:
     assert torch.equal(again.poisoned.indices, around.poisoned.indices)
 
 
+def test_the_attacker_who_trains_adversarially(store: Store) -> None:
+    spec = replace(BADNETS, adversarial=8 / 255, adversarial_steps=2)
+    assert spec.key != BADNETS.key and replace(BADNETS, adversarial=0.0).key == BADNETS.key
+    assert "adversarial" in spec.label and "adversarial" not in BADNETS.label
+    runs(store, spec)
+    (hard, around), (plain, _) = (runners.restore(one, store, "cpu") for one in (spec, BADNETS))
+    assert around.poisoned is not None and not same(state(hard), state(plain))
+
+
+def test_an_adversarial_training_shares_the_trigger_that_an_ordinary_classifier_made() -> None:
+    changes = ex.adversarially(LAPTOP)
+    assert changes == {"adversarial": 8 / 255, "adversarial_steps": 10}
+    hard, plain = (ex.train(LAPTOP, "lf", **more) for more in (changes, {}))
+    assert hard.key != plain.key and hard.prepared == plain.prepared
+    assert dict(hard.versions)["adversarial"] == 1 and "adversarial" not in dict(plain.versions)
+
+
 def test_every_defense_gets_the_same_clean_images(store: Store) -> None:
     _, around = runners.restore(FT, store, "cpu")
     few, many = around.clean(20, 0), around.clean(40, 0)

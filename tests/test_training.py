@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from paperlib import training
 from paperlib.errors import PaperlibError
-from paperlib.training import Recipe, augment, evaluating, fit, loss_function, pick_device
+from paperlib.training import Recipe, adversary, adversary_of, augment, evaluating, fit, loss_function, pgd, pick_device
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -318,6 +318,90 @@ def test_nothing_to_train_on(recipe: Recipe, n: int, sentence: str) -> None:
     data = images(8)
     with pytest.raises(PaperlibError, match=sentence):
         fit(nn.Linear(1, 1), data.subset(torch.arange(8) < n), recipe, seed=0)
+
+
+# ------------------------------------------------------------------------------------------ adversarial training
+
+
+def test_pgd_on_a_linear_model_goes_to_the_corner_of_the_box() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2, bias=False))
+    weight = torch.linspace(-1, 1, 12) + 0.01
+    with torch.no_grad():
+        network[1].weight.copy_(torch.stack([weight, -weight]))
+    x = torch.full((1, 3, 2, 2), 0.5)
+    expected = 0.5 - 0.1 * weight.sign().view(1, 3, 2, 2)  # away from class 0
+    assert torch.allclose(pgd(network, x, torch.tensor([0]), 0.1, 0.03, 5), expected)
+    assert network.training
+
+
+@pytest.mark.parametrize("eps", [0.01, 8 / 255, 0.3])
+def test_the_adversary_stays_within_its_ball_and_the_range_and_raises_the_loss(eps: float) -> None:
+    data = images()
+    made = model(data)
+    fit(made, data, Recipe(5, 10, 0.1, "constant"), seed=0)
+    made.train()
+    before, x = state(made), data.float()
+    moved = adversary_of(Recipe(adversarial=eps, adversarial_steps=5), 0)(made, x, data.y)
+    assert (moved - x).abs().max() <= eps + 1e-6 and moved.min() >= 0 and moved.max() <= 1
+    assert not moved.requires_grad and same(before, state(made)) and made.training
+    with torch.no_grad(), evaluating(made):
+        assert F.cross_entropy(made(moved), data.y) > F.cross_entropy(made(x), data.y)
+
+
+def test_a_seed_decides_where_the_adversary_starts() -> None:
+    data = images()
+    made = model(data)
+    first, again, other = (adversary(0.1, 0.0, 1, seed=seed)(made, data.float(), data.y) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    harder = adversary(0.1, 0.0, 1, seed=0)
+    one, two = (harder(made, data.float(), data.y) for _ in range(2))
+    assert torch.equal(one, first) and not torch.equal(one, two)  # every batch starts anew
+
+
+def test_the_adversary_hands_gradients_through_to_what_made_the_images() -> None:
+    data = images()
+    made, x = model(data), data.float().requires_grad_()
+    moved = adversary(0.1, 0.025, 2, seed=0)(made, x, data.y)
+    (gradient,) = torch.autograd.grad(moved.sum(), x)
+    assert torch.equal(gradient, torch.ones_like(x))
+    plain = adversary(0.1, 0.025, 2, seed=0)(made, x.detach(), data.y)
+    assert torch.allclose(moved, plain, atol=1e-6)
+
+
+def test_without_a_radius_nothing_changes_and_nothing_is_drawn() -> None:
+    data = images()
+    x = data.float()
+    assert adversary_of(Recipe(), 0)(model(data), x, data.y) is x
+
+
+def linear_on_toys(eps: float) -> tuple[dict[str, Tensor], float]:
+    """A linear classifier after training with ``eps``, and its loss on adversarial images."""
+    data = images(80)
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
+    fit(made, data, Recipe(15, 20, 0.1, "constant", adversarial=eps, adversarial_steps=3), seed=0)
+    with torch.no_grad():
+        worst = pgd(made, data.float(), data.y, 0.1, 0.025, 5)
+        return state(made), F.cross_entropy(made(worst), data.y).item()
+
+
+def test_adversarial_training_lowers_the_loss_on_adversarial_images() -> None:
+    (hard, loss), (again, _), (plain, ordinary) = (linear_on_toys(eps) for eps in (0.1, 0.1, 0.0))
+    assert loss < 0.85 * ordinary
+    assert same(hard, again) and not same(hard, plain)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"adversarial": -0.1}, r"adversarial=-0.1 must lie in \[0, 1\)"),
+        ({"adversarial": 8.0}, r"adversarial=8.0 must lie in .* for example 8/255"),
+        ({"adversarial": 0.1, "adversarial_steps": 0}, "adversarial_steps=0 must be at least 1"),
+    ],
+)
+def test_impossible_adversaries(values: dict[str, float], sentence: str) -> None:
+    with pytest.raises(PaperlibError, match=sentence):
+        Recipe(**values)
 
 
 # -------------------------------------------------------------------------------------------- modes, predictions

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from paperlib.attacks import poisoned_labels, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
-from paperlib.training import Log, Recipe, Step, augment, fit, loss_function, sgd_step
+from paperlib.training import Log, Recipe, Step, adversary_of, augment, fit, loss_function, sgd_step
 
 State = Mapping[str, Tensor]
 Watch = Callable[[int, State], dict[str, float]]
@@ -104,7 +104,7 @@ def train_mixed(
     """Train on batches of poisoned, wrongly triggered and clean images, for a trigger that does not learn."""
     check(attack, data, target, ratio)
     generator = stream(seed, data.x.device)
-    sgd = sgd_step(loss_function(recipe.label_smoothing))
+    sgd = sgd_step(loss_function(recipe.label_smoothing), adversary_of(recipe, seed))
 
     def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
         p, q = parts(len(x), ratio, attack.cross_ratio, generator)

@@ -59,7 +59,7 @@ from paperlib.attacks.controlled import (
 )
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe, augment, autocast, loss_function
+from paperlib.training import Log, Recipe, adversary_of, augment, autocast, loss_function
 
 
 def _block(c_in: int, c_out: int, activation: bool = True) -> nn.Sequential:
@@ -188,7 +188,7 @@ class InputAware:
         self._train_mask(m, data, recipe.batch_size, generator, _part(progress, 0, share))
         m.eval().requires_grad_(False)
 
-        loss = loss_function(recipe.label_smoothing)
+        loss, harder = loss_function(recipe.label_smoothing), adversary_of(recipe, seed)
         adam = torch.optim.Adam(g.parameters(), self.generator_lr, betas=(0.5, 0.9))
         std = torch.tensor(data.std, device=device).view(1, -1, 1, 1)
 
@@ -207,8 +207,9 @@ class InputAware:
                 made = x[: p + q] + (patterns - x[: p + q]) * masks
                 x = torch.cat([made, x[p + q :]])
                 y = torch.cat([poisoned_labels(y[:p], self.labels, target, data.n_classes), y[p:]])
+            x = harder(model, augment(x, data.pad, data.flip, generator), y)
             with autocast(device):
-                losses = loss(model(augment(x, data.pad, data.flip, generator)), y)
+                losses = loss(model(x), y)
             (losses.mean() + penalty).backward()
             optimizer.step()
             if p:

@@ -30,7 +30,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib import models
@@ -38,7 +37,7 @@ from paperlib.attacks import render, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
 from paperlib.models.preact_resnet import PreActResNet18
-from paperlib.training import Recipe, Step, autocast, evaluating, fit, loss_function, predict, sgd_step
+from paperlib.training import Recipe, adversary, autocast, fit, loss_function, pgd, predict, sgd_step
 
 VARIANTS = ("authors", "benchmark2022")
 CORNER = ((1, -1, -1), (-1, 1, -1), (1, -1, 1))
@@ -142,7 +141,8 @@ class LC:
         network = models.build("preact_resnet18", plain, width=self.width, seed=seed)
         recipe = Recipe(self.epochs, self.batch_size, self.lr, "one_cycle")
         training = (lambda done, text: progress(0.7 * done, f"adversarial training, {text}")) if progress else None
-        fit(network, data, recipe, seed=seed, step=self.adversarial_step(seed), progress=training)
+        harder = adversary(self.eps, self.training_step_size, self.training_steps, seed=seed)
+        fit(network, data, recipe, seed=seed, step=sgd_step(loss_function(0.0), harder), progress=training)
 
         def perturbed(chosen: Tensor, start: float, share: float) -> Tensor:
             out = []
@@ -166,20 +166,6 @@ class LC:
             state |= {NETWORK + name: tensor.detach() for name, tensor in network.state_dict().items()}
         return state, {name: round(100 * value, 2) for name, value in notes.items()}
 
-    def adversarial_step(self, seed: int) -> Step:
-        """One step of adversarial training, in the form that :func:`paperlib.training.fit` takes."""
-        ordinary = sgd_step(loss_function(0.0))
-        generators: dict[torch.device, torch.Generator] = {}
-
-        def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
-            generator = generators.setdefault(x.device, torch.Generator(x.device).manual_seed(seed + 1))
-            noise = torch.rand(x.shape, generator=generator, device=x.device) * 2 - 1
-            with autocast(x.device):
-                worst = pgd(model, x, y, self.eps, self.training_step_size, self.training_steps, self.eps * noise)
-            return ordinary(model, worst, y, optimizer)
-
-        return step
-
     def network(self, channels: int) -> nn.Module:
         """g, put together from the state."""
         weights = {name[len(NETWORK) :]: tensor for name, tensor in self.state.items() if name.startswith(NETWORK)}
@@ -198,20 +184,3 @@ def corners(height: int, width: int) -> Tensor:
     out[:side, :side] = out[-side:, :side] = left
     out[:side, -side:] = out[-side:, -side:] = left.flip(1)
     return out
-
-
-def pgd(
-    model: nn.Module, x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, noise: Tensor | None = None
-) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] within ``eps`` of x with a high loss for labels y; ``noise``: where to start.
-
-    The model is in evaluation mode meanwhile. The caller decides about autocast.
-    """
-    moved = x if noise is None else (x + noise).clamp(0, 1)
-    with evaluating(model), torch.enable_grad():
-        for _ in range(steps):
-            moved = moved.detach().requires_grad_()
-            loss = F.cross_entropy(model(moved).float(), y, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, moved)
-            moved = (moved + step_size * gradient.sign()).clamp(x - eps, x + eps).clamp(0, 1)
-    return moved.detach()

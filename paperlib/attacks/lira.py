@@ -44,7 +44,7 @@ from paperlib.attacks import poisoned_labels, stated
 from paperlib.attacks.controlled import Progress, Watch, check, made_from, pack, stream, train_with, unpack
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe, augment, autocast, loss_function
+from paperlib.training import Log, Recipe, adversary_of, augment, autocast, loss_function
 
 
 class AutoEncoder(nn.Module):
@@ -129,7 +129,7 @@ class LIRA:
         generator = stream(seed, device)
         net = made_from(seed, device, lambda: AutoEncoder(data.mean, data.std))
         adam = torch.optim.Adam(net.parameters(), self.generator_lr)
-        loss = loss_function(recipe.label_smoothing)
+        loss, harder = loss_function(recipe.label_smoothing), adversary_of(recipe, seed)
         finished = 0
 
         def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -138,9 +138,10 @@ class LIRA:
             with autocast(device), torch.set_grad_enabled(first_stage):
                 triggered = self._perturb(x[:copies], net)
             wanted = poisoned_labels(y[:copies], self.labels, target, data.n_classes)
-            both = augment(torch.cat([x, triggered]), data.pad, data.flip, generator)
+            labels = torch.cat([y, wanted])
+            both = harder(model, augment(torch.cat([x, triggered]), data.pad, data.flip, generator), labels)
             with autocast(device):
-                losses = loss(model(both), torch.cat([y, wanted]))
+                losses = loss(model(both), labels)
             optimizer.zero_grad(set_to_none=True)
             adam.zero_grad(set_to_none=True)
             (self.alpha * losses[:n].mean() + (1 - self.alpha) * losses[n:].mean()).backward()

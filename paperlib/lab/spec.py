@@ -162,12 +162,52 @@ class TrainSpec(Spec):
     schedule: str = "cosine"  # cosine | one_cycle | constant
     prepared: Spec | None = None  # what the attack made beforehand
     selected: Spec | None = None  # where the poisoned indices come from; None: drawn at random
+    adversarial: float = 0.0  # largest change of a pixel in adversarial training; 0: ordinary training
+    adversarial_steps: int = 10  # PGD steps per batch, where there are any
+    noise: str = ""  # wrong labels, there before the attacker comes: a kind of paperlib.data.noise; empty: none
+    noise_ratio: float = 0.0  # wrong labels / all training images, of synthetic noise
+    cleansed: Spec | None = None  # trained without what this flagged
 
     def parents(self) -> tuple[Spec, ...]:
-        return tuple(spec for spec in (self.prepared, self.selected) if spec is not None)
+        return tuple(spec for spec in (self.prepared, self.selected, self.cleansed) if spec is not None)
 
     def _label(self) -> str:
-        return f"{self.dataset}-{self.model}{self.width}-{self.attack}-{self.ratio:g}-s{self.seed}"
+        how = "-adversarial" if self.adversarial else ""
+        how += f"-{self.noise}{self.noise_ratio:g}" if self.noise else ""
+        how += f"-by-{self.cleansed.engine}" if isinstance(self.cleansed, CleanseSpec) else ""
+        return f"{self.dataset}-{self.model}{self.width}-{self.attack}-{self.ratio:g}{how}-s{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanseSpec(Spec):
+    """Questions about the pictures of one dirty training set, and which of them do not agree with their label (VDC)."""
+
+    kind: ClassVar[str] = "cleanse"
+    dataset: str
+    n_train: int  # class-balanced subset of the training set, in images; 0: all of it
+    attack: str = "none"
+    attack_params: Pairs = ()
+    ratio: float = 0.0  # poisoned images / all training images
+    target: int = 0
+    selection: str = "random"  # random: from all classes, balanced: the same number from every class but the target
+    prepared: Spec | None = None  # what the attack made beforehand
+    noise: str = ""  # wrong labels, there before the attacker comes; empty: none
+    noise_ratio: float = 0.0
+    engine: str = "embedded"  # truth: flags exactly what is dirty
+    params: Pairs = ()  # of the engine
+    reference: int = 0  # clean labelled images that the engine or the threshold needs; none of them is among n_train
+    score: str = ""  # empty: vote with alpha, logit_mean with target_fpr
+    alpha: float | None = None  # dirty below it
+    target_fpr: float | None = None  # or: chosen on the reference such that this share of clean images is flagged
+    tie: str = "clean"
+
+    def parents(self) -> tuple[Spec, ...]:
+        return () if self.prepared is None else (self.prepared,)
+
+    def _label(self) -> str:
+        dirt = [f"{self.attack}-{self.ratio:g}"] if self.attack != "none" else []
+        dirt += [f"{self.noise}{self.noise_ratio:g}"] if self.noise else []
+        return f"{self.engine}{self.reference}-{self.dataset}-{'-'.join(dirt) or 'clean'}-s{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +261,7 @@ class AnalysisSpec(Spec):
 
 
 KINDS: dict[str, type[Spec]] = {
-    cls.kind: cls for cls in (TrainSpec, PrepareSpec, SelectSpec, DefendSpec, DetectSpec, AnalysisSpec)
+    cls.kind: cls for cls in (TrainSpec, CleanseSpec, PrepareSpec, SelectSpec, DefendSpec, DetectSpec, AnalysisSpec)
 }
 
 
@@ -243,7 +283,7 @@ def from_dict(data: Mapping[str, Any]) -> Spec:
             raise PaperlibError(f"{cls.kind} spec has no field {name!r}; it has: {', '.join(sorted(known))}.")
         if name in ("params", "attack_params", "versions"):
             value = pairs(value)
-        elif name in ("parent", "prepared", "selected"):
+        elif name in ("parent", "prepared", "selected", "cleansed"):
             value = from_dict(value)
         elif name == "inputs":
             value = tuple(from_dict(v) for v in value)
