@@ -167,6 +167,16 @@ def test_without_a_picture_the_triggers_are_bit_for_bit_what_they_were() -> None
     assert keys == ["1af172ca9f519ad8", "ca66af77210c4591", "4c4cbfa14f8fd5b1"]
 
 
+def test_the_value_of_the_square() -> None:
+    x = images(3, size=32).float()
+    grey = attack("badnets", pairs(value=0.4))(x)
+    expected = x.clone()
+    expected[:, :, -3:, -3:] = 0.4
+    assert torch.equal(grey, expected) and torch.equal(attack("badnets", pairs(value=1.0))(x), attack("badnets")(x))
+    with pytest.raises(PaperlibError, match=r"value=1\.5 must lie in \[0, 1\]"):
+        attack("badnets", pairs(value=1.5))(x)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_badnets_pastes_the_picture_into_the_corner(tmp_path: Path, mode: str) -> None:
     pixels = torch.tensor(save(tmp_path / "patch.png", 4, 6, mode)).double() / 255

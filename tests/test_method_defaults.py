@@ -28,8 +28,8 @@ GOLDEN = Path(__file__).parent / "golden" / "method_defaults.json"
 _NO_IMAGE = {"image": "", "image_sha256": ""}
 ADDED: dict[str, dict[str, Any]] = {
     # tested in test_attacks_pixel.py: with these defaults the triggers are bit for bit what they were
-    "attack badnets": {**_NO_IMAGE, "alpha": 1.0},
-    "attack badnets_a2a": {**_NO_IMAGE, "alpha": 1.0},
+    "attack badnets": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
+    "attack badnets_a2a": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
     "attack blended": _NO_IMAGE,
 }
 """Method -> hyper-parameters that came later, each with the default under which results are as before."""

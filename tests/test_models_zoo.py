@@ -17,7 +17,7 @@ from paperlib.training import Recipe, autocast, fit, load_weights, logits, save_
 GREY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 ZOO = tuple(name for name in MODELS if name != "preact_resnet18")
 PUBLISHED = ("vgg19", "vgg19_bn", "efficientnet_b3", "mobilenet_v3_large", "densenet161", "convnext_tiny", "vit_b_16")
-CHEAP = (*PUBLISHED[:-1], "vit_b_8")  # without 224x224 pixels; a fine stem has a test of its own
+CHEAP = (*PUBLISHED[:-1], "vit_b_8", "resnet18")  # without 224x224 pixels; a fine stem has a test of its own
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -48,6 +48,18 @@ def test_outputs_are_those_of_torchvision() -> None:
             other.data = mine.data
         with torch.no_grad():
             assert torch.allclose(ours(x), theirs((x - ours.mean) / ours.std), atol=1e-4), name
+
+
+def test_resnet18_is_torchvisions_behind_another_stem() -> None:
+    data = images(2, size=32)
+    ours, theirs = models.build("resnet18", data).eval(), torchvision.models.resnet18(num_classes=4)
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    for mine, other in zip((*ours.body.parameters(), *ours.head.parameters()), theirs.parameters(), strict=True):
+        other.data = mine.data
+    with torch.no_grad():
+        assert torch.allclose(ours(data.float()), theirs.eval()((data.float() - ours.mean) / ours.std), atol=1e-4)
+    made = zoo.resnet18(*GREY, 10)
+    assert sum(p.numel() for p in made.parameters()) == 11_173_962
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -3,7 +3,7 @@
 Gu et al., "BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply Chain", 2017 (arXiv 1708.06733), in the
 setting of BackdoorBench (arXiv 2206.12654): 3x3 white pixels at the bottom right of a 32x32 image, no margin.
 
-    x' = (1 - m) * x + m,    m = 1 on the last ``patch`` rows and columns
+    x' = (1 - m) * x + m * value,    m = 1 on the last ``patch`` rows and columns, value = 1
 
 The user's own trigger takes the place of the square, pixel by pixel, in the same corner::
 
@@ -33,6 +33,8 @@ class BadNets:
 
     patch: int = 3
     """Side of the square, in pixels of a 32x32 image."""
+    value: float = 1.0
+    """Pixel value of the square; 1 is white."""
     labels: str = "all_to_one"
     image: str = ""
     """File of a picture that takes the place of the square; from ``trigger_image``, like the next."""
@@ -47,10 +49,13 @@ class BadNets:
         Raises
         ------
         PaperlibError
-            A picture that is larger than the images, or unusable (:func:`paperlib.attacks.pictures.load`).
+            A value outside [0, 1], a picture that is larger than the images, or unusable
+            (:func:`paperlib.attacks.pictures.load`).
         """
+        if not 0 <= self.value <= 1:
+            raise PaperlibError(f"value={self.value!r} must lie in [0, 1]: the pixel value of the square.")
         side = max(1, round(self.patch * x.shape[-1] / 32))
-        rows, columns, patch = side, side, torch.ones((), dtype=x.dtype, device=x.device)
+        rows, columns, patch = side, side, torch.tensor(self.value, dtype=x.dtype, device=x.device)
         if self.image:
             picture = load(self.image, self.image_sha256, x.shape[1])
             rows, columns = picture.shape[1:]

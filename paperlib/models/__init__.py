@@ -34,6 +34,7 @@ MODELS: dict[str, Method] = {
     "convnext_tiny_fine": Method(
         "paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny, fine stem", defaults=pairs(fine=True)
     ),
+    "resnet18": Method("paperlib.models.zoo", "resnet18", "ResNet-18, fine stem"),
     "vit_b_8": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/8 at 64 pixels", defaults=pairs(side=64, patch=8)),
 }
 

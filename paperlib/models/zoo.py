@@ -23,7 +23,8 @@ Differences from the benchmark
 4. Activations are not in-place: a hooked layer shows its own output and not that of its successor.
 5. Variants that are not the benchmark's, for images of 32 and 64 pixels: ``..._fine`` halves nothing (ConvNeXt: once) before
    the first stage, where the published stem takes away 3/4 to 15/16 of the pixels; ``vit_b_8`` sees 64x64 images in patches
-   of 8, 64 tokens instead of 196.
+   of 8, 64 tokens instead of 196; ``resnet18`` (He et al., CVPR 2016) of SAU's comparison with RNP, with the usual stem for such
+   images: a convolution of 3x3 pixels and stride 1, no pooling.
 """
 
 import math
@@ -33,7 +34,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import convnext, densenet, efficientnet, mobilenetv3, vgg, vision_transformer
+from torchvision.models import convnext, densenet, efficientnet, mobilenetv3, resnet, vgg, vision_transformer
 
 from paperlib.errors import PaperlibError
 
@@ -199,6 +200,29 @@ def _vit_b(classes: int, width: int, side: int, patch: int) -> Parts:
     head = net.heads
     net.heads = nn.Identity()  # type: ignore[assignment]
     return net, nn.Identity(), head
+
+
+def resnet18(mean: PerChannel, std: PerChannel, classes: int, width: int = FULL) -> Zoo:
+    """Eight of torchvision's basic blocks, activations after the sum; 11.17 million weights at 10 classes."""
+    return Zoo(mean, std, partial(_resnet18, classes, width), "body.10.conv2", ANY)
+
+
+def _resnet18(classes: int, width: int) -> Parts:
+    _check(width)
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    before = width
+    for stage, channels in enumerate((width, 2 * width, 4 * width, 8 * width)):
+        for stride in (2 if stage else 1, 1):
+            shortcut = None
+            if before != channels:
+                shortcut = nn.Sequential(resnet.conv1x1(before, channels, stride), nn.BatchNorm2d(channels))
+            layers.append(resnet.BasicBlock(before, channels, stride, shortcut))
+            before = channels
+    body = nn.Sequential(*layers)
+    for module in body.modules():  # as torchvision initialises its whole network
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return body, nn.AdaptiveAvgPool2d(1), _flat(nn.Linear(before, classes))
 
 
 def _check(width: int) -> None:

@@ -202,6 +202,7 @@ MODELS = {
     "inception_v3": "Inception-V3",
     "convnext_tiny": "ConvNeXt-tiny",
     "vit_b_16": "ViT-B/16",
+    "resnet18": "ResNet-18",
 }
 PAPERS = {
     "vdc": "VDC",
