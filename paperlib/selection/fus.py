@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.selection.problem import SURROGATE, Problem, Rounds, notes_of
+from paperlib.selection.problem import SURROGATE, Problem, Rounds, State, notes_of
 from paperlib.training import Recipe, Step, autocast, fit
 
 
@@ -130,34 +130,35 @@ def fus(
     count = int(len(problem.data) * problem.ratio) if original else problem.count
     if count == 0:
         raise PaperlibError(f"ratio={problem.ratio!r} is less than one image, and variant='original' rounds down.")
-    done, state = rounds.load(None, pool.device)
-    if done:
-        history, known, means = list(state["history"]), state["known"], state["means"].tolist()
-    else:
-        history, known, means = [_draw(pool, count, [seed, 29, 0])], torch.full((len(problem.data),), -1), []
-        known = known.to(pool.device)
-    for n in range(done, config.rounds):
-        chosen = history[-1]
+
+    def turn(n: int, state: State) -> tuple[State, str]:
+        chosen = state["history"][-1]
         events = forgetting(problem, config, chosen, 1000 * seed + 10 * n)
-        known = known.scatter_reduce(0, chosen, events, "amax", include_self=False)  # a repeated one: its larger count
-        means.append(events.float().mean().item())
+        # of a repeated sample its larger count
+        known = state["known"].scatter_reduce(0, chosen, events, "amax", include_self=False)
+        mean = events.float().mean()
         kept = chosen[keep(events, config.alpha)]
         if not original and n + 1 == config.rounds:
             chosen = known.sort(descending=True, stable=True).indices[:count]
         else:
             others = pool if original else pool[~torch.isin(pool, kept)]
             chosen = torch.cat([kept, _draw(others, count - len(kept), [seed, 29, n + 1])])
-        history.append(chosen)
-        rounds.save(n + 1, None, {"history": torch.stack(history), "known": known, "means": torch.tensor(means)})
-        if progress:
-            progress((n + 1) / config.rounds, f"round {n + 1}/{config.rounds} events {means[-1]:.2f}")
+        history, means = torch.vstack([state["history"], chosen]), torch.cat([state["means"], mean.unsqueeze(0)])
+        return {"history": history, "known": known, "means": means}, f"events {mean:.2f}"
+
+    begin = {
+        "history": _draw(pool, count, [seed, 29, 0]).unsqueeze(0),
+        "known": torch.full((len(problem.data),), -1, device=pool.device),  # -1: never trained with
+        "means": torch.empty(0, device=pool.device),
+    }
+    state = rounds.play(config.rounds, None, begin, turn, progress)
     images = len(problem.data) + (count if original else 0)
     cost = config.rounds * config.epochs * images / len(problem.data)
-    final = history[-1].unique()
+    final = state["history"][-1].unique()
     notes = {
-        **notes_of(problem, torch.stack(history), cost),
-        "mean_events": [round(mean, 4) for mean in means],
-        "events": known[final].tolist(),  # -1: never trained with
+        **notes_of(problem, state["history"], cost),
+        "mean_events": [round(mean, 4) for mean in state["means"].tolist()],
+        "events": state["known"][final].tolist(),
         "repeated": count - len(final),
     }
     return final, notes

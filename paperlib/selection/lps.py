@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError
-from paperlib.selection.problem import FORWARD, SURROGATE, Problem, Rounds, notes_of, shuffled, top_k
+from paperlib.selection.problem import FORWARD, SURROGATE, Problem, Rounds, State, notes_of, shuffled, top_k
 from paperlib.training import Recipe, fit, logits
 
 
@@ -83,23 +83,21 @@ def lps(
     data, pool = problem.data, problem.pool(config.ce)
     y, triggered = data.y[pool], problem.triggered(pool)
     model = problem.fresh(seed)
-    done, state = rounds.load(model, pool.device)
-    if done:
-        history, losses = list(state["history"]), list(state["losses"])
-    else:
-        history = [top_k(shuffled(len(pool), seed, pool.device), y, problem.count, per_class=config.pc)]
-        losses = []
     recipe = Recipe(config.epochs, problem.batch_size, problem.lr, "constant")
-    for t in range(done, config.rounds):
-        fit(model, problem.poisoned(pool, triggered, history[-1]), recipe, seed=SURROGATE + 1000 * seed + t)
+
+    def turn(t: int, state: State) -> tuple[State, str]:
+        poisoned = problem.poisoned(pool, triggered, state["history"][-1])
+        fit(model, poisoned, recipe, seed=SURROGATE + 1000 * seed + t)
         hard, easy = scores(model, data.x[pool], y, triggered, problem.labels[pool])
         chosen = top_k(hard - easy, y, problem.count, per_class=config.pc)
-        history.append(chosen)
-        losses.append(torch.stack([hard[chosen].mean(), easy[chosen].mean(), hard.mean(), easy.mean()]))
-        rounds.save(t + 1, model, {"history": torch.stack(history), "losses": torch.stack(losses)})
-        if progress:
-            progress((t + 1) / config.rounds, f"round {t + 1}/{config.rounds} loss of the chosen {losses[-1][0]:.3f}")
+        means = torch.stack([hard[chosen].mean(), easy[chosen].mean(), hard.mean(), easy.mean()])
+        new = {"history": torch.vstack([state["history"], chosen]), "losses": torch.vstack([state["losses"], means])}
+        return new, f"loss of the chosen {means[0]:.3f}"
+
+    first = top_k(shuffled(len(pool), seed, pool.device), y, problem.count, per_class=config.pc)
+    begin = {"history": first.unsqueeze(0), "losses": torch.empty(0, 4, device=pool.device)}
+    state = rounds.play(config.rounds, model, begin, turn, progress)
     cost = config.rounds * (config.epochs + 2 * FORWARD * len(pool) / len(data))
     named = ("poisoned_chosen", "clean_chosen", "poisoned_all", "clean_all")
-    by_round = {name: [round(v, 4) for v in torch.stack(losses)[:, k].tolist()] for k, name in enumerate(named)}
-    return pool[history[-1]], {**notes_of(problem, pool[torch.stack(history)], cost), "loss": by_round}
+    by_round = {name: [round(v, 4) for v in state["losses"][:, k].tolist()] for k, name in enumerate(named)}
+    return pool[state["history"][-1]], {**notes_of(problem, pool[state["history"]], cost), "loss": by_round}

@@ -4,7 +4,7 @@ Introduced in notebook 03.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -187,6 +187,10 @@ def shuffled(n: int, seed: int, device: torch.device) -> Tensor:
     return torch.from_numpy(np.random.default_rng([seed, 23]).random(n)).to(device)
 
 
+State = dict[str, Tensor]
+"""What a search knows after a round. ``history`` (rounds so far + 1, count) holds what was chosen, the first draw first."""
+
+
 @dataclass
 class Rounds:
     """The state of a search after its last finished round, in a folder; without one nothing is kept."""
@@ -194,6 +198,27 @@ class Rounds:
     folder: Path | None = None
     resumed: int = field(default=0, init=False)
     """The round after which this search went on; 0: it began anew."""
+
+    def play(
+        self,
+        total: int,
+        model: nn.Module | None,
+        state: State,
+        turn: Callable[[int, State], tuple[State, str]],
+        progress: Callable[[float, str], None] | None = None,
+    ) -> State:
+        """Play the rounds that are missing and return the last state; ``state`` is the one before the first round.
+
+        ``turn(n, state)`` plays round ``n`` (from 0), may train ``model`` further, and says something about it.
+        """
+        done, found = self.load(model, state["history"].device)
+        state = found or state
+        for n in range(done, total):
+            state, said = turn(n, state)
+            self.save(n + 1, model, state)
+            if progress:
+                progress((n + 1) / total, f"round {n + 1}/{total} {said}")
+        return state
 
     def save(self, number: int, model: nn.Module | None, state: Mapping[str, Tensor]) -> None:
         """Keep round ``number`` (from 1), all or nothing, and drop the ones before."""
@@ -209,7 +234,7 @@ class Rounds:
             if old.name < f"round-{number:03d}":
                 old.unlink()
 
-    def load(self, model: nn.Module | None, device: torch.device) -> tuple[int, dict[str, Tensor]]:
+    def load(self, model: nn.Module | None, device: torch.device) -> tuple[int, State]:
         """Number of the last finished round and its state, its weights read into ``model``; 0 and nothing at the beginning."""
         found = sorted(self.folder.glob("round-*.safetensors")) if self.folder is not None else []
         if not found:
