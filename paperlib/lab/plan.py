@@ -127,7 +127,7 @@ def duration(seconds: float) -> str:
 
 def method(spec: Mapping[str, Any]) -> str:
     """The attack, defense, detector, tool or strategy that a spec (in its JSON form) is about."""
-    for name in ("defense", "detector", "tool", "strategy", "attack"):
+    for name in ("defense", "detector", "tool", "strategy", "engine", "attack"):
         if spec.get(name):
             return str(spec[name])
     return "none"

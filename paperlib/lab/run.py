@@ -30,6 +30,7 @@ RUNNERS: dict[str, str | Runner] = {
     "train": "paperlib.runners:run_train",
     "prepare": "paperlib.runners:run_prepare",
     "select": "paperlib.runners:run_select",
+    "cleanse": "paperlib.vdc.lab:run_cleanse",
     "detect": "paperlib.runners:run_detect",
     "defend": "paperlib.runners:run_defend",
     "analysis": "paperlib.runners:run_analysis",

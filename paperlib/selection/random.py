@@ -51,6 +51,11 @@ def balanced(
     progress: Callable[[float, str], None] | None = None,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """The same number from every class that may be poisoned."""
+    indices = balanced_indices(problem, seed)
+    return indices, notes_of(problem, indices.unsqueeze(0), 0.0)
+
+
+def balanced_indices(problem: Problem, seed: int) -> torch.Tensor:
+    """Indices, sorted, of the same number of images from every class that may be poisoned."""
     pool = problem.pool()
-    chosen = top_k(shuffled(len(pool), seed, pool.device), problem.data.y[pool], problem.count)
-    return pool[chosen], notes_of(problem, pool[chosen].unsqueeze(0), 0.0)
+    return pool[top_k(shuffled(len(pool), seed, pool.device), problem.data.y[pool], problem.count)]

@@ -254,6 +254,7 @@ def _report(
         pred_probs=asked.classes,
         asked=asked,
         pictures=pictures,
+        on_reference=on_reference,
     )
 
 

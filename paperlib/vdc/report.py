@@ -82,6 +82,8 @@ class CleanReport:
     asked: Asked
     """All verdicts, for other scores and thresholds."""
     pictures: Pictures
+    on_reference: Asked | None = None
+    """The same of the reference, where one was given."""
 
     @property
     def flagged(self) -> np.ndarray:

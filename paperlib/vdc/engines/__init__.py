@@ -17,6 +17,9 @@ ENGINES: dict[str, Method] = {
     "oracle": Method("paperlib.vdc.engines.oracle", "OracleEngine", "Oracle"),
 }
 
+TRUTH = "truth"
+"""No engine: in experiments, the one that flags exactly what is dirty."""
+
 
 def engine(name: str, **options: Any) -> "VQAEngine":
     """An engine by name, with the options of its class.

@@ -88,6 +88,9 @@ class EmbeddedEngine:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     head
         How the head is fitted.
+    remember
+        Features of so many pictures are kept in memory (5 kB each): another question or another reference about the same
+        picture then costs next to nothing.
     backbone
         Another network, pictures (B, 3, S, S) in [0, 1] -> features (B, D); its taxonomy mode needs an attribute
         ``classifier`` to ImageNet's 1,000 classes.
@@ -104,11 +107,14 @@ class EmbeddedEngine:
         side: int = 160,
         device: str = "auto",
         head: Head | None = None,
+        remember: int = 0,
         backbone: torch.nn.Module | None = None,
     ) -> None:
         if side < 32:
             raise PaperlibError(f"side={side} is too small; the network needs 32 pixels or more.")
         self.side, self.head = side, head or Head()
+        self.remember = remember
+        self.memory: dict[str, Tensor] = {}  # picture -> features; shared by all fitted copies
         self.device = pick_device(device)
         with autocast(self.device):
             fast = torch.is_autocast_enabled(self.device.type)
@@ -132,7 +138,22 @@ class EmbeddedEngine:
         self._held_out: dict[str, np.ndarray] = {}  # picture -> logits of a head that has not seen it
 
     def features(self, pictures: Sequence[Picture], head: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Features (B, D) float32 on the CPU, in the order of the pictures."""
+        """Features (B, D) float32 on the CPU, in the order of the pictures, or what ``head`` makes of them."""
+        if not self.remember:
+            return self._look(pictures, head)
+        keys = [picture_key(picture) for picture in pictures]
+        new = {key: i for i, key in enumerate(keys) if key not in self.memory}
+        rows = dict(zip(new, self._look([pictures[i] for i in new.values()]), strict=True)) if new else {}
+        f = torch.stack([rows[key] if key in rows else self.memory[key] for key in keys])
+        if len(self.memory) + len(rows) <= self.remember:
+            self.memory.update(rows)
+        if head is None:
+            return f
+        with torch.inference_mode():
+            return head(f.to(self.device, self.dtype)).float().cpu()
+
+    def _look(self, pictures: Sequence[Picture], head: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Features (B, D) of pictures that the network has to see."""
         shapes: dict[tuple[int, ...], list[int]] = {}
         for i, picture in enumerate(pictures):
             shapes.setdefault(picture.shape, []).append(i)
