@@ -32,7 +32,7 @@ ADVERSARIAL_VERSION = 1
 """Raise it when a change changes adversarial training alone."""
 CLEANSE_VERSION = 1
 """Raise it when a change of the question banks, of the judges or of the scores changes results."""
-DIRT = ("noise", "noise_ratio", "cleansed")
+DIRT = ("noise", "noise_ratio", "cleansed", "second")
 """Fields of a training that say nothing about what its attack prepares."""
 
 
@@ -44,7 +44,8 @@ def versions(**more: int) -> Pairs:
 def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int = 0, **changes: Any) -> TrainSpec:
     """The classifier of ``scale`` trained under ``attack`` (``none``: on clean data); ``changes`` are fields of the spec.
 
-    An attack that must be prepared gets the spec of its preparation as a parent, from an ordinary classifier even where the
+    ``second`` names another trigger that lies on other images of the same training set (:func:`second`). An attack that must be
+    prepared gets the spec of its preparation as a parent, from an ordinary classifier even where the
     victim is trained adversarially; ``selection``, other than ``random``, the
     spec of the search for the samples to poison (:func:`select`), unless one is given as ``selected``.
 
@@ -105,8 +106,32 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
     if fields.get("cleansed") is not None:
         _same_data({"attack": attack, "ratio": ratio, "seed": seed, **fields}, fields["cleansed"])
     adversarial = ADVERSARIAL_VERSION if fields.get("adversarial") else 0
-    used = versions(training=TRAINING_VERSION, model=model.version, attack=version, adversarial=adversarial)
+    another = _another({"attack": attack, "target": 0, "cleansed": None, **fields}) if fields.get("second") else 0
+    used = versions(
+        training=TRAINING_VERSION, model=model.version, attack=version, adversarial=adversarial, second=another
+    )
     return TrainSpec(attack=attack, ratio=ratio, seed=seed, versions=used, **fields)
+
+
+def second(attack: str, target: int, ratio: float = 0.1) -> Pairs:
+    """For ``second=`` of :func:`train`: the trigger of ``attack`` on ``ratio`` of the training images, for another target."""
+    return pairs(attack=attack, target=target, ratio=ratio)
+
+
+def _another(training: Mapping[str, Any]) -> int:
+    """Version of the second attack of a training, which must fit to the first one."""
+    about = dict(training["second"])
+    method = ATTACKS[choose("second attack", about["attack"], ATTACKS)]
+    if method.prepare or method.controls_training:
+        raise PaperlibError(
+            f"second attack={about['attack']!r} must be one that only hands in images: it is neither prepared nor trained."
+        )
+    if training["attack"] == "none" or training["cleansed"] is not None or training["target"] == about["target"]:
+        raise PaperlibError(
+            f"second={about!r} needs a first attack with another target, on a training set that is not cleansed; "
+            f"here attack={training['attack']!r}, target={training['target']!r}."
+        )
+    return method.version
 
 
 def _given_data(attack: str) -> None:
@@ -118,12 +143,13 @@ def _given_data(attack: str) -> None:
 
 def _same_data(training: Mapping[str, Any], cleansed: CleanseSpec) -> None:
     """What was cleansed must be what is trained on."""
-    for name in (
-        "dataset n_train attack attack_params ratio target selection prepared noise noise_ratio seed".split()
-    ):
+    names = ("dataset", "n_train", "attack", "attack_params", "ratio", "target", "selection", "prepared", "seed")
+    for name in (*names, "noise", "noise_ratio"):
         ours, theirs = training.get(name, getattr(CleanseSpec, name, None)), getattr(cleansed, name)
         if ours != theirs:
-            raise PaperlibError(f"cleansed has {name}={theirs!r}, the training {ours!r}; they must be about the same data.")
+            raise PaperlibError(
+                f"cleansed has {name}={theirs!r}, the training {ours!r}; they must be about the same data."
+            )
 
 
 def cleanse(

@@ -74,6 +74,8 @@ class Ground:
     """Poisoned training set."""
     noisy: label_noise.NoisyLabels | None = None
     """Labels before the attacker came, where some of them are wrong."""
+    second: tuple[attacks.Attack, int] | None = None
+    """Another trigger in the training set, and its target; ``poisoned`` holds the images of both."""
 
     @property
     def data(self) -> ImageData:
@@ -129,8 +131,31 @@ def ground(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = Non
     if source is not None and hasattr(attack, "state"):
         attack = attacks.with_state(attack, load_state(_needed(store).weights_path(source), device))
     handed_in = train if noisy is None else replace(train, y=noisy.y)
+    handed_in, other, more = _second(spec, handed_in, indices)
     poisoned = attacks.poison(handed_in, attack, target=spec.target, indices=indices, seed=spec.seed)
-    return Ground(spec, train, test, attack, poisoned, noisy)
+    if len(more):
+        poisoned = replace(poisoned, indices=torch.cat([poisoned.indices, more.to(device)]).unique())
+    return Ground(spec, train, test, attack, poisoned, noisy, other)
+
+
+def _second(
+    spec: TrainSpec | CleanseSpec, data: ImageData, taken: np.ndarray
+) -> tuple[ImageData, tuple[attacks.Attack, int] | None, Tensor]:
+    """``data`` with the second trigger of ``spec``, that trigger with its target, and the indices of its images.
+
+    It keeps away from the images ``taken`` by the first trigger, unless that one poisons anew in every batch.
+    """
+    about = dict(getattr(spec, "second", ()))
+    if not about:
+        return data, None, torch.empty(0, dtype=torch.int64)
+    attack = attacks.attack(about["attack"])
+    free = np.arange(len(data))
+    if not attacks.ATTACKS[spec.attack].controls_training:
+        free = np.setdiff1d(free, taken)
+    share = about["ratio"] * len(data) / len(free)
+    chosen = free[attacks.draw(data.y.cpu().numpy()[free], share, attack.labels, about["target"], spec.seed)]
+    poisoned = attacks.poison(data, attack, target=about["target"], indices=chosen, seed=spec.seed)
+    return poisoned.data, (attack, about["target"]), poisoned.indices.cpu()
 
 
 def _noisy(spec: TrainSpec | CleanseSpec, train: ImageData) -> label_noise.NoisyLabels:
@@ -160,7 +185,7 @@ def _indices(spec: TrainSpec | CleanseSpec, attack: attacks.Attack, train: Image
 
 
 def evaluate(model: nn.Module, around: Ground) -> dict[str, float]:
-    """C-Acc, and under an attack ASR and R-Acc, in percent of the test set."""
+    """C-Acc, and under an attack ASR and R-Acc, in percent of the test set; ``asr_2`` is that of a second trigger."""
     out = {"c_acc": clean_accuracy(_numpy(predict(model, around.test.x)), _numpy(around.test.y))}
     if around.attack is not None:
         triggered, _ = around.triggered
@@ -168,6 +193,11 @@ def evaluate(model: nn.Module, around: Ground) -> dict[str, float]:
         pred, y = _numpy(predict(model, triggered.x)), _numpy(triggered.y)
         out["asr"] = attack_success_rate(pred, y, target, len(triggered.class_names))
         out["r_acc"] = robust_accuracy(pred, y, target, len(triggered.class_names))
+    if around.second is not None:
+        attack, other = around.second
+        triggered, _ = attacks.poisoned_test(around.test, attack, other)
+        pred, y = _numpy(predict(model, triggered.x)), _numpy(triggered.y)
+        out["asr_2"] = attack_success_rate(pred, y, other, len(triggered.class_names))
     return {name: round(100 * value, 3) for name, value in out.items()}
 
 
@@ -274,6 +304,7 @@ def _train_controlled(spec: TrainSpec, recipe: Recipe, context: Context, device:
     test = _images(spec.dataset, "test", spec.n_test, 0, device)
     attack: Any = attacks.attack(spec.attack, spec.attack_params)
     indices = _indices(spec, attack, train, context.store)
+    handed_in, other, _ = _second(spec, train, indices)
     model = models.build(spec.model, train, width=spec.width, seed=spec.seed)
 
     def watch(epoch: int, state: Any) -> dict[str, float]:
@@ -283,7 +314,7 @@ def _train_controlled(spec: TrainSpec, recipe: Recipe, context: Context, device:
     start = time.perf_counter()
     log, state = attack.train(
         model,
-        train,
+        handed_in,
         recipe,
         target=spec.target,
         ratio=spec.ratio,
@@ -294,8 +325,8 @@ def _train_controlled(spec: TrainSpec, recipe: Recipe, context: Context, device:
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors", state)
     attack = attacks.with_state(attack, state)
-    poisoned = attacks.poison(train, attack, target=spec.target, indices=indices, seed=spec.seed)
-    return _trained(model, Ground(spec, train, test, attack, poisoned), seconds, log)
+    poisoned = attacks.poison(handed_in, attack, target=spec.target, indices=indices, seed=spec.seed)
+    return _trained(model, Ground(spec, train, test, attack, poisoned, second=other), seconds, log)
 
 
 def _watch(

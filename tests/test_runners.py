@@ -14,7 +14,7 @@ from paperlib.attacks import ATTACKS
 from paperlib.data.images import clean_subset
 from paperlib.errors import PaperlibError
 from paperlib.lab.run import RunFailed, run
-from paperlib.lab.spec import DefendSpec, TrainSpec, pairs
+from paperlib.lab.spec import DefendSpec, TrainSpec, from_dict, pairs
 from paperlib.lab.store import Store
 from paperlib.scales import LAPTOP, PAPER, SCALES, SMOKE, scale
 from paperlib.training import predict
@@ -83,6 +83,45 @@ def test_an_adversarial_training_shares_the_trigger_that_an_ordinary_classifier_
     hard, plain = (ex.train(LAPTOP, "lf", **more) for more in (changes, {}))
     assert hard.key != plain.key and hard.prepared == plain.prepared
     assert dict(hard.versions)["adversarial"] == 1 and "adversarial" not in dict(plain.versions)
+
+
+@pytest.mark.parametrize("attack", ["blended", "wanet"])
+def test_two_triggers_with_different_targets(store: Store, attack: str) -> None:
+    spec = TrainSpec(**TINY, attack=attack, ratio=0.1, target=3, second=ex.second("badnets", target=5, ratio=0.2))
+    assert "and-badnets" in spec.label and spec.key != replace(spec, second=()).key
+    runs(store, spec)
+    result = store.result(spec)
+    model, around = runners.restore(spec, store, "cpu")
+    assert around.second is not None and around.poisoned is not None
+    other, target = around.second
+    triggered = around.test.x[around.test.y != 5].float() / 255
+    rate = (predict(model, (other(triggered) * 255).round().byte()) == 5).double().mean().item()
+    assert result["asr_2"] == pytest.approx(100 * rate, abs=1e-3) and target == 5 and result["asr"] >= 0
+    data, clean = around.poisoned.data, around.train
+    corner = (data.x[:, :, -1, -1] == 255).all(1) & (data.x != clean.x).flatten(1).any(1)
+    seconds = (data.y == 5) & (corner | ((data.x == clean.x).flatten(1).all(1) & (clean.y != 5)))
+    assert 35 <= int(seconds.sum()) <= 42  # 40 images, less those of class 5 whose corner was white already
+    if attack == "blended":
+        assert result["n_poisoned"] == 60, "no image carries both"
+        assert int(((data.y == 3) & (data.x != clean.x).flatten(1).any(1)).sum()) == 20
+    defended = replace(FT, parent=spec)
+    runs(store, defended)
+    assert store.result(defended)["asr_2"] >= 0
+
+
+def test_a_second_trigger_must_fit_to_the_first() -> None:
+    made = ex.train(SMOKE, "lf", second=ex.second("badnets", target=1))
+    assert made.prepared == ex.train(SMOKE, "lf").prepared and dict(made.versions)["second"] == 1
+    assert from_dict(made.to_dict()) == made
+    for attack, second, message in (
+        ("blended", ex.second("badnets", target=0), "another target"),
+        ("none", ex.second("badnets", target=1), "needs a first attack"),
+        ("blended", ex.second("lf", target=1), "only hands in images"),
+        ("blended", ex.second("wanet", target=1), "only hands in images"),
+        ("blended", ex.second("badnet", target=1), "badnets"),
+    ):
+        with pytest.raises(PaperlibError, match=message):
+            ex.train(SMOKE, attack, second=second)
 
 
 def test_every_defense_gets_the_same_clean_images(store: Store) -> None:

@@ -17,6 +17,8 @@ from paperlib.errors import PaperlibError, choose
 
 Scalar = str | int | float | bool | None
 Pairs = tuple[tuple[str, Any], ...]
+PAIRED = ("params", "attack_params", "second", "versions")
+"""Fields that hold :data:`Pairs`."""
 
 
 def pairs(values: Mapping[str, Any] | None = None, **more: Any) -> Pairs:
@@ -61,7 +63,7 @@ class Spec:
             value = getattr(self, field.name)
             if value == field.default:
                 continue
-            if field.name in ("params", "attack_params", "versions"):
+            if field.name in PAIRED:
                 out[field.name] = {name: _jsonable(v) for name, v in value}
             else:
                 out[field.name] = _jsonable(value)
@@ -167,6 +169,7 @@ class TrainSpec(Spec):
     noise: str = ""  # wrong labels, there before the attacker comes: a kind of paperlib.data.noise; empty: none
     noise_ratio: float = 0.0  # wrong labels / all training images, of synthetic noise
     cleansed: Spec | None = None  # trained without what this flagged
+    second: Pairs = ()  # another trigger on other images of the same training set: attack, ratio, target; empty: none
 
     def parents(self) -> tuple[Spec, ...]:
         return tuple(spec for spec in (self.prepared, self.selected, self.cleansed) if spec is not None)
@@ -174,6 +177,7 @@ class TrainSpec(Spec):
     def _label(self) -> str:
         how = "-adversarial" if self.adversarial else ""
         how += f"-{self.noise}{self.noise_ratio:g}" if self.noise else ""
+        how += f"-and-{dict(self.second)['attack']}" if self.second else ""
         how += f"-by-{self.cleansed.engine}" if isinstance(self.cleansed, CleanseSpec) else ""
         return f"{self.dataset}-{self.model}{self.width}-{self.attack}-{self.ratio:g}{how}-s{self.seed}"
 
@@ -281,7 +285,7 @@ def from_dict(data: Mapping[str, Any]) -> Spec:
             continue
         if name not in known:
             raise PaperlibError(f"{cls.kind} spec has no field {name!r}; it has: {', '.join(sorted(known))}.")
-        if name in ("params", "attack_params", "versions"):
+        if name in PAIRED:
             value = pairs(value)
         elif name in ("parent", "prepared", "selected", "cleansed"):
             value = from_dict(value)
