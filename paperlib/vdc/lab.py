@@ -41,7 +41,7 @@ TARGETS = (0.02, 0.05, 0.1, 0.15, 0.2)
 CURVE = np.concatenate([np.arange(0, 0.2, 0.01), np.arange(0.2, 1.001, 0.05)])
 """False positive rates of a ROC curve with too many points."""
 ALPHAS = np.linspace(0, 1, 21)
-SHOWN = {"caught": 3, "missed": 1, "false alarm": 1}
+SHOWN = {"caught": 2, "missed": 1, "false alarm": 1}
 """Pictures that go with a result."""
 
 
@@ -70,7 +70,7 @@ class _Watched:
     def __init__(self, engine: Any, total: int, progress: Step) -> None:
         self.engine, self.info, self.total, self.progress = engine, engine.info, total, progress
         self.asked = self.timed = 0
-        self.seconds = self.fitting = 0.0
+        self.seconds = self.work = self.fitting = 0.0
 
     def fit(self, questions: QuestionBank, reference: Any) -> "_Watched":
         start = time.perf_counter()
@@ -83,11 +83,12 @@ class _Watched:
 
     def answer(self, pictures: Sequence[Picture], questions: Sequence[Sequence[Question]]) -> list[list[Answer]]:
         memory = getattr(self.engine, "memory", None)
-        before, start = len(memory or ()), time.perf_counter()
+        before, start, work = len(memory or ()), time.perf_counter(), time.process_time()
         out = self.engine.answer(pictures, questions)
         if memory is None or len(memory) - before == len(pictures):
             self.timed += len(pictures)
             self.seconds += time.perf_counter() - start
+            self.work += time.process_time() - work
         self.asked += len(pictures)
         self.progress(min(1.0, self.asked / self.total), "asking")
         return out
@@ -181,6 +182,7 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
         "asked": engine.asked,
         "from_cache": report.from_cache,
         "images_per_second": round(engine.timed / engine.seconds, 2) if engine.timed else None,
+        "images_per_cpu_second": round(engine.timed / engine.work, 2) if engine.timed and engine.work else None,
         "fitting_seconds": round(engine.fitting, 2),
         "seconds": round(seconds, 2),
     }
@@ -358,7 +360,7 @@ def _examples(
     return out
 
 
-def _triggered(around: Ground, n: int = 2) -> dict[str, Any] | None:
+def _triggered(around: Ground, n: int = 1) -> dict[str, Any] | None:
     """The first ``n`` poisoned pictures before and after the trigger."""
     if around.poisoned is None:
         return None
