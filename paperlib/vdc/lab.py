@@ -30,6 +30,7 @@ from paperlib.vdc.asking import Asked
 from paperlib.vdc.cleanse import cleanse, suggestions
 from paperlib.vdc.engines import TRUTH
 from paperlib.vdc.engines import engine as engine_by_name
+from paperlib.vdc.pictures import as_pictures
 from paperlib.vdc.questions import QuestionBank, bank
 from paperlib.vdc.report import CleanReport
 from paperlib.vdc.types import Answer, Picture, Question
@@ -67,15 +68,14 @@ def reference_of(dataset: str, n_train: int, n: int, seed: int) -> tuple[ImageDa
 class _Watched:
     """An engine whose time is taken, on pictures that it had not seen before."""
 
-    def __init__(self, engine: Any, total: int, progress: Step) -> None:
+    def __init__(self, engine: Any, fitting: float, total: int, progress: Step) -> None:
         self.engine, self.info, self.total, self.progress = engine, engine.info, total, progress
         self.asked = self.timed = 0
-        self.seconds = self.work = self.fitting = 0.0
+        self.seconds = self.work = 0.0
+        self.fitting = fitting
 
     def fit(self, questions: QuestionBank, reference: Any) -> "_Watched":
-        start = time.perf_counter()
-        self.engine = self.engine.fit(questions, reference)
-        self.info, self.fitting = self.engine.info, time.perf_counter() - start
+        """As it is: :func:`_fitted` has fitted it already."""
         return self
 
     def fingerprint(self) -> str:
@@ -107,6 +107,23 @@ def _engine(name: str, params: Pairs, device: str) -> Any:
     return engine_by_name(name, **options)
 
 
+@lru_cache(maxsize=4)
+def _fitted(
+    name: str, params: Pairs, device: str, dataset: str, n_train: int, reference: int, seed: int
+) -> tuple[Any, float, tuple[Any, Any] | None, str]:
+    """The engine as it asks about all columns of a data set, the seconds that it took to fit, and the reference."""
+    known, source, given = None, "", None
+    names = images.load(dataset, "test").class_names
+    if reference:
+        found, source = reference_of(dataset, n_train, reference, seed)
+        known = (found.x, found.y)
+        pictures = as_pictures(found.x)
+        given = ([pictures.read(i) for i in range(len(pictures))], found.y.numpy())
+    base, start = _engine(name, params, device), time.perf_counter()
+    fitted = base.fit(bank("auto", names), given if base.info.needs_reference else None)
+    return fitted, time.perf_counter() - start, known, source
+
+
 def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
     """Ask about every image of the dirty set of ``spec``.
 
@@ -127,11 +144,10 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
         save_weights(None, context.folder / "weights.safetensors", kept)
         return {"engine": TRUTH, **_counts(dirty, dirty)}
     start = time.perf_counter()
-    reference, source = None, ""
-    if spec.reference:
-        known, source = reference_of(spec.dataset, spec.n_train, spec.reference, spec.seed)
-        reference = (known.x, known.y)
-    engine = _Watched(_engine(spec.engine, spec.params, device), len(data) + spec.reference, context.progress)
+    fitted, fitting, reference, source = _fitted(
+        spec.engine, spec.params, device, spec.dataset, spec.n_train, spec.reference, spec.seed
+    )
+    engine = _Watched(fitted, fitting, len(data) + spec.reference, context.progress)
     questions = bank("auto", data.class_names)
     report = cleanse(
         data.x,

@@ -1,0 +1,160 @@
+"""The VDC paper (arXiv 2309.16211): grid, tables, figures and claims of notebook 01.
+
+Setting: dirty CIFAR-10. Poisoned: six triggers, all-to-one with target class 0, the same number of images from every class but
+the target, 9 % of the data (SIG too changes the label here). Noisy: 40 % of the labels, symmetric or asymmetric. Hybrid: both.
+What VDC finds needs no classifier; its baselines do.
+
+At smoke and laptop scale the paper's multimodal model, which fits into no laptop, has a stand-in: the embedded engine. It needs
+clean labelled reference pictures, which the paper's model does not. Every caption says so, with their number. The baselines of
+poisoned data run there on the benchmark's models (10 % poisoned, drawn from all classes), which exist already.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from paperlib import experiments as ex
+from paperlib.detection import DETECTORS
+from paperlib.lab.spec import CleanseSpec, DetectSpec, TrainSpec, pairs
+from paperlib.scales import Scale
+
+PAPER = "vdc"
+ATTACKS = ("badnets", "blended", "sig", "trojannn", "ssba", "wanet")
+"""The paper's, in its order."""
+TRIGGERS = {"smoke": ("badnets", "blended", "sig", "wanet"), "laptop": ATTACKS, "paper": ATTACKS}
+"""Scale -> triggers; those left out at smoke scale need a preparation of their own."""
+AS_IN_THE_PAPER = {"sig": pairs(labels="all_to_one"), "wanet": pairs(cross_ratio=0)}
+"""SIG relabels; WaNet is a warp that is put on images once, without images in noise mode."""
+ETA, LOW, BENCHMARK = 0.09, 0.009, 0.1
+"""Poisoned / all images: Table 1, the low ratio (50 of 5,000 per class), and the benchmark's models."""
+CLEAN_LABEL, CLEAN_LABEL_RATIO = ("sig", "ctrl"), 0.05
+"""Attacks that need no preparation and keep the labels, and their ratio."""
+NOISES = ("symmetric", "asymmetric")
+NOISE = 0.4
+HUMAN = {"smoke": (), "laptop": ("aggregate", "worst"), "paper": ("aggregate", "worst")}
+"""Scale -> labels of CIFAR-10N (not in the paper)."""
+HYBRIDS = {"smoke": (("badnets", "symmetric"),), "laptop": (("badnets", "symmetric"), ("blended", "symmetric"))}
+"""Scale -> trigger and noise, of the paper's ratios; at paper scale all of them."""
+ENGINE: dict[str, dict[str, Any]] = {
+    "smoke": {"engine": "embedded", "params": {"side": 32}, "reference": 200, "target_fpr": 0.1},
+    "laptop": {"engine": "embedded", "reference": 2_000, "target_fpr": 0.1},
+    "paper": {"engine": "transformers", "params": {"model": "Salesforce/instructblip-vicuna-7b"}},
+}
+"""Scale -> who answers, and where the threshold comes from; without reference it is the paper's 0.5."""
+OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
+    "smoke": ({**ENGINE["smoke"], "reference": 100},),
+    "laptop": (
+        {**ENGINE["laptop"], "reference": 500},
+        {**ENGINE["laptop"], "reference": 200},
+        {"engine": "embedded"},
+    ),
+    "paper": (
+        {"engine": "transformers", "params": {"model": "llava-hf/llava-1.5-7b-hf"}},
+        {"engine": "transformers", "params": {"model": "Qwen/Qwen3-VL-2B-Instruct"}},
+        ENGINE["laptop"],
+        {"engine": "embedded"},
+    ),
+}
+"""Scale -> other engines. The embedded one without reference goes by ImageNet's taxonomy (which has no digits)."""
+DETECTORS_OF_POISON = ("strip", "ss", "scan", "frequency", "ct", "d_br", "spectre")
+DETECTORS_OF_NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")
+JUDGED = {"smoke": ("badnets",), "laptop": ("badnets", "blended"), "paper": ATTACKS}
+"""Scale -> triggers on which the baselines run, a classifier for each."""
+JUDGED_NOISES = {"smoke": ("symmetric",), "laptop": ("symmetric",), "paper": NOISES}
+RETRAINED = "blended"
+SLIPPED = {
+    "smoke": (0.02, 0.1),
+    "laptop": (0.005, 0.01, 0.02, 0.05, 0.1),
+    "paper": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
+}
+"""Scale -> poisoned / all images of the curve that says how good a detector has to be."""
+
+
+# ------------------------------------------------------------------------------------------------------- the grid
+
+
+def cleaning(scale: Scale, attack: str = "none", ratio: float = ETA, *, seed: int, **changes: Any) -> CleanseSpec:
+    """VDC on the paper's data: ``attack`` at ``ratio``, noise by ``noise=`` and ``noise_ratio=``, or both."""
+    given = {"selection": "balanced", "attack_params": AS_IN_THE_PAPER.get(attack, ())} if attack != "none" else {}
+    return ex.cleanse(scale, attack, ratio, seed=seed, **{**ENGINE[scale.name], **given, **changes})
+
+
+def noisy(scale: Scale, noise: str, *, seed: int, **changes: Any) -> CleanseSpec:
+    """VDC on wrong labels: synthetic ones at the paper's ratio, people's as they are."""
+    return cleaning(scale, noise=noise, noise_ratio=NOISE if noise in NOISES else 0.0, seed=seed, **changes)
+
+
+def hybrids(scale: Scale) -> tuple[tuple[str, str], ...]:
+    """Trigger and noise of every hybrid."""
+    return HYBRIDS.get(scale.name) or tuple((attack, noise) for noise in NOISES for attack in ATTACKS)
+
+
+def hybrid(scale: Scale, attack: str, noise: str, *, seed: int) -> CleanseSpec:
+    """VDC on a set with wrong labels that was poisoned afterwards."""
+    return cleaning(scale, attack, noise=noise, noise_ratio=NOISE, seed=seed)
+
+
+def victim(scale: Scale, attack: str, *, seed: int) -> TrainSpec:
+    """The classifier into which the detectors of poisoned data look: the benchmark's, at paper scale the paper's."""
+    if scale.name != "paper":
+        return ex.train(scale, attack, BENCHMARK, seed=seed)
+    if attack == "wanet":  # its attacker trains the classifier and poisons anew in every batch
+        return ex.train(scale, attack, ETA, seed=seed)
+    return ex.train(scale, attack, ETA, seed=seed, selection="balanced", attack_params=AS_IN_THE_PAPER.get(attack, ()))
+
+
+def same_data(scale: Scale, attack: str, *, seed: int, **changes: Any) -> CleanseSpec:
+    """VDC on exactly the training set of :func:`victim`."""
+    if scale.name == "paper":
+        return cleaning(scale, attack, seed=seed, **changes)
+    return ex.cleanse(scale, attack, BENCHMARK, seed=seed, **{**ENGINE[scale.name], **changes})
+
+
+def mislabelled(scale: Scale, noise: str, *, seed: int, **changes: Any) -> TrainSpec:
+    """The classifier that is trained on wrong labels."""
+    return ex.train(scale, noise=noise, noise_ratio=NOISE, seed=seed, **changes)
+
+
+def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
+    """Trigger or noise, detector and spec of every baseline."""
+    for attack in JUDGED[scale.name]:
+        for name in DETECTORS_OF_POISON:
+            if name in DETECTORS:
+                yield attack, name, ex.detect(scale, victim(scale, attack, seed=seed), name, seed=seed)
+    for noise in JUDGED_NOISES[scale.name]:
+        for name in DETECTORS_OF_NOISE:
+            yield noise, name, ex.detect(scale, mislabelled(scale, noise, seed=seed), name, seed=seed)
+
+
+def retrainings(scale: Scale, seed: int) -> dict[tuple[str, str], TrainSpec]:
+    """(dirt, set) -> classifier; the sets are ``dirty`` (nothing removed), ``vdc`` (what it flagged) and ``truth``."""
+    poisoned = victim(scale, RETRAINED, seed=seed)
+    wrong = mislabelled(scale, NOISES[0], seed=seed)
+    truth = {**ENGINE[scale.name], "engine": "truth", "params": None, "reference": 0, "target_fpr": None}
+    out = {(RETRAINED, "dirty"): poisoned, (NOISES[0], "dirty"): wrong}
+    for name, options in (("vdc", {}), ("truth", truth)):
+        spec = same_data(scale, RETRAINED, seed=seed, **options)
+        given = {} if scale.name != "paper" else {"selection": "balanced"}
+        out[RETRAINED, name] = ex.train(scale, RETRAINED, spec.ratio, seed=seed, cleansed=spec, **given)
+        out[NOISES[0], name] = mislabelled(
+            scale, NOISES[0], seed=seed, cleansed=noisy(scale, NOISES[0], seed=seed, **options)
+        )
+    return out
+
+
+def slipped(scale: Scale, seed: int) -> dict[float, TrainSpec]:
+    """Ratio -> classifier; at 0 all poisoned images were removed."""
+    clean = retrainings(scale, seed)[RETRAINED, "truth"]
+    return {0.0: clean, **{ratio: ex.train(scale, RETRAINED, ratio, seed=seed) for ratio in SLIPPED[scale.name]}}
+
+
+def engines(scale: Scale, seed: int) -> Iterator[tuple[str, CleanseSpec]]:
+    """Dirt and spec of every engine that is compared, on one trigger and one noise."""
+    for options in (ENGINE[scale.name], *OTHERS[scale.name]):
+        clear = dict.fromkeys(("params", "target_fpr")) | {"reference": 0, **options}
+        yield ATTACKS[0], cleaning(scale, ATTACKS[0], seed=seed, **clear)
+        yield NOISES[0], noisy(scale, NOISES[0], seed=seed, **clear)
+
+
+def clean_label(scale: Scale, attack: str, *, seed: int) -> CleanseSpec:
+    """VDC on an attack that leaves the labels right, which VDC cannot see."""
+    return ex.cleanse(scale, attack, CLEAN_LABEL_RATIO, seed=seed, **ENGINE[scale.name])
