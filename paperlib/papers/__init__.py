@@ -57,7 +57,7 @@ PAPERS: dict[str, Paper] = {
     for paper in (
         Paper(
             "vdc", "VDC", "VDC: Versatile Data Cleanser based on Visual-Linguistic Inconsistency by Multimodal Large "
-            "Language Models", "Zhu, Zhang, Wei, Wu, Wu", "ICLR 2024", "2309.16211", "01_vdc",
+            "Language Models", "Zhu, Zhang, Wei, Wu, Wu", "ICLR 2024", "2309.16211", "01_vdc", "paperlib.papers.vdc",
         ),
         Paper(
             "sau", "SAU", "Shared Adversarial Unlearning: Backdoor Mitigation by Unlearning Shared Adversarial Examples",

@@ -14,7 +14,7 @@ from typing import Any
 
 from paperlib import experiments as ex
 from paperlib.detection import DETECTORS
-from paperlib.lab.spec import CleanseSpec, DetectSpec, TrainSpec, pairs
+from paperlib.lab.spec import CleanseSpec, DetectSpec, Spec, TrainSpec, pairs
 from paperlib.scales import Scale
 
 PAPER = "vdc"
@@ -22,12 +22,14 @@ ATTACKS = ("badnets", "blended", "sig", "trojannn", "ssba", "wanet")
 """The paper's, in its order."""
 TRIGGERS = {"smoke": ("badnets", "blended", "sig", "wanet"), "laptop": ATTACKS, "paper": ATTACKS}
 """Scale -> triggers; those left out at smoke scale need a preparation of their own."""
+LOW_TRIGGERS = {**TRIGGERS, "smoke": ("badnets",)}
 AS_IN_THE_PAPER = {"sig": pairs(labels="all_to_one"), "wanet": pairs(cross_ratio=0)}
 """SIG relabels; WaNet is a warp that is put on images once, without images in noise mode."""
 ETA, LOW, BENCHMARK = 0.09, 0.009, 0.1
 """Poisoned / all images: Table 1, the low ratio (50 of 5,000 per class), and the benchmark's models."""
-CLEAN_LABEL, CLEAN_LABEL_RATIO = ("sig", "ctrl"), 0.05
-"""Attacks that need no preparation and keep the labels, and their ratio."""
+CLEAN_LABEL = {"smoke": ("sig",), "laptop": ("sig", "ctrl"), "paper": ("sig", "ctrl")}
+"""Scale -> attacks that need no preparation and keep the labels (not in the paper)."""
+CLEAN_LABEL_RATIO = 0.05
 NOISES = ("symmetric", "asymmetric")
 NOISE = 0.4
 HUMAN = {"smoke": (), "laptop": ("aggregate", "worst"), "paper": ("aggregate", "worst")}
@@ -153,6 +155,27 @@ def engines(scale: Scale, seed: int) -> Iterator[tuple[str, CleanseSpec]]:
         clear = dict.fromkeys(("params", "target_fpr")) | {"reference": 0, **options}
         yield ATTACKS[0], cleaning(scale, ATTACKS[0], seed=seed, **clear)
         yield NOISES[0], noisy(scale, NOISES[0], seed=seed, **clear)
+
+
+def columns(scale: Scale, seed: int) -> Iterator[tuple[str, str, CleanseSpec]]:
+    """Group, name and spec of everything that VDC is asked to clean."""
+    for attack in TRIGGERS[scale.name]:
+        yield "poisoned", attack, cleaning(scale, attack, seed=seed)
+    for noise in NOISES:
+        yield "noisy", noise, noisy(scale, noise, seed=seed)
+    for noise in HUMAN[scale.name]:
+        yield "by people", noise, noisy(scale, noise, seed=seed)
+    for attack, noise in hybrids(scale):
+        yield "hybrid", f"{attack}+{noise}", hybrid(scale, attack, noise, seed=seed)
+    for attack in LOW_TRIGGERS[scale.name]:
+        yield "few", attack, cleaning(scale, attack, LOW, seed=seed)
+    for attack in CLEAN_LABEL[scale.name]:
+        yield "clean label", attack, clean_label(scale, attack, seed=seed)
+
+
+def of(groups: str, scale: Scale, seed: int) -> list[Spec]:
+    """The specs of :func:`columns` whose group is one of ``groups`` (comma-separated; empty: all)."""
+    return [spec for group, _, spec in columns(scale, seed) if not groups or group in groups.split(",")]
 
 
 def clean_label(scale: Scale, attack: str, *, seed: int) -> CleanseSpec:

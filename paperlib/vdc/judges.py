@@ -127,6 +127,12 @@ class EmbeddingJudge:
         return [float(self._seen[c][columns[label]]) for c, label in zip(captions, labels, strict=True)]
 
 
+REQUEST = (
+    'A picture was described like this: "{caption}"\nIts label is: "{label}"\n'
+    "Do description and label name the same kind of thing? Answer with one word, yes or no."
+)
+
+
 class ChatJudge:
     """Asks a chat model whether description and label name the same thing.
 
@@ -147,11 +153,7 @@ class ChatJudge:
         """1.0 for yes, 0.0 for no, None where the reply is neither."""
         out: list[float | None] = []
         for caption, label in zip(captions, labels, strict=True):
-            reply, used = self.engine.chat_counted(
-                f'A picture was described like this: "{caption}"\nIts label is: "{label}"\n'
-                "Do description and label name the same kind of thing? Answer with one word, yes or no.",
-                4,
-            )
+            reply, used = self.engine.chat_counted(REQUEST.format(caption=caption, label=label), 4)
             self.usage += used
             found = re.match(r"\W*(yes|no)\b", reply, re.I)
             out.append(None if found is None else float(found.group(1).lower() == "yes"))
