@@ -12,7 +12,7 @@ from paperlib.defenses import DEFENSES, NOTHING, POISONED, defend, purify
 from paperlib.defenses.bnp import divergence
 from paperlib.defenses.clp import lipschitz, pairs
 from paperlib.defenses.ep import entropy
-from paperlib.defenses.pruning import batch_norm_inputs, batch_norms, beyond, epoch, hold_out, masked_step, prune
+from paperlib.defenses.pruning import batch_norm_inputs, batch_norms, beyond, epoch, hold_out, masked_step, prune, zeros
 from paperlib.errors import NotApplicable, PaperlibError
 from paperlib.training import Recipe, fit, loss_function, sgd_step
 
@@ -290,6 +290,22 @@ def test_the_model_that_was_given_stays_as_it_was(made: nn.Module, data: ImageDa
     first, second = (defend(made, method=method, seed=3, **given(method, data), **RUN[run]) for _ in range(2))
     assert same(before, state(made)) and made.training == training
     assert same(state(first), state(second)) and not first.training and not same(before, state(first))
+
+
+@pytest.mark.parametrize("variant", ["conv", "linear"])
+def test_pruning_alone_then_tuning_what_is_left_is_fp(made: nn.Module, data: ImageData, variant: str) -> None:
+    alone, notes = purify(made, clean=data, method="fp", variant=variant, budget=0.5, epochs=0)
+    gone = zeros(alone)
+    assert notes["n_pruned"] and gone and not zeros(made) and not alone.training
+    if variant == "conv":
+        assert (~gone[f"{made.last_conv}.weight"].bool()).flatten(1).all(1).sum() == notes["n_pruned"]
+    whole = defend(made, clean=data, method="fp", variant=variant, budget=0.5, **TUNING)
+    chain = defend(alone, clean=data, method="ft", keep_pruned=True, **TUNING)
+    assert same(state(whole), state(chain))
+    revived = defend(alone, clean=data, method="ft", **TUNING)
+    assert len(zeros(revived)) < len(gone)
+    sharp = defend(alone, clean=data, method="ft_sam", keep_pruned=True, rho=0.1, **TUNING)
+    assert all(torch.equal(zeros(sharp)[name], mask) for name, mask in gone.items())
 
 
 @pytest.mark.parametrize("method", ["fp", "ep", "clp", "bnp"])

@@ -57,7 +57,7 @@ class FP:
     """``validation``: accuracy on a held-out part of the clean subset; ``paper``: on test data."""
     held_out: float = 0.2
     epochs: int = 100
-    """Of fine-tuning."""
+    """Of fine-tuning; 0: pruning alone."""
     batch_size: int = 256
     lr: float = 0.01
     schedule: str = "cosine"
@@ -172,9 +172,10 @@ def fp(
             break
     model = deepcopy(model)
     kept = keeping(pruned)
-    apply_masks(model, kept)
-    recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
-    fit(model, clean, recipe, seed=seed, step=masked_step(sgd_step(loss_function(0.0)), kept), progress=progress)
+    apply_masks(model.eval(), kept)
+    if config.epochs:
+        recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
+        fit(model, clean, recipe, seed=seed, step=masked_step(sgd_step(loss_function(0.0)), kept), progress=progress)
     notes = {
         "selection": "held-out clean accuracy" if judge is None else "test accuracy, as in the original",
         "n_channels": n,

@@ -22,7 +22,8 @@ from typing import Any
 from torch import nn
 
 from paperlib.data.images import ImageData
-from paperlib.training import Recipe, fit
+from paperlib.defenses.pruning import masked_step, zeros
+from paperlib.training import Recipe, fit, loss_function, sgd_step
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class FT:
     batch_size: int = 256
     lr: float = 0.01
     schedule: str = "cosine"
+    keep_pruned: bool = False
+    """Whether weights that are exactly 0 stay so: those of channels that another defense pruned before."""
 
 
 def ft(
@@ -46,5 +49,6 @@ def ft(
     """A copy of ``model``, fine-tuned on ``clean``."""
     model = deepcopy(model)
     recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
-    fit(model, clean, recipe, seed=seed, progress=progress)
+    step = masked_step(sgd_step(loss_function(0.0)), zeros(model)) if config.keep_pruned else None
+    fit(model, clean, recipe, seed=seed, step=step, progress=progress)
     return model, {}

@@ -21,7 +21,9 @@ Differences from the paper
    so that the rate swings between 0.01 and 0 (``official_cyclic``, the default; on CIFAR-10, 5 full swings that end at 0.01).
    ``cosine`` (per epoch) and ``constant`` are offered.
 2. Label smoothing (0.1 on CIFAR-10, 0 on GTSRB and Tiny ImageNet) is in the code only. It is spread over the other classes.
-3. Weights are restored from a copy, bit for bit, where the code subtracts what it added.
+3. Whether pruned weights stay pruned while FT or FT-SAM tunes the rest (Table 4) is not printed; ``keep_pruned=True`` keeps them,
+   as FP does.
+4. Weights are restored from a copy, bit for bit, where the code subtracts what it added.
 
 Introduced in notebook 05.
 """
@@ -37,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paperlib.data.images import ImageData
+from paperlib.defenses.pruning import masked_step, zeros
 from paperlib.training import Recipe, Step, autocast, fit, loss_function
 
 
@@ -53,6 +56,8 @@ class FTSAM:
     lr: float = 0.01
     schedule: str = "official_cyclic"
     label_smoothing: float = 0.1
+    keep_pruned: bool = False
+    """Whether weights that are exactly 0 stay so: those of channels that another defense pruned before (Table 4)."""
 
 
 def perturbation(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive: bool = True) -> list[Tensor]:
@@ -122,6 +127,8 @@ def ft_sam(
     """A copy of ``model``, fine-tuned on ``clean`` with adaptive SAM."""
     model = deepcopy(model)
     step = sam_step(loss_function(config.label_smoothing), config.rho, config.adaptive)
+    if config.keep_pruned:
+        step = masked_step(step, zeros(model))
     recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
     fit(model, clean, recipe, seed=seed, step=step, progress=progress)
     return model, {}

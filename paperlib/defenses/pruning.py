@@ -142,6 +142,12 @@ def masked_step(step: Step, masks: Mapping[str, Tensor]) -> Step:
     return masked
 
 
+def zeros(model: nn.Module) -> dict[str, Tensor]:
+    """Masks of the parameters that hold exact zeros: what was pruned before. Training leaves none by chance."""
+    found = {name: (weight != 0).to(weight.dtype) for name, weight in model.named_parameters()}
+    return {name: mask for name, mask in found.items() if not mask.all()}
+
+
 # --------------------------------------------------------------------------------------------------------------- images
 
 
