@@ -18,6 +18,7 @@ from paperlib.errors import PaperlibError
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Results, benchmark_runs, polarizer
+from paperlib.papers import polarizer_runs as runs
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory, published
 from paperlib.runners import Ground
@@ -70,18 +71,18 @@ def everything(scale: Scale = SMOKE, without: tuple[str, ...] = ()) -> Results:
 
 def test_every_item_is_there_or_has_a_reason() -> None:
     assert sorted([*polarizer.ITEMS, *polarizer.PLANNED]) == sorted(i.id for i in inventory("polarizer"))
-    assert set(polarizer.PLANNED) == {"table7"}
+    assert not polarizer.PLANNED
 
 
 def test_the_paper_scale_plans_all_printed_rows_and_columns() -> None:
     for id_, cells in {
-        "table1": polarizer.table1_cells, "table3": polarizer.table3_cells, "table4": polarizer.table4_cells,
-        "table6": polarizer.table6_cells, "table8": polarizer.table8_cells, "table13": polarizer.table13_cells,
-        "table15": polarizer.table15_cells, **{k: polarizer.elsewhere_cells(k) for k in polarizer.ELSEWHERE},
+        "table1": runs.table1_cells, "table3": runs.table3_cells, "table4": runs.table4_cells,
+        "table6": runs.table6_cells, "table7": runs.table7_cells, "table8": runs.table8_cells, "table13": runs.table13_cells,
+        "table15": runs.table15_cells, **{k: runs.elsewhere_cells(k) for k in runs.ELSEWHERE},
     }.items():  # fmt: skip
         printed = published("polarizer", id_).query("attack != 'average' and model not in ('average', 'inception_v3')")
         printed = printed[~printed.setting.str.contains("OSAD|OSDN")]
-        name = polarizer.PRINTED_NAMES
+        name = runs.PRINTED_NAMES
         made = {
             (name.get(p.dataset, p.dataset), p.model, a, d, s) for a, d, s, _, p in cells(PAPER, 0)
         }  # fmt: skip
@@ -91,35 +92,35 @@ def test_the_paper_scale_plans_all_printed_rows_and_columns() -> None:
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
 def test_table_1_shares_the_models_of_the_benchmark(scale: Scale) -> None:
-    for attack, defense, _, spec, parent in polarizer.table1_cells(scale, 0):
+    for attack, defense, _, spec, parent in runs.table1_cells(scale, 0):
         assert parent.key == benchmark_runs.attacked(scale, attack).key
-        if defense not in ("none", *polarizer.INFORMED):
+        if defense not in ("none", *runs.INFORMED):
             assert spec.key == benchmark_runs.defended(scale, parent, defense).key
 
 
 def test_the_defaults_of_the_ablations_are_the_cell_of_table_1() -> None:
     parent = benchmark_runs.attacked(LAPTOP, "blended")
     npd = benchmark_runs.defended(LAPTOP, parent, "npd").key
-    for cells in (polarizer.table3_cells, polarizer.table4_cells, polarizer.table13_cells):
+    for cells in (runs.table3_cells, runs.table4_cells, runs.table13_cells):
         assert npd in {spec.key for _, _, _, spec, p in cells(LAPTOP, 0) if p == parent}
-    shared = {spec.key for *_, spec, _ in polarizer.table1_cells(LAPTOP, 0)}
-    full = [s for _, _, setting, s, _ in polarizer.table6_cells(LAPTOP, 0) if setting == "clean_samples=500"]
+    shared = {spec.key for *_, spec, _ in runs.table1_cells(LAPTOP, 0)}
+    full = [s for _, _, setting, s, _ in runs.table6_cells(LAPTOP, 0) if setting == "clean_samples=500"]
     assert full and all(s.key in shared for s in full)
-    assert npd in {spec.key for _, where, spec in polarizer.place_specs(LAPTOP, 0) if where == polarizer.DEFAULT_PLACE}
+    assert npd in {spec.key for _, where, spec in runs.place_specs(LAPTOP, 0) if where == runs.DEFAULT_PLACE}
 
 
 def test_who_is_told_the_target() -> None:
     blended, a2a = (benchmark_runs.attacked(PAPER, name) for name in ("blended", "badnets_a2a"))
-    assert dict(polarizer.purified(PAPER, blended, "npd_tu").params)["target"] == 0
-    assert dict(polarizer.purified(PAPER, a2a, "npd_tp").params)["target"] == "next"
-    assert "target" not in dict(polarizer.purified(PAPER, blended, "npd_up").params)
+    assert dict(runs.purified(PAPER, blended, "npd_tu").params)["target"] == 0
+    assert dict(runs.purified(PAPER, a2a, "npd_tp").params)["target"] == "next"
+    assert "target" not in dict(runs.purified(PAPER, blended, "npd_up").params)
 
 
-@pytest.mark.parametrize("name", polarizer.PLACES)
+@pytest.mark.parametrize("name", runs.PLACES)
 def test_the_places_of_table_15_are_convolutions(name: str) -> None:
     with torch.device("meta"):  # names and types only, no weights
         made = models.MODELS[name].load()((0.5,) * 3, (0.2,) * 3, 10, **dict(models.MODELS[name].defaults))
-    for layer in polarizer.PLACES[name].values():
+    for layer in runs.PLACES[name].values():
         assert isinstance(place(made, layer), nn.Conv2d)
 
 
@@ -162,14 +163,14 @@ def test_table_1_shows_results_and_averages_by_both_rules_over_learned_attacks()
     unlearned = benchmark_runs.attacked(SMOKE, "badnets")
     made = polarizer.draw_table1(results)
     frame = made.frame.query("defense == 'npd' and attack == 'badnets'").set_index("metric")
-    before, after = results.need(unlearned), results.need(polarizer.purified(SMOKE, unlearned, "npd"))
+    before, after = results.need(unlearned), results.need(runs.purified(SMOKE, unlearned, "npd"))
     assert frame.ours["ACC"] == after["c_acc"] and frame.published["ACC"] == 88.93
     assert frame.ours["DER"] == pytest.approx(
         der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent")
     )
     pairs = [
-        (results.need(p), results.need(polarizer.purified(SMOKE, p, "npd")))
-        for p in polarizer.parents(SMOKE, ("badnets", "blended"), 0)
+        (results.need(p), results.need(runs.purified(SMOKE, p, "npd")))
+        for p in runs.parents(SMOKE, ("badnets", "blended"), 0)
     ]
     lists = [[pair[side][key] for pair in pairs] for side in (0, 1) for key in ("c_acc", "asr")]
     mean = polarizer.averages(results).set_index("defense")
@@ -189,6 +190,17 @@ def test_the_running_times_are_multiples_of_npds() -> None:
     assert frame["CIFAR-10 printed"]["ANP"] == 58.75 and frame["x NPD, CIFAR-10"]["ANP"] == pytest.approx(58.75 / 55.16)
 
 
+def test_table_7_has_models_of_its_own_with_the_ordinary_triggers() -> None:
+    for name in runs.FOUR:
+        ordinary = benchmark_runs.attacked(PAPER, name)
+        hard = next(p for attack, _, _, _, p in runs.table7_cells(PAPER, 0) if attack == name)
+        assert hard.key != ordinary.key and hard.prepared == ordinary.prepared and hard.adversarial == 8 / 255
+    made = polarizer.draw_table7(everything())
+    assert "1 of 4 attacks (Blended)" in made.caption and "2 steps of a quarter" in (made.html or "")
+    printed = polarizer.draw_table7(everything(LAPTOP))
+    assert "Printed numbers only" in printed.caption and printed.frame.ours.isna().all()
+
+
 def test_the_wrong_ders_of_table_6_stand_beside_the_corrected_ones() -> None:
     html = polarizer.draw_table6(everything(LAPTOP)).html or ""
     assert "2 of 3 attacks (BadNets, LF)" in html
@@ -206,7 +218,7 @@ def test_all_claims_can_hold_and_can_fail() -> None:
     assert {v.word for _, v in evaluate(polarizer.CLAIMS, everything())} == {"holds"}
     assert {v.word for _, v in evaluate(polarizer.CLAIMS, Results(SMOKE, 0, {}))} == {"not run"}
     worse = everything()
-    informed = {s.key for _, d, _, s, _ in polarizer.table1_cells(SMOKE, 0) if d in polarizer.INFORMED}
+    informed = {s.key for _, d, _, s, _ in runs.table1_cells(SMOKE, 0) if d in runs.INFORMED}
     for row in worse.rows.values():
         result = row["result"]
         if result.get("asr", 100) < 5 and row["key"] not in informed:  # what is good, except of TU and TP
