@@ -40,10 +40,10 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.attacks import poisoned_labels
-from paperlib.attacks.controlled import Progress, Watch, check, stream, train_with
+from paperlib.attacks.controlled import Progress, Watch, begin, train_with
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
-from paperlib.training import Log, Recipe, adversary_of, augment, autocast, loss_function
+from paperlib.training import Log, Recipe
 
 LEAVE = -1
 """Pixels of the pattern that stay as they are."""
@@ -104,9 +104,7 @@ class Blind:
         progress: Progress | None = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train ``model`` in place; the trigger learns nothing, so its state is empty. ``ratio`` is not used."""
-        check(self, data, target, ratio)
-        generator = stream(seed, data.x.device)
-        loss, harder = loss_function(recipe.label_smoothing), adversary_of(recipe, seed)
+        _, losses_of = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)
         recent: deque[float] = deque(maxlen=self.window)
 
         def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -116,9 +114,7 @@ class Blind:
                 copies = max(1, round(self.share * n))
                 wanted = poisoned_labels(y[:copies], self.labels, target, data.n_classes)
                 x, y = torch.cat([x, self(x[:copies])]), torch.cat([y, wanted])
-            x = harder(model, augment(x, data.pad, data.flip, generator), y)
-            with autocast(x.device):
-                losses = loss(model(x), y)
+            losses = losses_of(model, x, y)
             clean = losses[:n].mean()
             optimizer.zero_grad(set_to_none=True)
             if not attacked:

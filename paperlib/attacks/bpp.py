@@ -26,16 +26,14 @@ Introduced in notebook 05.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from paperlib.attacks.controlled import Progress, Watch, others, train_mixed
-from paperlib.data.images import ImageData
+from paperlib.attacks.controlled import Mixed, others
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe
 
 
 @dataclass(frozen=True)
-class BPP:
+class BPP(Mixed):
     """Hyper-parameters; defaults: BackdoorBench."""
 
     levels: int = 8
@@ -61,23 +59,3 @@ class BPP:
         """
         other = others(x)
         return (x + self(other) - other).clamp(0, 1)
-
-    def train(
-        self,
-        model: nn.Module,
-        data: ImageData,
-        recipe: Recipe,
-        *,
-        target: int,
-        ratio: float,
-        seed: int,
-        watch: Watch,
-        progress: Progress | None = None,
-    ) -> tuple[Log, dict[str, Tensor]]:
-        """Train ``model`` in place; the trigger learns nothing, so its state is empty."""
-        return (
-            train_mixed(
-                self, model, data, recipe, target=target, ratio=ratio, seed=seed, watch=watch, progress=progress
-            ),
-            {},
-        )

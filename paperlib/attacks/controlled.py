@@ -21,27 +21,44 @@ from torch import Tensor, nn
 from paperlib.attacks import poisoned_labels, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
-from paperlib.training import Log, Recipe, Step, adversary_of, augment, fit, loss_function, sgd_step
+from paperlib.training import Log, Recipe, Step, adversary_of, augment, autocast, fit, loss_function
 
 State = Mapping[str, Tensor]
 Watch = Callable[[int, State], dict[str, float]]
 """``watch(epoch, state)`` returns what joins the log entry of an epoch."""
 Progress = Callable[[float, str], None]
+Losses = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""``losses(model, x, y) -> (B,)`` of a batch of images in [0, 1]."""
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def check(attack: Any, data: ImageData, target: int, ratio: float) -> None:
-    """Refuse what would only fail, or silently do nothing, after a long training.
+def begin(
+    attack: Any, data: ImageData, recipe: Recipe, *, target: int, ratio: float, seed: int
+) -> tuple[torch.Generator, Losses]:
+    """With what an attacker's training begins: random numbers of his own, and the losses of a batch.
+
+    ``losses(model, x, y)`` crops and flips the images x (B, C, H, W), makes them harder where the recipe asks for it, and
+    returns the cross-entropy of each (B,).
 
     Raises
     ------
     PaperlibError
-        A label policy that the attack does not have, a target that is no class, or a ratio outside (0, 1).
+        What would only fail, or silently do nothing, after a long training: a label policy that the attack does not have, a
+        target that is no class, or a ratio outside (0, 1).
     """
     choose("labels", attack.labels, ("all_to_one", "all_to_all"))
     poisoned_labels(data.y[:0], attack.labels, target, data.n_classes)
     if not 0 < ratio < 1:
         raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of a batch that is poisoned).")
+    generator = stream(seed, data.x.device)
+    loss, harder = loss_function(recipe.label_smoothing), adversary_of(recipe, seed)
+
+    def losses(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        x = harder(model, augment(x, data.pad, data.flip, generator), y)
+        with autocast(x.device):
+            return loss(model(x), y)
+
+    return generator, losses
 
 
 def stream(seed: int, device: torch.device) -> torch.Generator:
@@ -89,30 +106,38 @@ def train_with(
     )
 
 
-def train_mixed(
-    attack: Any,
-    model: nn.Module,
-    data: ImageData,
-    recipe: Recipe,
-    *,
-    target: int,
-    ratio: float,
-    seed: int,
-    watch: Watch,
-    progress: Progress | None,
-) -> Log:
-    """Train on batches of poisoned, wrongly triggered and clean images, for a trigger that does not learn."""
-    check(attack, data, target, ratio)
-    generator = stream(seed, data.x.device)
-    sgd = sgd_step(loss_function(recipe.label_smoothing), adversary_of(recipe, seed))
+class Mixed:
+    """Base of the attacks whose trigger does not learn: batches of poisoned, wrongly triggered and clean images.
 
-    def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
-        p, q = parts(len(x), ratio, attack.cross_ratio, generator)
-        x = torch.cat([attack(x[:p]), attack.cross(x[p : p + q], generator), x[p + q :]])
-        y = torch.cat([poisoned_labels(y[:p], attack.labels, target, data.n_classes), y[p:]])
-        return sgd(model, augment(x, data.pad, data.flip, generator), y, optimizer)
+    A subclass has ``labels``, ``cross_ratio`` and ``cross``.
+    """
 
-    return train_with(step, model, data, recipe, seed=seed, watch=watch, progress=progress)
+    def train(
+        self: Any,
+        model: nn.Module,
+        data: ImageData,
+        recipe: Recipe,
+        *,
+        target: int,
+        ratio: float,
+        seed: int,
+        watch: Watch,
+        progress: Progress | None = None,
+    ) -> tuple[Log, dict[str, Tensor]]:
+        """Train ``model`` in place; the trigger learns nothing, so its state is empty."""
+        generator, losses = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)
+
+        def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+            p, q = parts(len(x), ratio, self.cross_ratio, generator)
+            x = torch.cat([self(x[:p]), self.cross(x[p : p + q], generator), x[p + q :]])
+            y = torch.cat([poisoned_labels(y[:p], self.labels, target, data.n_classes), y[p:]])
+            found = losses(model, x, y)
+            optimizer.zero_grad(set_to_none=True)
+            found.mean().backward()
+            optimizer.step()
+            return found.detach()
+
+        return train_with(step, model, data, recipe, seed=seed, watch=watch, progress=progress), {}
 
 
 # ------------------------------------------------------------------------------------------- triggers that are networks

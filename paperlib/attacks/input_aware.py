@@ -48,18 +48,17 @@ from paperlib.attacks import poisoned_labels, stated
 from paperlib.attacks.controlled import (
     Progress,
     Watch,
-    check,
+    begin,
     made_from,
     others,
     pack,
     parts,
-    stream,
     train_with,
     unpack,
 )
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe, adversary_of, augment, autocast, loss_function
+from paperlib.training import Log, Recipe, augment, autocast
 
 
 def _block(c_in: int, c_out: int, activation: bool = True) -> nn.Sequential:
@@ -178,9 +177,8 @@ class InputAware:
         progress: Progress | None = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train M, then G and ``model`` (in place) together; the state holds both networks."""
-        check(self, data, target, ratio)
+        generator, losses_of = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)
         device = data.x.device
-        generator = stream(seed, device)
         channels = data.x.shape[1]
         m = made_from(seed, device, lambda: PatternNet(data.mean, data.std, 1, self.width, binary=True))
         g = made_from(seed + 1, device, lambda: PatternNet(data.mean, data.std, channels, self.width, binary=False))
@@ -188,7 +186,6 @@ class InputAware:
         self._train_mask(m, data, recipe.batch_size, generator, _part(progress, 0, share))
         m.eval().requires_grad_(False)
 
-        loss, harder = loss_function(recipe.label_smoothing), adversary_of(recipe, seed)
         adam = torch.optim.Adam(g.parameters(), self.generator_lr, betas=(0.5, 0.9))
         std = torch.tensor(data.std, device=device).view(1, -1, 1, 1)
 
@@ -207,9 +204,7 @@ class InputAware:
                 made = x[: p + q] + (patterns - x[: p + q]) * masks
                 x = torch.cat([made, x[p + q :]])
                 y = torch.cat([poisoned_labels(y[:p], self.labels, target, data.n_classes), y[p:]])
-            x = harder(model, augment(x, data.pad, data.flip, generator), y)
-            with autocast(device):
-                losses = loss(model(x), y)
+            losses = losses_of(model, x, y)
             (losses.mean() + penalty).backward()
             optimizer.step()
             if p:

@@ -41,10 +41,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.attacks import poisoned_labels, stated
-from paperlib.attacks.controlled import Progress, Watch, check, made_from, pack, stream, train_with, unpack
+from paperlib.attacks.controlled import Progress, Watch, begin, made_from, pack, train_with, unpack
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe, adversary_of, augment, autocast, loss_function
+from paperlib.training import Log, Recipe, autocast
 
 
 class AutoEncoder(nn.Module):
@@ -124,12 +124,10 @@ class LIRA:
         progress: Progress | None = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train A and ``model`` (in place); the state holds A. ``ratio`` is not used."""
-        check(self, data, target, ratio)
+        _, losses_of = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)
         device = data.x.device
-        generator = stream(seed, device)
         net = made_from(seed, device, lambda: AutoEncoder(data.mean, data.std))
         adam = torch.optim.Adam(net.parameters(), self.generator_lr)
-        loss, harder = loss_function(recipe.label_smoothing), adversary_of(recipe, seed)
         finished = 0
 
         def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -138,10 +136,7 @@ class LIRA:
             with autocast(device), torch.set_grad_enabled(first_stage):
                 triggered = self._perturb(x[:copies], net)
             wanted = poisoned_labels(y[:copies], self.labels, target, data.n_classes)
-            labels = torch.cat([y, wanted])
-            both = harder(model, augment(torch.cat([x, triggered]), data.pad, data.flip, generator), labels)
-            with autocast(device):
-                losses = loss(model(both), labels)
+            losses = losses_of(model, torch.cat([x, triggered]), torch.cat([y, wanted]))
             optimizer.zero_grad(set_to_none=True)
             adam.zero_grad(set_to_none=True)
             (self.alpha * losses[:n].mean() + (1 - self.alpha) * losses[n:].mean()).backward()

@@ -34,12 +34,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from paperlib.attacks.controlled import Progress, Watch, train_mixed
-from paperlib.data.images import ImageData
+from paperlib.attacks.controlled import Mixed
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe
 
 
 @lru_cache
@@ -57,7 +55,7 @@ def identity(height: int, width: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class WaNet:
+class WaNet(Mixed):
     """Hyper-parameters; defaults: the paper's for CIFAR-10, which are BackdoorBench's."""
 
     k: int = 4
@@ -91,26 +89,6 @@ class WaNet:
         grid = self._grid(x)
         noise = torch.rand(len(x), *grid.shape[1:], generator=generator, device=x.device, dtype=x.dtype)
         return _sample(x, grid + (2 * noise - 1) / x.shape[-2])
-
-    def train(
-        self,
-        model: nn.Module,
-        data: ImageData,
-        recipe: Recipe,
-        *,
-        target: int,
-        ratio: float,
-        seed: int,
-        watch: Watch,
-        progress: Progress | None = None,
-    ) -> tuple[Log, dict[str, Tensor]]:
-        """Train ``model`` in place; the trigger learns nothing, so its state is empty."""
-        return (
-            train_mixed(
-                self, model, data, recipe, target=target, ratio=ratio, seed=seed, watch=watch, progress=progress
-            ),
-            {},
-        )
 
 
 def _sample(x: Tensor, grid: Tensor) -> Tensor:
