@@ -6,35 +6,46 @@ from typing import Any
 
 import pytest
 
-from paperlib.lab.spec import AnalysisSpec, SelectSpec, Spec, TrainSpec
+from paperlib.lab.spec import AnalysisSpec, DefendSpec, PrepareSpec, SelectSpec, Spec, TrainSpec
 from paperlib.papers import Results, drawable, selection, specs
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory
 from paperlib.scales import LAPTOP, PAPER, SMOKE, Scale
+from paperlib.selection.lps import LPS
 
 GAIN = {"random": 0.0, "balanced": 5.0, "fus": 7.0, "lps": 20.0}
+scales = pytest.mark.parametrize("scale", [SMOKE, LAPTOP, PAPER], ids=lambda scale: scale.name)
+DRAWN = [id_ for id_ in drawable("selection") if drawable("selection")[id_].specs(SMOKE, 0)]
 
 
 def made_up(spec: Spec, gain: dict[str, float]) -> dict[str, Any]:
     if isinstance(spec, TrainSpec):
-        budget = round(spec.ratio * 1240 / 9)
+        budget = spec.ratio * 1240 / 9 / 2  # 1 at the budget of smoke
         log = [
             {"epoch": e, "lr": 0.1, "loss_clean": 1 / e, "loss_poisoned": None if e == 1 else 2 / e} for e in (1, 2, 3)
         ]
         return {"asr": 30.0 + spec.seed + gain[spec.selection] * budget, "c_acc": 90.0, "log": log}
+    if isinstance(spec, DefendSpec):
+        return {"asr": 10.0, "c_acc": 80.0}
     if isinstance(spec, SelectSpec):
         rounds = [0.5, 0.75] if spec.strategy in selection.SEARCHES else []
-        counts = [0] + [2] * 9
+        losses = {name: [3.0, 2.0] for name in ("poisoned_chosen", "clean_chosen", "poisoned_all", "clean_all")}
         return {
-            "per_class": counts, "overlap": rounds, "overlap_first": rounds, "seconds": 1.5,
-            "epoch_equivalents": 6.5 if rounds else 0.0,
+            "per_class": [0] + [2] * 9, "overlap": rounds, "overlap_first": rounds, "seconds": 1.5,
+            "epoch_equivalents": 6.5 if rounds else 0.0, **({"loss": losses} if spec.strategy == "lps" else {}),
         }  # fmt: skip
+    if isinstance(spec, PrepareSpec):
+        return {}
     assert isinstance(spec, AnalysisSpec)
+    if spec.tool == "dynamics":
+        return {"poisoned": {"n": 10, "events": [4, 2, 2], "never": 2}}
     picture = base64.b64encode(bytes(192)).decode()
     means = dict.fromkeys(("mean_clean", "mean_triggered", "random_clean", "random_triggered"), 1.0)
+    points = {"others": [[0.0, 1.0]] * 3, "others_y": [0, 1, 2], "clean": [[1.0, 1.0]], "triggered": [[2.0, 0.0]]}
     return {
         "shape": [3, 8, 8], "before": [picture] * 9, "after": [picture] * 9, "y": list(range(1, 10)),
         "clean_margin": [1.0] * 9, "triggered_margin": [-1.0] * 9, **means,
+        "place": {**points, "to_own": 1.25, "to_target": 0.75},
     }  # fmt: skip
 
 
@@ -47,39 +58,130 @@ def verdicts(results: Results) -> dict[str, Any]:
     return {claim.id: verdict for claim, verdict in evaluate(selection.CLAIMS, results)}
 
 
-def test_grid() -> None:
-    assert len(specs("selection", SMOKE)) == 2 * 2 * 4 + 2 * 2 * 2 + 4  # victims, searches, montages
-    for scale in (SMOKE, LAPTOP, PAPER):
-        found = list(selection.cells(scale, 3))
-        assert [s for s, *_ in found] == sorted(s for s, *_ in found) and found[0][0] == 3  # complete seeds first
-        for _, k, strategy, spec in found:
-            assert round(spec.ratio * selection.SIZES[scale.name]) == 9 * k
-            assert (spec.selected is None) == (strategy == "random")
-    assert scale.n_train in (0, selection.SIZES[scale.name])
+def trained(some: Iterable[Spec]) -> list[Spec]:
+    return [spec for spec in some if isinstance(spec, TrainSpec)]
+
+
+@scales
+def test_grid(scale: Scale) -> None:
+    part = selection.SLICES[scale.name]
+    found = list(selection.cells(scale, 3))
+    budgets = [cell.per_class for cell in found]
+    assert list(dict.fromkeys(budgets)) == list(part.per_class)  # the main budget first
+    assert budgets == [k for k in part.per_class for _ in range(len(found) // len(part.per_class))]
+    first = found[: 4 * part.seeds]
+    assert [cell.seed for cell in first] == sorted(cell.seed for cell in first) and found[0].seed == 3
+    assert {cell.strategy for cell in first} == set(selection.STRATEGIES)
+    for cell in found:
+        n = cell.spec.n_train or 50_000
+        assert round(cell.spec.ratio * n) == 9 * cell.per_class and cell.spec.width == part.width
+        assert (cell.spec.selected is None) == (cell.strategy == "random")
+        if isinstance(cell.spec.selected, SelectSpec):
+            assert cell.spec.selected.prepared == cell.spec.prepared and cell.spec.selected.ratio == cell.spec.ratio
     ids = {item.id for item in inventory("selection")}
     assert set(selection.ITEMS) | set(selection.PLANNED) == ids and not set(selection.ITEMS) & set(selection.PLANNED)
 
 
-@pytest.mark.parametrize("id_", drawable("selection"))
+def test_sizes() -> None:
+    """Smoke stays small; the paper's table of CIFAR-10 is planned in full."""
+    assert len(trained(specs("selection", SMOKE))) == 8 + 1 + 3 + 2  # grid, constraint, pairs, T and K
+    assert len(list(selection.cells(PAPER, 0))) == 6 * 5 * 5 * 4
+    assert {cell.attack for cell in selection.cells(PAPER, 0)} == {
+        "badnets", "badnets_a2a", "blended", "sig", "ssba", "trojannn",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("dataset", "count"), [("cifar100", 6 * 5), ("tiny_imagenet", 6 * 5 - 3)])
+def test_other_data_sets_at_paper_scale(dataset: str, count: int) -> None:
+    found = list(selection.cells(PAPER, 0, dataset))
+    assert len(found) == count * 5 * 4  # SIG cannot poison more than the target class holds
+    assert {cell.spec.dataset for cell in found} == {dataset}
+    assert min(cell.spec.ratio for cell in found) == pytest.approx(
+        {"cifar100": 0.00198, "tiny_imagenet": 0.00199}[dataset]
+    )
+    for scale in (SMOKE, LAPTOP):
+        assert not list(selection.cells(scale, 0, dataset))
+    id_ = {"cifar100": "table_cifar100", "tiny_imagenet": "table_tiny"}[dataset]
+    with pytest.raises(NotRun, match=f"is planned at paper scale; `paperlib data fetch {dataset}`"):
+        selection.ITEMS[id_].draw(results_of(specs("selection", SMOKE)))
+    some = [cell.spec for cell in found if cell.seed == 0][:5]
+    made = selection.ITEMS[id_].draw(results_of(some, scale=PAPER))
+    assert f"5 of {len(found)} cells" in made.fragment and made.fragment.count("not published to us") == 2
+
+
+@scales
+def test_the_search_of_lps_costs_at_most_two_trainings(scale: Scale) -> None:
+    for spec in selection._searches(scale, 0):
+        assert isinstance(spec, SelectSpec)
+        if spec.strategy == "lps":
+            made = LPS(**dict(spec.params))
+            assert made.rounds * (made.epochs + 2 / 3) <= 2 * scale.epochs
+
+
+@scales
+def test_ablations_change_what_they_say(scale: Scale) -> None:
+    usual = selection.victim(scale, "lps", selection.main_budget(scale), 0)
+    (first, *others) = [specs_ for _, _, s, *specs_ in selection.pair_specs(scale, 0) if s == 0]
+    assert first[0] == usual and len(others) >= 2  # at least three pairs
+    surrogates = {(spec.selected.model, spec.selected.width) for spec, _ in (first, *others)}  # type: ignore[union-attr]
+    victims = {(spec.model, spec.width) for spec, _ in (first, *others)}
+    assert len(surrogates) > 1 and len(victims) > 1
+    for spec, baseline in (first, *others):
+        assert (spec.model, spec.width) == (baseline.model, baseline.width) and baseline.selection == "random"
+    params = {(swept, t, k): dict(spec.selected.params) for swept, t, k, _, spec in selection.round_specs(scale, 0)}  # type: ignore[union-attr]
+    assert all((found["rounds"], found["epochs"]) == (t, k) for (_, t, k), found in params.items())
+    for swept, fixed in (("T", 2), ("K", 1)):
+        mine = [point for point in params if point[0] == swept]
+        assert len(mine) > 1 and len({point[fixed] for point in mine}) == 1
+    rows = {name: spec for name, s, spec in selection.constraint_specs(scale, 0) if s == 0}
+    assert rows["lps"] == usual and dict(rows["without PC"].selected.params)["pc"] is False  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("id_", DRAWN)
 def test_drawn_from_all_and_from_some_results(id_: str) -> None:
     item = drawable("selection")[id_]
-    whole = results_of(specs("selection", SMOKE))
-    made = item.draw(whole)
+    made = item.draw(results_of(specs("selection", SMOKE)))
     assert len(made.frame) and made.results
     some = [spec for spec in specs("selection", SMOKE) if spec.seed == 0]
     part = item.draw(results_of(some))
-    assert len(part.frame) <= len(made.frame)
+    assert 0 < len(part.frame) <= len(made.frame)
     with pytest.raises(NotRun):
         item.draw(results_of([]))
+
+
+@pytest.mark.parametrize("id_", DRAWN)
+def test_drawn_at_the_other_scales(id_: str) -> None:
+    item = drawable("selection")[id_]
+    for scale in (LAPTOP, PAPER):
+        assert len(item.draw(results_of(item.specs(scale, 0), scale=scale)).frame)
+
+
+def test_the_overview_needs_no_result() -> None:
+    made = selection.ITEMS["fig_overview"].draw(results_of([]))
+    assert made.scale == "paper" and not made.results and len(made.frame) == 5
 
 
 def test_gaps_are_counted_and_the_table_shows_means() -> None:
     some = [spec for spec in specs("selection", SMOKE) if spec.seed == 0]
     made = selection.ITEMS["table_cifar10"].draw(results_of(some))
-    assert "8 of 16 cells" in made.fragment and made.fragment.count("not published to us") == 2
+    assert "4 of 8 cells" in made.fragment and made.fragment.count("not published to us") == 1
     both = selection.ITEMS["table_cifar10"].draw(results_of(specs("selection", SMOKE)))
-    assert "16 of 16 cells" in both.fragment and "30.5 ± 0.7 (2)" in both.fragment  # random at the smaller ratio
-    assert "70.5 ± 0.7 (2)" in both.fragment  # LPS at the larger one
+    assert "8 of 8 cells" in both.fragment and "30.5 ± 0.7 (2)" in both.fragment  # random
+    assert "50.5 ± 0.7 (2)" in both.fragment  # LPS
+
+
+def test_tables_of_the_ablations() -> None:
+    full = results_of(specs("selection", SMOKE))
+    made = selection.ITEMS["table_defenses"].draw(full)
+    assert "6 of 6 cells" in made.fragment and "10.0 (1)" in made.fragment and "FT: our choice" in made.fragment
+    assert "FP, ABL, NAD, i-BAU are among them" in made.fragment
+    made = selection.ITEMS["table_constraints"].draw(full)
+    assert "4 of 4 cells" in made.fragment and "LPS without PC" in made.fragment
+    assert list(made.frame.of_target.dropna().unique()) == [0]
+    laptop = results_of(selection.OURS["analysis"].specs(LAPTOP, 0), scale=LAPTOP)
+    made = selection.OURS["analysis"].draw(laptop)
+    assert "20 of 20 victims" in made.fragment and "0.75" in made.fragment  # 6 events of 8 learned images
+    assert made.frame[made.frame.strategy == "lps"].replaced.unique().tolist() == [25]
 
 
 @pytest.mark.parametrize(
@@ -88,15 +190,23 @@ def test_gaps_are_counted_and_the_table_shows_means() -> None:
         (GAIN, set()),
         ({**GAIN, "lps": 0.2}, {"lps_random", "lps_fus", "lps_balanced"}),
         ({**GAIN, "balanced": 25.0}, {"lps_balanced"}),
-        ({**GAIN, "lps": -5.0}, {"lps_random", "lps_fus", "lps_balanced", "lowest"}),
+        ({**GAIN, "lps": -5.0}, {"lps_random", "lps_fus", "lps_balanced"}),
     ],
 )  # fmt: skip
 def test_claims(gain: dict[str, float], false: set[str]) -> None:
     found = verdicts(results_of(specs("selection", SMOKE), gain))
     assert {name for name, verdict in found.items() if verdict.holds is False} == false
-    assert found["lps_random"].numbers["margin"] == pytest.approx(1.5 * gain["lps"])
+    assert found["lps_random"].numbers["margin"] == pytest.approx(gain["lps"])
     assert found["lps_random"].numbers["seed noise"] == pytest.approx(0.5**0.5)
+    assert found["lps_random"].numbers["standard error of the margin"] == pytest.approx(0)
     assert found["cheap"].numbers["trainings of the victim"] == pytest.approx(6.5 / 6)
+    assert "one ratio" in found["lowest"].reason
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(2.0, True), (-2.0, False)])
+def test_the_lowest_ratio(gain: float, holds: bool) -> None:
+    grid = [cell.spec for cell in selection.cells(LAPTOP, 0)]
+    assert verdicts(results_of(grid, {**GAIN, "lps": gain}, LAPTOP))["lowest"].holds is holds
 
 
 @pytest.mark.parametrize(

@@ -44,5 +44,5 @@ TOOLS: dict[str, Method] = {
     "trigger_generalisation": Method(
         "paperlib.analysis.trigger_generalisation", "trigger_generalisation", "Altered triggers"
     ),
-    "selected": Method("paperlib.analysis.selected", "selected", "Images that a strategy selected"),
+    "selected": Method("paperlib.analysis.selected", "selected", "Images that a strategy selected", version=2),
 }

@@ -8,6 +8,10 @@ class, and the loss margin of the clean and of the triggered picture,
 (f: logits of the victim; c: the true class of the clean, the attacker's class of the triggered picture). The same margins are
 averaged over all poisoned images, and for comparison over images that were drawn at random from the classes
 that may be poisoned.
+
+Place in feature space: the victim's last features, averaged over positions, in the first two principal components of the random
+images, and mean distances in the whole space from the poisoned images, without their trigger, to the centre of their
+class and to that of the target class, as multiples of those of the random images. Centres are means over clean images.
 """
 
 from typing import Any
@@ -15,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paperlib.analysis.activations import layer_output
 from paperlib.analysis.samples import packed
 from paperlib.attacks import poisoned_labels, render
 from paperlib.errors import PaperlibError
@@ -22,6 +27,8 @@ from paperlib.training import logits
 
 COMPARED = 500
 """How many random images the chosen ones are compared with, at most."""
+PLACED = 60
+"""How many chosen images are placed, at most."""
 
 
 def margin(out: Tensor, label: Tensor) -> Tensor:
@@ -30,8 +37,47 @@ def margin(out: Tensor, label: Tensor) -> Tensor:
     return (own - out.scatter(1, label.unsqueeze(1), -torch.inf).amax(1, keepdim=True)).squeeze(1)
 
 
+def place(
+    model: nn.Module, x: Tensor, y: Tensor, chosen: Tensor, triggered: Tensor, random: Tensor, target: int
+) -> dict[str, Any]:
+    """Coordinates of the images ``random``, ``chosen`` (indices of ``x``) and ``triggered`` (as chosen), and relative distances.
+
+    ``x`` are clean training images with the true classes ``y``. A chosen image whose class is not among ``random`` and not
+    the target has no distance to its own centre.
+    """
+
+    def features(images: Tensor) -> Tensor:
+        return layer_output(model, str(model.features), images, pooled=True)
+
+    others, clean, poisoned = features(x[random]), features(x[chosen]), features(triggered)
+    centres = torch.full((int(y.max()) + 1, others.shape[1]), torch.nan, device=x.device)
+    for k in y[random].unique():
+        centres[k] = others[y[random] == k].mean(0)
+    centres[target] = features(x[(y == target).nonzero().squeeze(1)[:PLACED]]).mean(0)
+
+    def distances(found: Tensor, to: Tensor) -> float:
+        return (found - to).norm(dim=1).nanmean().item()
+
+    mean = others.mean(0)
+    axes = torch.linalg.svd(others - mean, full_matrices=False).Vh[:2]
+    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()  # else the sign is the library's choice
+
+    def flat(found: Tensor) -> list[list[float]]:
+        return [[round(v, 2) for v in row] for row in ((found - mean) @ axes.T).tolist()]
+
+    return {
+        "others": flat(others[: 4 * PLACED]),
+        "others_y": y[random[: 4 * PLACED]].tolist(),
+        "clean": flat(clean[:PLACED]),
+        "triggered": flat(poisoned[:PLACED]),
+        "to_own": round(distances(clean, centres[y[chosen]]) / distances(others, centres[y[random]]), 3),
+        "to_target": round(distances(clean, centres[target]) / distances(others, centres[target]), 3),
+    }
+
+
 def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) -> dict[str, Any]:
-    """Pictures, classes and margins as lists, and mean margins ``mean_clean``, ``mean_triggered``, ``random_clean``, ``random_triggered``.
+    """Pictures, classes and margins as lists, mean margins ``mean_clean``, ``mean_triggered``, ``random_clean``,
+    ``random_triggered``, and ``place``, see :func:`place`.
 
     Raises
     ------
@@ -54,7 +100,8 @@ def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) ->
     allowed = data.y == around.spec.target if attack.labels == "clean" else data.y != around.spec.target
     pool = allowed.nonzero().squeeze(1)
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))[:COMPARED]
-    others_clean, others_triggered = margins(pool[order.to(pool.device)])
+    random = pool[order.to(pool.device)]
+    others_clean, others_triggered = margins(random)
     y = data.y[indices]
     turn = torch.stack([(y[:i] == y[i]).sum() for i in range(len(y))])  # the how-manieth of its class
     shown = (turn * data.n_classes + y).argsort()[:n]
@@ -69,4 +116,5 @@ def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) ->
         "mean_triggered": round(triggered.mean().item(), 3),
         "random_clean": round(others_clean.mean().item(), 3),
         "random_triggered": round(others_triggered.mean().item(), 3),
+        "place": place(model, data.x, data.y, indices, around.poisoned.data.x[indices], random, around.spec.target),
     }
