@@ -849,6 +849,7 @@ def slipped(results: Results) -> Artefact:
         raise NotRun(f"no classifier with few poisoned images at {scale.name} scale")
     frame = pd.DataFrame(rows, columns=["ratio", "poisoned", "asr", "c_acc"])
     left = missed(results)
+    cleaned = [r for r in (results.get(vdc_runs.same_data(scale, RETRAINED, seed=results.seed)),) if r]
     with style.context():
         figure, axes = plt.subplots(figsize=(style.COLUMN * 1.5, 2.7))
         axes.plot(frame.poisoned, frame.asr, color="#333333", marker="o", label="ASR")
@@ -878,7 +879,7 @@ def slipped(results: Results) -> Artefact:
     return _artefact(
         results, "slipped", "figure", figure=figure, frame=frame,
         caption=f"How good a detector has to be: ASR and C-Acc over the number of poisoned images ({coverage(rows, wanted, 'trainings')}), and, "
-        f"below, how many of the {round(BENCHMARK * (scale.n_train or 50_000)):,} each detector misses. {data(scale)} One seed.",
+        f"below, how many of the {round(BENCHMARK * (scale.n_train or 50_000)):,} each detector misses. {data(scale)} One seed. {about(cleaned)}",
         alt=f"ASR in percent by number of poisoned images: {said}. Missed: {caught}.",
     )  # fmt: skip
 
