@@ -11,9 +11,10 @@ import pytest
 from paperlib import papers
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
 from paperlib.metrics import der
-from paperlib.papers import Results, benchmark_runs, sau
+from paperlib.papers import Results, benchmark_runs, sau, sau_grid, sau_tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun, evaluate
+from paperlib.report.compare import is_average
 from paperlib.report.published import inventory, published
 from paperlib.scales import LAPTOP, PAPER, SMOKE, Scale
 
@@ -22,7 +23,9 @@ EPOCHS = [0, 2, 4]
 
 
 def origin(spec: Spec) -> TrainSpec:
-    return next(s for s in spec.ancestry() if isinstance(s, TrainSpec))
+    while not isinstance(spec, TrainSpec):
+        spec = spec.parents()[0]
+    return spec
 
 
 def curve(spec: AnalysisSpec) -> dict[str, Any]:
@@ -40,14 +43,18 @@ def curve(spec: AnalysisSpec) -> dict[str, Any]:
 def believable(spec: Spec) -> dict[str, Any]:
     """A result of which every claim of the paper holds; numbers differ from spec to spec."""
     small = float(np.random.default_rng(int(spec.key, 16)).uniform(0, 0.5))
+    second = {"asr_2": 96 + small} if origin(spec).second else {}
     if isinstance(spec, TrainSpec):
-        return {"c_acc": 90 + small, "asr": 97 + small, "r_acc": 2 + small, "seconds": 1 + small}
+        return {"c_acc": 90 + small, "asr": 97 + small, "r_acc": 2 + small, "seconds": 1 + small, **second}
     if isinstance(spec, DefendSpec):
         asr = 2.0 if spec.defense == "sau" else 40.0
         if dict(spec.params).get("norm") == "ensemble":
             asr = 1.0
+        if spec.defense == "sau" and origin(spec).dataset == "tiny_imagenet" and origin(spec).attack == "wanet":
+            asr = max(asr, 85.0) if "norm" not in dict(spec.params) else asr
+        second = {"asr_2": asr} if second else {}
         return {
-            "c_acc": 86 + small + spec.n_clean / 1000, "asr": asr + small, "r_acc": 95 - asr + small, "seconds": 3 + small
+            "c_acc": 86 + small + spec.n_clean / 1000, "asr": asr + small, "r_acc": 95 - asr + small, "seconds": 3 + small, **second
         }  # fmt: skip
     assert isinstance(spec, AnalysisSpec)
     n = len(spec.inputs)
@@ -89,37 +96,43 @@ def drawn(id_: str, results: Results) -> Artefact:
 
 def test_every_item_is_there_or_has_a_reason() -> None:
     assert sorted([*sau.ITEMS, *sau.PLANNED]) == sorted(item.id for item in inventory("sau"))
-    assert all(len(reason) > 20 for reason in sau.PLANNED.values())
 
 
 def test_models_and_defenses_are_the_benchmarks() -> None:
-    """Whatever the benchmark runs too has the same key, so it is computed once."""
+    """Whatever another notebook runs too has the same key, so it is computed once."""
     for scale in (SMOKE, LAPTOP):
-        shared = {s.key for s in (*benchmark_runs.attack_specs(scale, 0), *benchmark_runs.defense_specs(scale, 0))}
+        others = (benchmark_runs.attack_specs, benchmark_runs.defense_specs, benchmark_runs.ratio_specs)
+        shared = {s.key for made in others for s in made(scale, 0)} | {s.key for s in papers.specs("ft_sam", scale)}
         mine = {spec.key: spec for leaf in papers.specs("sau", scale) for spec in leaf.ancestry()}
         own = [spec for key, spec in mine.items() if key not in shared and spec.kind in ("train", "defend")]
-        assert not [
-            spec.label for spec in own if isinstance(spec, TrainSpec)
-        ]  # no model is trained for this paper alone
+        trained = {(s.attack, s.epochs) for s in own if isinstance(s, TrainSpec)}
+        assert trained == (set() if scale is SMOKE else {("badnets_a2a", sau_grid.LONG)})  # learned in no shorter time
         if scale is LAPTOP:
-            assert {(s.defense, origin(s).attack) for s in own if isinstance(s, DefendSpec)} <= {
-                ("sau", "badnets"), ("sau", "blended"), ("sau", "ssba")
+            runs = {(s.defense, origin(s).attack) for s in own if isinstance(s, DefendSpec)}
+            assert runs == {
+                ("sau", "badnets"), ("sau", "blended"), ("sau", "ssba"), ("sau", "sig"), ("rnp", "badnets"), ("rnp", "sig"),
+                ("sau", "badnets_a2a"),
             }  # fmt: skip
-            assert len(own) <= 9  # three sizes of the clean subset on two attacks, two sets, SSBA
+            # three sizes of the clean subset on two attacks, two sets, SSBA; four configurations, 5 % poisoned, RNP there, all-to-all
+            assert len(own) <= 9 + 4 + 3 + 2 + 2
 
 
 def test_the_usual_number_of_clean_images_is_the_usual_run() -> None:
     for scale in (SMOKE, LAPTOP, PAPER):
         parent = benchmark_runs.attacked(scale, "badnets")
         usual = benchmark_runs.defended(scale, parent, "sau").key
-        assert sau.sampled(scale, parent, "sau", scale.n_clean).key == usual == sau.variant(scale, parent, "sau").key
-        assert scale.n_clean == sau.SLICES[scale.name].samples[0]
+        assert (
+            sau_grid.sampled(scale, parent, "sau", scale.n_clean).key
+            == usual
+            == sau_grid.variant(scale, parent, "sau").key
+        )
+        assert scale.n_clean == sau_grid.SLICES[scale.name].samples[0]
 
 
 def test_variants_differ_and_curves_are_of_the_objectives() -> None:
     parent = benchmark_runs.attacked(LAPTOP, "badnets")
-    assert len({sau.variant(LAPTOP, parent, name).key for name in sau.NORMS}) == 3
-    curves = {name: dict(sau.curve_spec(LAPTOP, "blended", name, 0).params) for name in sau.OBJECTIVES}
+    assert len({sau_grid.variant(LAPTOP, parent, name).key for name in sau_grid.NORMS}) == 3
+    curves = {name: dict(sau_grid.curve_spec(LAPTOP, "blended", name, 0).params) for name in sau_grid.OBJECTIVES}
     assert [(p.get("inner"), p.get("outer")) for p in curves.values()] == [
         (None, None), (None, "vanilla"), ("vanilla", None), ("vanilla", "vanilla")
     ]  # fmt: skip
@@ -127,10 +140,11 @@ def test_variants_differ_and_curves_are_of_the_objectives() -> None:
 
 
 def test_the_whole_grid() -> None:
-    specs = list(sau.whole_grid(PAPER))
+    specs = list(sau_grid.whole_grid(PAPER))
     assert len({s.key for s in specs}) == len(specs)
     # CIFAR-10: 7 attacks, elsewhere 6; VGG19 has no batch norm, so neither ANP nor EP
     assert len(specs) == (7 + 6 + 6 + 7 + 6) * 8 + (7 + 6 + 6) * 6
+    assert {origin(s).dataset for s in specs if origin(s).attack == "sig"} == {"cifar10"}
     keys = {s.key for s in specs}
     assert {s.key for s in sau.ITEMS["table3"].specs(PAPER, 0)} <= keys
 
@@ -143,20 +157,49 @@ def test_ablation_is_of_tiny_imagenet_at_paper_scale_only() -> None:
 # ---------------------------------------------------------------------------------------------------------- drawing
 
 
+STATIC = ("table2", "table8")
+"""Without any number."""
+
+
 @pytest.mark.parametrize("scale", [SMOKE, LAPTOP, PAPER], ids=lambda scale: scale.name)
 @pytest.mark.parametrize("id_", [*sau.ITEMS, *sau.OURS])
 def test_an_item_is_drawn_from_its_own_experiments(id_: str, scale: Scale) -> None:
     specs = papers.drawable("sau")[id_].specs(scale, 0)
     results = results_of(specs, scale)
+    if not specs and id_ not in STATIC and published("sau", id_).empty:
+        assert scale is not PAPER
+        with pytest.raises(NotRun, match=f"not run at {scale.name} scale, and the printed values could not be read"):
+            drawn(id_, results)
+        return
     made = drawn(id_, results)
     assert (made.paper, made.id) == ("sau", id_) and len(made.frame)
     assert {spec.key for spec in specs} <= set(made.results) <= set(results.rows)
-    if id_ != "table2":
+    if id_ not in STATIC:
         assert made.scale == scale.name and f"{scale.name} scale" in made.caption
-    if id_ in ("table1", "table3", "table6", "table7", "table23", "fig3", "our_reactivation") and specs:
+        assert ("Printed numbers only" in made.caption) == (not specs)
+    if id_ in sau_tables.TABLES and specs:
+        assert re.search(r"\d of \d+ attack", made.caption)
+        assert made.frame.ours.notna().any()
+    if id_ in ("table1", "table7", "fig3", "our_reactivation") and specs:
         assert re.search(r"\d of \d+ (printed )?(attack|defense)", made.caption)  # how much of what is printed
     if made.figure is not None and scale is SMOKE:
         made.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("id_", sau_tables.TABLES)
+def test_at_paper_scale_every_printed_cell_of_what_is_built_is_run(id_: str) -> None:
+    """Not built: CAT, CIFAR-5m, and the paper's unknown configurations."""
+    frame = drawn(id_, results_of(sau.ITEMS[id_].specs(PAPER, 0), PAPER)).frame
+    printed = frame[frame.published.notna() & ~frame.attack.map(is_average)]
+    open_ = printed[printed.ours.isna()]
+    if id_ == "table11":  # of Tiny ImageNet: printed beside, run in Table 4
+        open_ = open_[open_.dataset != "tiny"]
+    left = {"table9": {"cat"}, "table10": {"cat"}, "table14": {"anp", "nad", "sau"}, "table22": {"sau"}}.get(id_, set())
+    assert set(open_.defense) == left
+    if id_ == "table14":
+        assert set(open_.setting) == {f"cifar5m_share={k / 5:.1f}" for k in range(1, 6)}
+    if id_ == "table22":
+        assert set(open_.setting) == {f"configuration={k}" for k in range(2, 6)}
 
 
 @pytest.mark.parametrize("id_", [*sau.ITEMS, *sau.OURS])
@@ -166,10 +209,30 @@ def test_without_results_nothing_is_drawn(id_: str) -> None:
             drawn(id_, Results(LAPTOP, 0, {}))
 
 
+def test_two_triggers_have_two_rates() -> None:
+    results = results_of(sau.ITEMS["table24"].specs(PAPER, 0), PAPER)
+    made = drawn("table24", results)
+    (spec,) = [s for p, d, _, s in sau_grid.two_cells(PAPER, 0) if (p.attack, d) == ("lf", "sau")]
+    row = made.frame[(made.frame.attack == "lf+badnets") & (made.frame.defense == "sau")].set_index("metric").ours
+    assert row["ASR-1"] == results.need(spec)["asr"] and row["ASR-2"] == results.need(spec)["asr_2"]
+    assert "LF + BadNets" in made.fragment
+
+
+def test_averages_of_tables_whose_print_was_lost() -> None:
+    made = drawn("table18", results_of(sau.ITEMS["table18"].specs(PAPER, 0), PAPER))
+    of_sau = made.frame[(made.frame.defense == "sau") & (made.frame.metric == "DER")]
+    average = of_sau[of_sau.attack == "average of 6"].ours
+    assert average.iloc[0] == pytest.approx(of_sau[of_sau.attack != "average of 6"].ours.mean())
+    assert (
+        "GTSRB" in made.caption
+        and "6 of 6 attacks, 7 of 7 defenses run; the printed values could not be read" in made.caption
+    )
+
+
 def test_table_3_holds_the_results_and_averages_the_ders() -> None:
     results = everything(LAPTOP)
     frame = drawn("table3", results).frame
-    parents = [benchmark_runs.attacked(LAPTOP, name) for name in sau.SLICES["laptop"].attacks]
+    parents = [benchmark_runs.attacked(LAPTOP, name) for name in sau_grid.SLICES["laptop"].attacks]
     ders = {}
     for parent in parents:
         before, after = results.need(parent), results.need(benchmark_runs.defended(LAPTOP, parent, "sau"))
@@ -194,7 +257,7 @@ def test_table_3_holds_the_results_and_averages_the_ders() -> None:
 def test_what_the_scale_does_not_run_is_shown_as_printed() -> None:
     made = drawn("table27", everything(SMOKE))
     assert made.frame.ours.isna().all() and len(made.frame) == len(published("sau", "table27")) and not made.results
-    assert "Printed numbers only" in made.fragment
+    assert "Printed numbers only: RNP is not run at smoke scale" in made.fragment
 
 
 def test_table_7_keeps_the_two_kinds_of_seconds_apart() -> None:
@@ -207,7 +270,7 @@ def test_table_7_keeps_the_two_kinds_of_seconds_apart() -> None:
 def test_table_6_sets_tiny_imagenet_beside_what_stands_in_for_it(scale: Scale) -> None:
     frame = drawn("table6", everything(scale)).frame
     mine = frame[frame.ours.notna()]
-    assert set(mine.setting) == {f"objectives={name}" for name in sau.OBJECTIVES}
+    assert set(mine.setting) == {f"objectives={name}" for name in sau_grid.OBJECTIVES}
     assert mine.published.notna().all() and set(mine.dataset) == {"tiny"}
 
 
@@ -220,13 +283,20 @@ def test_figure_2_stacks_the_counts() -> None:
 # ----------------------------------------------------------------------------------------------------------- claims
 
 
+LARGE = {"tiny", "pixel", "adaptive", "two"}
+"""Claims on what only the paper scale runs."""
+
+
 def verdicts(results: Results) -> dict[str, str]:
     return {claim.id: verdict.word for claim, verdict in evaluate(sau.CLAIMS, results)}
 
 
 @pytest.mark.parametrize("scale", [SMOKE, LAPTOP, PAPER], ids=lambda scale: scale.name)
 def test_every_claim_can_hold(scale: Scale) -> None:
-    assert set(verdicts(everything(scale)).values()) == {"holds"}
+    found = verdicts(everything(scale))
+    open_ = {name for name, word in found.items() if word == "not run"}
+    assert set(found.values()) <= {"holds", "not run"}
+    assert open_ == {"smoke": {*LARGE, "rnp"}, "laptop": LARGE, "paper": set()}[scale.name]
 
 
 def after_sau(**values: Any) -> Change:
@@ -247,6 +317,12 @@ def far(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "shared": [9.0]} if isinstance(spec, AnalysisSpec) and spec.tool == "shared_features" else result
 
 
+def weighty(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+    return (
+        {**result, "asr": 9.0} if isinstance(spec, DefendSpec) and dict(spec.params).get("lambda_4") == 0.1 else result
+    )
+
+
 AGAINST: list[tuple[str, Change]] = [
     ("best", after_sau(asr=60.0)),
     ("best", after_sau(r_acc=10.0)),
@@ -260,6 +336,14 @@ AGAINST: list[tuple[str, Change]] = [
     ("few", after_sau(asr=30.0)),
     ("few", after_sau(c_acc=86.0)),  # fewer images cost nothing
     ("ensemble", after_sau(asr=1.0, c_acc=86.0)),
+    ("tiny", after_sau(asr=2.0)),  # WaNet falls too
+    ("tiny", after_sau(asr=60.0)),
+    ("pixel", after_sau(asr=12.0)),
+    ("adaptive", after_sau(asr=12.0)),
+    ("adaptive", after_sau(c_acc=86.0)),
+    ("two", after_sau(asr_2=12.0)),
+    ("configurations", weighty),
+    ("rnp", after_sau(asr=60.0)),
 ]
 
 
@@ -271,7 +355,8 @@ def test_results_against_a_claim_refute_it(claim: str, change: Change) -> None:
             worse = isinstance(s, DefendSpec) and dict(s.params).get("norm") == "ensemble"
             return {**r, "asr": 9.0} if worse else r
 
-    assert verdicts(everything(change=change))[claim] == "does not hold"
+    scale = PAPER if claim in LARGE else LAPTOP if claim == "rnp" else SMOKE
+    assert verdicts(everything(scale, change=change))[claim] == "does not hold"
 
 
 def test_every_claim_is_refuted_here() -> None:

@@ -3,24 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+from paperlib import scales
 from paperlib.papers import Results
 from paperlib.report import style
 from paperlib.report.artefact import Artefact
 from paperlib.scales import Scale
 
+PRINTED_DATASETS = {"tiny_imagenet": "tiny"}
+"""Data sets that have another name among the published numbers."""
 
-def images(scale: Scale, dataset: str = "") -> str:
-    """Data set and number of training images; ``dataset`` where it is not that of ``scale``."""
+
+def images(scale: Scale) -> str:
+    """Data set and number of training images."""
     count = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
-    return f"{style.title('dataset', dataset or scale.dataset)}, {count}"
+    return f"{style.title('dataset', scale.dataset)}, {count}"
 
 
-def where(results: Results, ratio: float | None = 0.1, dataset: str = "") -> str:
+def where(results: Results, ratio: float | None = 0.1, dataset: str = "", model: str = "preact_resnet18") -> str:
     """The end of a caption: data, model, poisoning ratio (None: several), clean images, scale, seed."""
-    scale = results.scale
+    scale = scales.on(results.scale, dataset) if dataset else results.scale
     poisoned = "" if ratio is None else f"{100 * ratio:g} % poisoned, "
     return (
-        f"{images(scale, dataset)}, PreAct-ResNet18 of width {scale.width}, {poisoned}{scale.n_clean:,} clean images for the "
+        f"{images(scale)}, {style.title('model', model)} of width {scale.width}, {poisoned}{scale.n_clean:,} clean images for the "
         f"defender, {scale.name} scale, seed {results.seed}."
     )
 

@@ -122,6 +122,8 @@ DEFENSES = {
     "npd_uu": "NPD-UU",
     "npd_up": "NPD-UP",
     "agpd+retrain": "AGPD + retraining",
+    "vanilla_at": "Vanilla AT",
+    "at_from_scratch": "AT from scratch",
 }
 SELECTIONS = {
     "random": "Random",
@@ -283,6 +285,8 @@ def title(kind: str, name: Any) -> str:
     """The printed form of a name (``"ft_sam"``: FT-SAM); a name that is not known is shown as it is."""
     known = {**FAMILIES, "metric": METRICS, "paper": PAPERS, "dataset": DATASETS, "model": MODELS}.get(kind, {})
     text = known.get(name, str(name))
+    if kind == "attack" and "+" in text:  # two triggers in one training set
+        text = " + ".join(ATTACKS.get(part, part) for part in text.split("+"))
     if kind == "setting":  # clean_ratio=0.1;split=test
         text = text.replace("_", " ").replace("=", " ").replace(";", ", ")
     return text[0].upper() + text[1:] if text.startswith("average") else text
