@@ -84,7 +84,7 @@ def test_grid(scale: Scale) -> None:
 
 def test_sizes() -> None:
     """Smoke stays small; the paper's table of CIFAR-10 is planned in full."""
-    assert len(trained(specs("selection", SMOKE))) == 8 + 1 + 3 + 2  # grid, constraint, pairs, T and K
+    assert len(trained(specs("selection", SMOKE))) == 8 + 1 + 2 + 1  # grid, constraint, another victim, T
     assert len(list(selection.cells(PAPER, 0))) == 6 * 5 * 5 * 4
     assert {cell.attack for cell in selection.cells(PAPER, 0)} == {
         "badnets", "badnets_a2a", "blended", "sig", "ssba", "trojannn",
@@ -122,16 +122,18 @@ def test_the_search_of_lps_costs_at_most_two_trainings(scale: Scale) -> None:
 def test_ablations_change_what_they_say(scale: Scale) -> None:
     usual = selection.victim(scale, "lps", selection.main_budget(scale), 0)
     (first, *others) = [specs_ for _, _, s, *specs_ in selection.pair_specs(scale, 0) if s == 0]
-    assert first[0] == usual and len(others) >= 2  # at least three pairs
+    assert first[0] == usual and len(others) >= (1 if scale is SMOKE else 2)
     surrogates = {(spec.selected.model, spec.selected.width) for spec, _ in (first, *others)}  # type: ignore[union-attr]
     victims = {(spec.model, spec.width) for spec, _ in (first, *others)}
-    assert len(surrogates) > 1 and len(victims) > 1
+    assert (len(surrogates) > 1 or scale is SMOKE) and len(victims) > 1
     for spec, baseline in (first, *others):
         assert (spec.model, spec.width) == (baseline.model, baseline.width) and baseline.selection == "random"
     params = {(swept, t, k): dict(spec.selected.params) for swept, t, k, _, spec in selection.round_specs(scale, 0)}  # type: ignore[union-attr]
     assert all((found["rounds"], found["epochs"]) == (t, k) for (_, t, k), found in params.items())
     for swept, fixed in (("T", 2), ("K", 1)):
         mine = [point for point in params if point[0] == swept]
+        if scale is SMOKE and swept == "K":
+            continue
         assert len(mine) > 1 and len({point[fixed] for point in mine}) == 1
     rows = {name: spec for name, s, spec in selection.constraint_specs(scale, 0) if s == 0}
     assert rows["lps"] == usual and dict(rows["without PC"].selected.params)["pc"] is False  # type: ignore[union-attr]

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from paperlib import attacks, models
 from paperlib import experiments as ex
+from paperlib.analysis.activations import layer_output
+from paperlib.analysis.selected import selected
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.lab.run import run
@@ -28,7 +30,7 @@ from paperlib.runners import ground
 from paperlib.scales import LAPTOP, PAPER, SMOKE
 from paperlib.selection import SELECTIONS, fus, lps, search, select
 from paperlib.selection.problem import Problem, Rounds, top_k
-from paperlib.training import loss_function, sgd_step
+from paperlib.training import logits, loss_function, sgd_step
 
 SMALL: dict[str, dict[str, Any]] = {
     "random": {},
@@ -425,3 +427,35 @@ def test_bad_input(
         given_["surrogate"] = given_["surrogate"](data)
     with pytest.raises(PaperlibError, match=said):
         select(**given_)
+
+
+# ------------------------------------------------------------------------------------------- what was selected, seen
+
+
+def test_pictures_margins_and_place_of_what_was_selected(data: ImageData, surrogate: nn.Module) -> None:
+    around = image_toy.ground(data, "blended", ratio=0.3)
+    assert around.poisoned is not None
+    indices = around.poisoned.indices
+    y = data.y[indices]
+    found = selected([surrogate], around, seed=0, n=4)
+    assert sorted(found["y"]) == sorted(y.unique().tolist())[:4]  # one of each class first
+    first = indices[(y == found["y"][0]).nonzero()[0]]
+    out = logits(surrogate, data.x[first])[0].tolist()
+    margin = out[found["y"][0]] - max(v for k, v in enumerate(out) if k != found["y"][0])
+    assert found["clean_margin"][0] == pytest.approx(margin, abs=0.05)  # bfloat16
+
+    features = layer_output(surrogate, str(surrogate.features), data.x, pooled=True)
+    centres = torch.stack([features[data.y == k].mean(0) for k in range(4)])
+    pool = (data.y != 0).nonzero().squeeze(1)  # all of it is compared with
+
+    def distance(index: Tensor, to: Tensor) -> float:
+        return (features[index] - to).norm(dim=1).mean().item()
+
+    place = found["place"]
+    own = distance(indices, centres[y]) / distance(pool, centres[data.y[pool]])
+    assert place["to_own"] == pytest.approx(own, abs=0.02)
+    assert place["to_target"] == pytest.approx(distance(indices, centres[0]) / distance(pool, centres[0]), abs=0.02)
+    count = len(indices)
+    assert [len(place[part]) for part in ("others", "others_y", "clean", "triggered")] == [30, 30, count, count]
+    xy = np.array(place["others"])
+    assert np.abs(xy.mean(0)).max() < 0.02 and xy[:, 0].std() >= xy[:, 1].std()

@@ -81,8 +81,8 @@ class Slice:
 SLICES: dict[str, Slice] = {
     "smoke": Slice(
         (ATTACK,), (2,), seeds=2, width=8, surrogate=4, repeats=1, constraints=("without PC",),
-        pairs=(((PREACT, 4), (PREACT, 8)), ((PREACT, 4), (PREACT, 4)), ((PREACT, 2), (PREACT, 4))),
-        rounds=((1, 1), (4, 1)), epochs=((1, 1), (1, 2)), defended=("random", "lps"), defenses=("fp", "ft"),
+        pairs=(((PREACT, 4), (PREACT, 8)), ((PREACT, 4), (PREACT, 4))),
+        rounds=((1, 1), (4, 1)), epochs=(), defended=("random", "lps"), defenses=("fp", "ft"),
         forgetting=False, elsewhere={},
     ),
     "laptop": Slice(
@@ -608,12 +608,13 @@ def draw_rounds(results: Results) -> Artefact:
     frame = pd.DataFrame(rows, columns=["swept", "T", "K", "seed", "asr"])
     said = []
     with style.context():
-        figure, panels = plt.subplots(1, 2, figsize=(style.PAGE, 2.3), sharey=True)
-        for axes, swept, fixed, title in zip(panels, "TK", "KT", ("rounds T", "epochs K of a round"), strict=True):
-            mine = frame[frame.swept == swept]
-            axes.set(xlabel=title, ylim=(0, 100))
-            if mine.empty:
-                continue
+        sweeps = [swept for swept in "TK" if (frame.swept == swept).any()]
+        figure, panels = plt.subplots(
+            1, len(sweeps), figsize=(style.COLUMN * len(sweeps), 2.3), sharey=True, squeeze=False
+        )
+        for axes, swept in zip(panels[0], sweeps, strict=True):
+            mine, fixed = frame[frame.swept == swept], "TK".replace(swept, "")
+            axes.set(xlabel={"T": "rounds T", "K": "epochs K of a round"}[swept], ylim=(0, 100))
             points = mine.groupby(swept).asr.agg(["mean", "std"])
             axes.errorbar(
                 points.index,
@@ -625,7 +626,7 @@ def draw_rounds(results: Results) -> Artefact:
             axes.set_xticks(list(points.index))
             axes.set_title(f"{fixed} = {mine[fixed].iloc[0]}")
             said += [f"{swept} = {value}: {mean:.0f}" for value, mean in points["mean"].items()]
-        panels[0].set_ylabel("ASR, %")
+        panels[0, 0].set_ylabel("ASR, %")
     total = len(list(round_specs(results.scale, results.seed)))
     return _artefact(
         results, "fig_rounds", "figure", figure=figure, frame=frame,
