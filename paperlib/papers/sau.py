@@ -397,8 +397,8 @@ def check_ensemble(results: Results) -> Verdict:
     return Verdict(holds, "lowest ASR, and at most 3.5 points of C-Acc (the largest printed cost) below SAU", numbers)
 
 
-def _rates(results: Results, cells: Cells) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    """Attack and setting -> results before and after SAU, of the cells whose backdoor was learned.
+def _rates(results: Results, cells: Cells) -> dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]]:
+    """(attack, setting) -> results before and after SAU, of the cells whose backdoor was learned.
 
     Raises
     ------
@@ -412,11 +412,7 @@ def _rates(results: Results, cells: Cells) -> dict[str, tuple[dict[str, Any], di
     for parent, _, setting, spec in planned:
         before, after = results.need(parent), results.need(spec)
         if before["asr"] >= LEARNED:
-            found[
-                " ".join(
-                    [style.title("attack", parent.attack), *([style.title("setting", setting)] if setting else [])]
-                )
-            ] = before, after
+            found[style.title("attack", parent.attack), style.title("setting", setting)] = before, after
     if not found:
         raise NotRun(f"no backdoor was learned at {results.scale.name} scale")
     return found
@@ -425,10 +421,10 @@ def _rates(results: Results, cells: Cells) -> dict[str, tuple[dict[str, Any], di
 def check_tiny(results: Results) -> Verdict:
     """Tiny ImageNet: WaNet stays above half of its ASR, the others fall to at most a tenth."""
     found = _rates(results, grid.of_table("table4"))
-    numbers = {f"{name} ASR after SAU": after["asr"] for name, (_, after) in found.items()}
-    if "WaNet" not in found:
+    kept = {attack: after["asr"] / before["asr"] for (attack, _), (before, after) in found.items()}
+    if "WaNet" not in kept:
         raise NotRun("WaNet was not learned")
-    kept = {name: after["asr"] / before["asr"] for name, (before, after) in found.items()}
+    numbers = {f"{attack} ASR after SAU": after["asr"] for (attack, _), (_, after) in found.items()}
     holds = kept.pop("WaNet") > 0.5 and max(kept.values(), default=0.0) <= 0.1
     return Verdict(holds, "WaNet above half of its ASR, whose trigger leaves S; all others at most a tenth", numbers)
 
@@ -436,47 +432,38 @@ def check_tiny(results: Results) -> Verdict:
 def check_pixel(results: Results) -> Verdict:
     """BadNets falls to at most a tenth of its ASR at every pixel value."""
     found = _rates(results, grid.pixel_cells)
-    numbers = {f"{name} ASR after SAU": after["asr"] for name, (_, after) in found.items()}
+    numbers = {f"{setting} ASR after SAU": after["asr"] for (_, setting), (_, after) in found.items()}
     holds = all(after["asr"] <= before["asr"] / 10 for before, after in found.values())
     return Verdict(holds, "at most a tenth of the undefended ASR, at every pixel value that was learned", numbers)
 
 
 def check_adaptive(results: Results) -> Verdict:
     """The ASR of an attacker who trains adversarially falls to at most a tenth, C-Acc by at most two points."""
-    found = _rates(results, grid.adaptive_cells)
     numbers, holds = {}, True
-    for name, (before, after) in found.items():
-        title = name.partition(" attacker")[0]
-        numbers |= {
-            f"{title} ASR after SAU": after["asr"],
-            f"{title} change of C-Acc": after["c_acc"] - before["c_acc"],
-        }
-        holds = holds and after["asr"] <= before["asr"] / 10 and after["c_acc"] >= before["c_acc"] - 2
+    for (attack, _), (before, after) in _rates(results, grid.adaptive_cells).items():
+        change = after["c_acc"] - before["c_acc"]
+        numbers |= {f"{attack} ASR after SAU": after["asr"], f"{attack} change of C-Acc": change}
+        holds = holds and after["asr"] <= before["asr"] / 10 and change >= -2
     return Verdict(holds, "at most a tenth of the undefended ASR, at most two points of C-Acc below it", numbers)
 
 
 def check_two(results: Results) -> Verdict:
     """Both triggers of one training set fall to at most a tenth of their ASR."""
-    found = _rates(results, grid.two_cells)
     numbers, holds = {}, True
-    for name, (before, after) in found.items():
-        numbers |= {f"{name} ASR-1 after SAU": after["asr"], f"{name} ASR-2 after SAU": after["asr_2"]}
+    for (attack, _), (before, after) in _rates(results, grid.two_cells).items():
+        numbers |= {f"{attack} ASR-1 after SAU": after["asr"], f"{attack} ASR-2 after SAU": after["asr_2"]}
         holds = holds and after["asr"] <= before["asr"] / 10 and after["asr_2"] <= before["asr_2"] / 10
     return Verdict(holds, "at most a tenth of the undefended ASR, for both triggers", numbers)
 
 
 def check_configurations(results: Results) -> Verdict:
-    """The mean DER of the configurations of ours lies within two points."""
-    found = _rates(results, grid.configuration_cells)
+    """The mean DERs of the default and of our other configurations lie within two points."""
     ders: dict[str, list[float]] = {}
-    for name, (b, a) in found.items():
-        _, _, setting = name.partition(" ")
+    for (_, setting), (b, a) in _rates(results, grid.configuration_cells).items():
         ders.setdefault(setting, []).append(der(b["c_acc"], b["asr"], a["c_acc"], a["asr"], unit="percent"))
-    numbers = {f"DER of {name}": float(np.mean(values)) for name, values in ders.items()}
+    numbers = {f"DER of {setting}": float(np.mean(values)) for setting, values in ders.items()}
     spread = max(numbers.values()) - min(numbers.values())
-    return Verdict(
-        spread <= 2, f"mean DERs within 2 points (the printed ones: 0.4), here {spread:.1f}; rows of our own", numbers
-    )
+    return Verdict(spread <= 2, "mean DERs within 2 points (0.4 in print); all but the first are ours", numbers)
 
 
 def check_rnp(results: Results) -> Verdict:

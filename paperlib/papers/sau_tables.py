@@ -29,7 +29,7 @@ from paperlib.papers.sau_grid import (
     curve_spec,
     risk_spec,
 )
-from paperlib.papers.shared import artefact, stand_ins, where
+from paperlib.papers.shared import PRINTED_DATASETS, artefact, stand_ins, where
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -52,11 +52,6 @@ def _budget(scale: Scale) -> str:
     return f"SAU: {epochs} epochs of batch {batch}, lr {lr:g} (the paper: 100 epochs of batch 256, lr 0.0001)."
 
 
-def _printed_name(dataset: str) -> str:
-    """The name of a data set among the printed numbers."""
-    return "tiny" if dataset == "tiny_imagenet" else dataset
-
-
 def _tidy(results: Results, cells: Iterable[Cell]) -> pd.DataFrame:
     rows = []
     for parent, defense, setting, spec in cells:
@@ -72,7 +67,7 @@ def _tidy(results: Results, cells: Iterable[Cell]) -> pd.DataFrame:
             values["DER"] = der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent")
         rows += [
             {
-                "dataset": _printed_name(parent.dataset), "model": parent.model, "ratio": parent.ratio, "attack": attack,
+                "dataset": PRINTED_DATASETS.get(parent.dataset, parent.dataset), "model": parent.model, "ratio": parent.ratio, "attack": attack,
                 "defense": defense, "setting": setting, "metric": metric, "value": value, "n_seeds": 1,
             }
             for metric, value in values.items()
@@ -285,7 +280,7 @@ def draw_table6(results: Results) -> Artefact:
             for metric, key in (("ACC", "c_acc"), ("ASR", "asr")):
                 rows.append(
                     {
-                        "dataset": _printed_name(there.dataset), "model": "preact_resnet18", "ratio": 0.1, "attack": attack, "defense": "sau",
+                        "dataset": PRINTED_DATASETS.get(there.dataset, there.dataset), "model": "preact_resnet18", "ratio": 0.1, "attack": attack, "defense": "sau",
                         "setting": f"objectives={name}", "metric": metric, "value": found[key][-1], "n_seeds": 1,
                     }
                 )  # fmt: skip
@@ -436,7 +431,7 @@ TABLES: Mapping[str, Table] = {
     ),
     "table21": _main("Tiny ImageNet, 5 % poisoning", "table21", _TINY),
     "table22": Table(
-        "Configurations of SAU", grid.configuration_cells, rows=("attack", "setting"), everything=True, counted="rows",
+        "Configurations of SAU", grid.configuration_cells, rows=("attack", "setting"), everything=True, counted="configurations",
         notes=(
             "Configuration 1 is the default, as in Table 3. What the printed configurations 2 to 5 change is not known: ours are "
             "others, named by what they change (defaults: lambda_2 = lambda_4 = 1, lambda_3 = 0.01, 5 steps).",
