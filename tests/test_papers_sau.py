@@ -218,15 +218,13 @@ def test_two_triggers_have_two_rates() -> None:
     assert "LF + BadNets" in made.fragment
 
 
-def test_averages_of_tables_whose_print_was_lost() -> None:
-    made = drawn("table18", results_of(sau.ITEMS["table18"].specs(PAPER, 0), PAPER))
+@pytest.mark.parametrize(("id_", "n", "place"), [("table18", 6, "GTSRB"), ("table25", 7, "CIFAR-10")])
+def test_averages_of_tables_whose_print_was_lost(id_: str, n: int, place: str) -> None:
+    made = drawn(id_, results_of(sau.ITEMS[id_].specs(PAPER, 0), PAPER))
     of_sau = made.frame[(made.frame.defense == "sau") & (made.frame.metric == "DER")]
-    average = of_sau[of_sau.attack == "average of 6"].ours
-    assert average.iloc[0] == pytest.approx(of_sau[of_sau.attack != "average of 6"].ours.mean())
-    assert (
-        "GTSRB" in made.caption
-        and "6 of 6 attacks, 7 of 7 defenses run; the printed values could not be read" in made.caption
-    )
+    average = of_sau[of_sau.attack == f"average of {n}"].ours
+    assert average.iloc[0] == pytest.approx(of_sau[of_sau.attack != f"average of {n}"].ours.mean())
+    assert f"{n} of {n} attacks, 7 of 7 defenses run; the printed values could not be read. {place}" in made.caption
 
 
 def test_table_3_holds_the_results_and_averages_the_ders() -> None:

@@ -113,21 +113,14 @@ class Table:
             caption = f"{title}. Printed numbers only: {self.absent} is not run at {scale.name} scale."
         else:
             dataset, model, ratio = self.setting
-            there = "" if dataset == "cifar10" else dataset
-            caption = f"{title}; {shown}{self._count(frame)}. {where(results, ratio, there, model)}"
+            place = where(results, ratio, "" if dataset == "cifar10" else dataset, model)
+            caption = f"{title}; {shown}{self._count(frame)}. {place}"
         if self.average:
             frame = pd.concat([frame, _averages(frame, SLICES[scale.name].attacks)], ignore_index=True)
-        notes = [
-            *self.notes,
-            *(
-                [
-                    _budget(scales.on(scale, self.setting[0]) if scale.name == "paper" else scale),
-                    *_not_learned(results, planned),
-                ]
-                if planned
-                else []
-            ),
-        ]
+        notes = list(self.notes)
+        if planned:
+            there = scale if scale.name != "paper" else scales.on(scale, self.setting[0])
+            notes += [_budget(there), *_not_learned(results, planned)]
         html = tables.paper_table(
             frame, caption, rows=self.rows, everything=self.everything or not planned, coverage=shown, notes=notes
         )
@@ -162,9 +155,9 @@ def _averages(frame: pd.DataFrame, attacks: Iterable[str]) -> pd.DataFrame:
 
     That is so for the undefended models and SAU; of the other defenses only ours are averaged, over the same attacks.
     """
-    frame = frame[frame.attack.isin(list(attacks))]
     if not frame.published.notna().any():
         return _own_averages(frame)
+    frame = frame[frame.attack.isin(list(attacks))]
     full = compare.averages(frame[frame.defense.isin(["none", "sau"])], "of cells")
     if not len(full):
         return full
