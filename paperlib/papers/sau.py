@@ -439,7 +439,8 @@ def check_pixel(results: Results) -> Verdict:
 
 def check_adaptive(results: Results) -> Verdict:
     """The ASR of an attacker who trains adversarially falls to at most a tenth, C-Acc by at most two points."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for (attack, _), (before, after) in _rates(results, grid.adaptive_cells).items():
         change = after["c_acc"] - before["c_acc"]
         numbers |= {f"{attack} ASR after SAU": after["asr"], f"{attack} change of C-Acc": change}
@@ -449,7 +450,8 @@ def check_adaptive(results: Results) -> Verdict:
 
 def check_two(results: Results) -> Verdict:
     """Both triggers of one training set fall to at most a tenth of their ASR."""
-    numbers, holds = {}, True
+    numbers: dict[str, float] = {}
+    holds = True
     for (attack, _), (before, after) in _rates(results, grid.two_cells).items():
         numbers |= {f"{attack} ASR-1 after SAU": after["asr"], f"{attack} ASR-2 after SAU": after["asr_2"]}
         holds = holds and after["asr"] <= before["asr"] / 10 and after["asr_2"] <= before["asr_2"] / 10

@@ -142,7 +142,7 @@ class Table:
         if not self.counted:
             return ""
         name = self.rows[-1]
-        known = {"setting": {s for _, _, s, _ in self.cells(scales.PAPER, 0)}, "ratio": set(grid.RATIOS)}[name]
+        known: set[Any] = {parent.ratio if name == "ratio" else s for parent, _, s, _ in self.cells(scales.PAPER, 0)}
         known |= set(frame[name][frame.published.notna()])
         return f"; {frame[name][frame.ours.notna()].nunique()} of {len(known)} {self.counted}"
 
