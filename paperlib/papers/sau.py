@@ -504,5 +504,5 @@ CLAIMS: list[Claim] = [
     ),
     Claim("configurations", PAPER, "SAU depends little on its configuration.", "Table 22", check_configurations),
     Claim("two", PAPER, "SAU removes both of two triggers with different targets.", "Table 24", check_two),
-    Claim("rnp", PAPER, "SAU is the better defense of the two on average.", "Table 27", check_rnp),
+    Claim("rnp", PAPER, "SAU beats RNP on average.", "Table 27", check_rnp),
 ]

@@ -114,7 +114,7 @@ class Table:
         else:
             dataset, model, ratio = self.setting
             place = where(results, ratio, "" if dataset == "cifar10" else dataset, model)
-            caption = f"{title}; {shown}{self._count(frame)}. {place}"
+            caption = f"{title}{self._count(frame)}; {shown}. {place}"
         if self.average:
             frame = pd.concat([frame, _averages(frame, SLICES[scale.name].attacks)], ignore_index=True)
         notes = list(self.notes)
