@@ -376,9 +376,8 @@ def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact
 
 def _where(results: Results, dataset: str = "") -> str:
     there = sized(results.scale, dataset)
-    attacks = "" if dataset or len(SLICES[there.name].attacks) > 1 else f", {style.title('attack', ATTACK)}"
     n = there.n_train or SIZES[there.dataset]
-    return f"{style.title('dataset', there.dataset)}, {n:,} images, width {there.width}{attacks}."
+    return f"{style.title('dataset', there.dataset)}, {n:,} images, width {there.width}."
 
 
 def _at_main(results: Results) -> str:
@@ -755,7 +754,7 @@ def draw_place(results: Results) -> Artefact:
             place.set(title=style.title("selection", name), xticks=[], yticks=[])
             rows += [(name, part, x, y) for part in parts for x, y in found[part]]
             said.append(f"{style.title('selection', name)} {found['to_own']:.2f} and {found['to_target']:.2f}")
-        axes[0, 0].legend(fontsize=6.5, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.12))
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=6.5, ncols=3, loc="outside lower center")
     return _artefact(
         results, "place", "figure", figure=figure, frame=pd.DataFrame(rows, columns=["strategy", "part", "x", "y"]),
         caption="Features of the victim in its own first two principal components; colour: true class; the selected images "
@@ -965,8 +964,8 @@ def draw_analysis(results: Results) -> Artefact:
     frame = pd.DataFrame(rows)
     columns = {
         "asr": "ASR, %", "learned": "Victim: loss of poisoned images, last epoch", "spread": "Most minus least of a class",
-        "replaced": "Of the first draw replaced, %", "poisoned_all": "Surrogate: loss of all triggered images",
-        "poisoned_chosen": "of the chosen", "clean_all": "Surrogate: loss of all clean images", "clean_chosen": "of the chosen ",
+        "replaced": "Of the first draw replaced, %", "poisoned_all": "Surrogate's loss, triggered: all", "poisoned_chosen": "triggered: chosen",
+        "clean_all": "clean: all", "clean_chosen": "clean: chosen",
     }  # fmt: skip
     frame = frame.reindex(columns=["strategy", "seed", *columns]).astype(dict.fromkeys(columns, float))
     shown = []
