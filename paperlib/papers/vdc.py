@@ -286,6 +286,8 @@ def _retrained(results: Results) -> Verdict:
 
 def _accuracy(results: Results) -> Verdict:
     specs = retrainings(results.scale, results.seed)
+    if (NOISES[0], "vdc") not in specs:
+        raise NotRun(f"nothing is trained on cleaned labels at {results.scale.name} scale")
     dirty, vdc = (_need(results, specs[NOISES[0], name]) for name in ("dirty", "vdc"))
     return Verdict(
         vdc["c_acc"] > dirty["c_acc"], "C-Acc after training with symmetric noise, without and with VDC",

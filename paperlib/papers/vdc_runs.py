@@ -64,7 +64,7 @@ JUDGED = {"smoke": ("badnets",), "laptop": ("badnets", "blended"), "paper": ATTA
 JUDGED_NOISES = {"smoke": ("symmetric",), "laptop": ("symmetric",), "paper": NOISES}
 RETRAINED = "blended"
 SLIPPED = {
-    "smoke": (0.02, 0.1),
+    "smoke": (0.1,),
     "laptop": (0.005, 0.01, 0.02, 0.05, 0.1),
     "paper": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
 }
@@ -95,13 +95,14 @@ def hybrid(scale: Scale, attack: str, noise: str, *, seed: int) -> CleanseSpec:
     return cleaning(scale, attack, noise=noise, noise_ratio=NOISE, seed=seed)
 
 
-def victim(scale: Scale, attack: str, *, seed: int) -> TrainSpec:
+def victim(scale: Scale, attack: str, *, seed: int, **changes: Any) -> TrainSpec:
     """The classifier into which the detectors of poisoned data look: the benchmark's, at paper scale the paper's."""
     if scale.name != "paper":
-        return ex.train(scale, attack, BENCHMARK, seed=seed)
+        return ex.train(scale, attack, BENCHMARK, seed=seed, **changes)
     if attack == "wanet":  # its attacker trains the classifier and poisons anew in every batch
         return ex.train(scale, attack, ETA, seed=seed)
-    return ex.train(scale, attack, ETA, seed=seed, selection="balanced", attack_params=AS_IN_THE_PAPER.get(attack, ()))
+    given = {"selection": "balanced", "attack_params": AS_IN_THE_PAPER.get(attack, ()), **changes}
+    return ex.train(scale, attack, ETA, seed=seed, **given)
 
 
 def same_data(scale: Scale, attack: str, *, seed: int, **changes: Any) -> CleanseSpec:
@@ -129,17 +130,18 @@ def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]
 
 def retrainings(scale: Scale, seed: int) -> dict[tuple[str, str], TrainSpec]:
     """(dirt, set) -> classifier; the sets are ``dirty`` (nothing removed), ``vdc`` (what it flagged) and ``truth``."""
-    poisoned = victim(scale, RETRAINED, seed=seed)
-    wrong = mislabelled(scale, NOISES[0], seed=seed)
-    truth = {**ENGINE[scale.name], "engine": "truth", "params": None, "reference": 0, "target_fpr": None}
-    out = {(RETRAINED, "dirty"): poisoned, (NOISES[0], "dirty"): wrong}
-    for name, options in (("vdc", {}), ("truth", truth)):
-        spec = same_data(scale, RETRAINED, seed=seed, **options)
-        given = {} if scale.name != "paper" else {"selection": "balanced"}
-        out[RETRAINED, name] = ex.train(scale, RETRAINED, spec.ratio, seed=seed, cleansed=spec, **given)
-        out[NOISES[0], name] = mislabelled(
-            scale, NOISES[0], seed=seed, cleansed=noisy(scale, NOISES[0], seed=seed, **options)
-        )
+    truth = {"engine": "truth", "params": None, "reference": 0, "target_fpr": None}
+    out = {}
+    for name, options in (("dirty", None), ("vdc", {}), ("truth", truth)):
+        more: dict[str, Any] = {}
+        if options is not None:
+            more["cleansed"] = same_data(scale, RETRAINED, seed=seed, **options)
+        out[RETRAINED, name] = victim(scale, RETRAINED, seed=seed, **more)
+        if scale.name == "smoke":
+            continue
+        if options is not None:
+            more["cleansed"] = noisy(scale, NOISES[0], seed=seed, **options)
+        out[NOISES[0], name] = mislabelled(scale, NOISES[0], seed=seed, **more)
     return out
 
 

@@ -132,8 +132,7 @@ def _beside(results: Results, rows: list[dict[str, Any]], item: str) -> pd.DataF
     if scale.name != "paper":
         stand_ins = {**(shared.stand_ins(scale) or {}), "ratio": {BENCHMARK: ETA}}
     tolerances = {
-        metric: compare.Tolerance(2.0, "ours: half of the largest difference between the paper's triggers")
-        for metric in ("TPR", "FPR")
+        metric: compare.Tolerance(2.0, "ours: no repetition of these cells is known") for metric in ("TPR", "FPR")
     }
     frame = compare.compare(
         pd.DataFrame(rows, columns=columns), printed, scale=scale.name, stand_ins=stand_ins, tolerances=tolerances
@@ -716,7 +715,7 @@ def _bare(place: Any) -> None:
 
 
 def fig3(results: Results) -> Artefact:
-    """One picture per trigger: before, after, and five times the difference."""
+    """One picture per trigger: before, after, and the difference."""
     import matplotlib.pyplot as plt
 
     found = got(results, "poisoned")
