@@ -24,6 +24,7 @@ from paperlib.detection import (
     cd,
     config_class,
     corruptions,
+    ct,
     d_br,
     detect,
     rates,
@@ -37,7 +38,7 @@ from paperlib.detection import (
 )
 from paperlib.detection.features import check_classes, feature_layer, features
 from paperlib.errors import PaperlibError
-from paperlib.training import Recipe
+from paperlib.training import Recipe, fit, predict
 
 SMALL = {
     "strip": {"overlays": 2},
@@ -45,6 +46,7 @@ SMALL = {
     "teco": {"kinds": ("brightness", "contrast"), "severities": (1, 5)},
     "cd": {"steps": 2},
     "abl": {"epochs": 1, "batch_size": 20},
+    "ct": {"keep": (0.5,), "pretrain_epochs": (1,), "weights": (5.0, 5.0), "lr": (0.01, 0.01), "iterations": (3, 3)},
     "d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 20},
     "beatrix": {"orders": 2, "folds": 2},
     "frequency": {"epochs": 1},
@@ -424,6 +426,66 @@ def test_teco_is_the_spread_of_first_changes(triggered: tuple[ImageData, Tensor]
     assert np.allclose(scores, np.std(first, axis=0), atol=1e-5)
 
 
+# -------------------------------------------------------------------------------------------------------------- CT
+
+
+def test_confusion_training_unlearns_everything_but_the_trigger() -> None:
+    data, clean = images(160), images(60, seed=99)
+    for each in (data, clean):
+        each.x[:, :, -2:, -2:] = 0
+    dirty = (torch.rand(160, generator=torch.Generator().manual_seed(5)) < 0.15) & (data.y != 0)
+    data.x[dirty, :, -2:, -2:] = 255
+    data = replace(data, y=torch.where(dirty, 0, data.y), pad=0, flip=False)
+    made = model(data)
+    fit(made, data, Recipe(8, 20, 0.05, "one_cycle"), seed=0)
+    assert (predict(made, clean.x) == clean.y).float().mean() > 0.9  # before, clean images are recognised too
+    settings: dict = {"pretrain_epochs": (3,), "weights": (10.0, 10.0), "lr": (0.02, 0.02), "batch_size": 20}
+    found = detect(data, method="ct", model=made, clean=clean, keep=(0.3,), iterations=(50, 50), **settings)
+    survived = found.scores > -math.log(2)  # the label has half of the probability, or more
+    assert survived[dirty].float().mean() > 0.8 and survived[~dirty].float().mean() < 0.1
+    measured = rates(found, dirty)
+    assert measured["tpr"] > 80 and measured["fpr"] < 3 and found.notes["flagged_classes"] == [0], measured
+
+
+def test_confusing_labels_are_never_the_prediction_and_all_others_alike() -> None:
+    predicted = torch.arange(4).repeat(1000)
+    wrong = ct.confusing_labels(predicted, 4, torch.Generator().manual_seed(0))
+    assert (wrong != predicted).all()
+    assert all(280 < ((wrong == k) & (predicted == 0)).sum() < 390 for k in (1, 2, 3))
+
+
+def test_what_is_distilled_by_hand() -> None:
+    losses, y = torch.tensor([0.1, 0.2, 0.3, 5.0, 4.0, 6.0]), torch.tensor([0, 0, 0, 1, 1, 1])
+    assert ct.distilled(losses, y, 1 / 3, 0.0).tolist() == [True, True, False, False, False, False]
+    assert ct.distilled(losses, y, 1 / 3, 0.02).tolist() == [True, True, False, False, True, False]
+    weights = ct.class_weights(y[:4], 2)
+    assert torch.allclose(weights, torch.tensor([0.751, 0.251]).rsqrt())
+
+
+def test_the_likelihood_ratio_of_one_and_of_two_gaussians() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, isolated = torch.randn(400, 5, generator=g), torch.arange(400) >= 360
+    x[:, :2] *= 2  # the plane that is looked at
+    moved = x + 12.0 * isolated[:, None] * torch.eye(5)[0]
+    one, two = ct.log_likelihood_ratio(x, isolated), ct.log_likelihood_ratio(moved, isolated)
+    assert abs(one) < math.log(1.1) and two > math.log(2)
+    group, rest = moved[isolated].double(), moved[~isolated].double()
+    z = (moved - moved.mean(0)).double()
+    plane = torch.linalg.svd(z).Vh[:2].T
+    densities = [
+        torch.distributions.MultivariateNormal((s @ plane).mean(0), (s @ plane).T.cov() + 1e-3 * torch.eye(2).double())
+        for s in (group, rest)
+    ]
+    by_hand = (densities[0].log_prob(group @ plane) - densities[1].log_prob(group @ plane)).sum() / 400
+    assert two == pytest.approx(by_hand.item(), rel=1e-4)
+    assert ct.log_likelihood_ratio(moved, torch.arange(400) < 2) == 0  # two samples are no Gaussian
+    y = torch.zeros(800, dtype=torch.long)
+    y[400:] = 1
+    config, twice = ct.CT(), isolated.repeat(2)
+    assert ct.poisoned_classes(torch.cat([moved, x]), y, twice, config)[0] == [0]
+    assert ct.poisoned_classes(torch.cat([x, x]), y, twice, config)[0] == []
+
+
 # ------------------------------------------------------------------------------------------------------------ AGPD
 
 
@@ -592,6 +654,10 @@ def test_a_class_without_clean_images(data: ImageData) -> None:
         ("beatrix", {"classes": "target"}, "classes='target' is unknown; did you mean 'targets'"),
         ("spectre", {"classes": "larges"}, "classes='larges' is unknown; did you mean 'largest'"),
         ("strip", {"overlay": 3}, "overlay.* is unknown; did you mean 'overlays'"),
+        ("ct", {"lr": (0.1,)}, r"lr=\(0.1,\) has 1 entries; with 5 entries of keep it must have 6"),
+        ("ct", {"keep": (0.5, 0.2, 0, 0.1, 0.1)}, "keep=.* each must lie in"),
+        ("ct", {"weights": (20.0, 20.0, 1.0, 30.0, 30.0, 15.0)}, "weights=.* must all be above 1"),
+        ("ct", {"iterations": (1, 1, 1, 0, 1, 1)}, "iterations holds 0; it must be at least 1"),
     ],
 )
 def test_wrong_settings_are_named(data: ImageData, name: str, params: dict, says: str) -> None:

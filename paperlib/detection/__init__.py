@@ -23,6 +23,7 @@ DETECTORS: dict[str, tuple[Method, str]] = {
     "strip": (Method("paperlib.detection.strip", "strip", "STRIP", access=MODEL_AND_CLEAN), "STRIP"),
     "ss": (Method("paperlib.detection.ss", "ss", "SS", access=MODEL), "SS"),
     "scan": (Method("paperlib.detection.scan", "scan", "SCAn", access=MODEL_AND_CLEAN), "SCAn"),
+    "ct": (Method("paperlib.detection.ct", "ct", "CT", access=MODEL_AND_CLEAN), "CT"),
     "d_br": (Method("paperlib.detection.d_br", "d_br", "D-BR", access=MODEL), "DBR"),
     "spectre": (Method("paperlib.detection.spectre", "spectre", "SPECTRE", access=MODEL), "SPECTRE"),
     "ac": (Method("paperlib.detection.ac", "ac", "AC", access=MODEL), "AC"),
