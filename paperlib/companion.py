@@ -82,15 +82,17 @@ def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any]) -> N
             )
 
 
-def injected(history: Iterable[str]) -> dict[str, Any]:
-    """What papermill injected, from the sources of the cells that have run: papermill marks its cell ``# Parameters``."""
+def injected(history: Iterable[str]) -> list[str]:
+    """Names of what papermill injected, from the sources of the cells that have run: papermill marks its cell ``# Parameters``.
+
+    Values are no matter: papermill writes some that are no literals, ``float('nan')`` for one.
+    """
     for source in history:
         if source.startswith("# Parameters\n"):
-            try:
-                return _literals(source, "the injected cell")
-            except ValueError:
-                return {}
-    return {}
+            targets = [node.targets if isinstance(node, ast.Assign) else [] for node in ast.parse(source).body]
+            names = [one.id for each in targets for one in each if isinstance(one, ast.Name)]
+            return names if len(names) == len(targets) else []
+    return []
 
 
 # ------------------------------------------------------------------------------------------------------ results
@@ -386,7 +388,8 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
     """
     about = papers.PAPERS[choose("paper", paper, papers.PAPERS)]
     declared = declared_parameters(paths.NOTEBOOKS / f"{notebook or about.notebook}.ipynb")
-    check_parameters(declared, injected(namespace.get("In", ())))
+    for name in injected(namespace.get("In", ())):
+        choose("parameter", name, declared)
     given = {name: namespace[name] for name in declared if name in namespace}
     check_parameters(declared, given)
     values = {"scale": "", "seed": 0, "device": "auto", "recorded": False, **given}

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib import papers
+from paperlib import papers, scales
 from paperlib.attacks import ATTACKS
 from paperlib.errors import PaperlibError
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, PrepareSpec, Spec, TrainSpec
 from paperlib.metrics import der
 from paperlib.papers import PAPERS, Results, ft_sam
+from paperlib.papers.shared import PRINTED_DATASETS
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun, evaluate
-from paperlib.report.published import inventory
+from paperlib.report.published import inventory, published
 from paperlib.scales import LAPTOP, PAPER, SCALES, SMOKE, Scale
 
 Change = Callable[[Spec, dict[str, Any]], dict[str, Any]]
@@ -74,7 +75,11 @@ def believable(spec: Spec) -> dict[str, Any]:
 
 
 def results_of(
-    specs: Iterable[Spec], scale: Scale = SMOKE, change: Change | None = None, without: Iterable[Spec] = ()
+    specs: Iterable[Spec],
+    scale: Scale = SMOKE,
+    change: Change | None = None,
+    without: Iterable[Spec] = (),
+    seed: int = 0,
 ) -> Results:
     """Made-up results of ``specs`` and their ancestors, except of those in ``without``."""
     left_out, rows = {spec.key for spec in without}, {}
@@ -82,7 +87,7 @@ def results_of(
         if spec.key not in left_out:
             result = believable(spec)
             rows[spec.key] = {"key": spec.key, "result": change(spec, result) if change else result}
-    return Results(scale, 0, rows)
+    return Results(scale, seed, rows)
 
 
 def everything(**options: Any) -> Results:
@@ -120,10 +125,16 @@ def test_items_by_name() -> None:
         "fig3": "not of the form PAPER/ITEM",
         "ft_sm/fig3": "did you mean 'ft_sam'",
         "ft_sam/figure3": "did you mean 'fig",
-        "ft_sam/table2": "is planned, not implemented: Tiny ImageNet",
     }.items():
         with pytest.raises(PaperlibError, match=sentence):
             papers.item(name)
+
+
+def test_a_planned_item_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(ft_sam.ITEMS, "table2")
+    monkeypatch.setitem(ft_sam.PLANNED, "table2", "its data set is not here")
+    with pytest.raises(PaperlibError, match="'ft_sam/table2' is planned, not implemented: its data set is not here"):
+        papers.item("ft_sam/table2")
 
 
 def test_planning_imports_no_torch() -> None:
@@ -162,7 +173,8 @@ def test_tables_and_figures_share_their_models(scale: Scale) -> None:
 def test_the_size_of_the_grid(scale: Scale) -> None:
     attacks, (wide, defenses) = ft_sam.run_attacks(scale), ft_sam.table1_methods(scale)
     a, s = len(attacks), len(ft_sam.swept(scale))
-    specs = papers.specs("ft_sam", scale)
+    first = [item for id_, item in ft_sam.ITEMS.items() if id_ not in {"table4", *ft_sam.FAMILIES}]
+    specs = list({spec.key: spec for item in first for spec in item.specs(scale, 0)}.values())
     whole = {one.key: one for spec in specs for one in spec.ancestry()}.values()
     counts = {kind: sum(spec.kind == kind for spec in whole) for kind in ("train", "defend", "analysis")}
     clean = any(ATTACKS[name].prepare == "model" for name in wide)  # the clean model that LF and TrojanNN start from
@@ -170,6 +182,7 @@ def test_the_size_of_the_grid(scale: Scale) -> None:
     # Table 1, the rest of Table 3 and of rho, 5 % poisoning
     assert counts["defend"] == len(wide) * len(defenses) + a * 2 * 2 + s * 7 + a * 2
     assert counts["analysis"] == 2 + a + 1 + a + a
+    specs = papers.specs("ft_sam", scale)
     assert len(specs) == len({spec.key for spec in specs})
     assert not {spec.key for spec in specs} & {spec.key for spec in papers.specs("ft_sam", scale, seed=1)}
 
@@ -192,7 +205,92 @@ def test_clean_images_of_table_3_at_paper_scale() -> None:
 # ---------------------------------------------------------------------------------------------------------- drawing
 
 
-@pytest.mark.parametrize("id_", ft_sam.ITEMS)
+RUN = [id_ for id_, item in ft_sam.ITEMS.items() if item.specs(SMOKE, 0)]
+
+
+def test_the_paper_scale_plans_all_printed_rows_and_columns() -> None:
+    for id_, planned in {
+        "table1": ft_sam.table1_cells, "table2": ft_sam.family_cells("table2"), "table3": ft_sam.table3_cells,
+        "table4": ft_sam.table4_cells,
+    }.items():  # fmt: skip
+        printed = published("ft_sam", id_).query("attack != 'average'")
+        wanted = set(printed[["dataset", "model", "attack", "defense", "setting"]].itertuples(index=False, name=None))
+        made = {(PRINTED_DATASETS.get(p.dataset, p.dataset), p.model, a, d, s) for a, d, s, _, p in planned(PAPER, 0)}
+        assert wanted <= made, (id_, wanted - made)
+    assert all(family.parts.get("paper") for family in ft_sam.FAMILIES.values())
+    tiny = next(p for *_, p in ft_sam.family_cells("table2")(PAPER, 0))
+    assert dict(ft_sam.defended(scales.on(PAPER, "tiny_imagenet"), tiny, "ft_sam").params)["rho"] == 8
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_table_4_goes_on_from_pruned_models(scale: Scale) -> None:
+    for attack, name, _, spec, parent in ft_sam.table4_cells(scale, 0):
+        chain = [s.defense for s in spec.ancestry() if isinstance(s, DefendSpec)]
+        assert chain == {"none": [], "pruning": ["fp"], "fp": ["fp"]}.get(
+            name, name.replace("pruning", "fp").split("+")
+        )
+        assert parent == ft_sam.backdoored(scale, attack) and parent in list(spec.ancestry())
+        if "+" in name:
+            assert isinstance(spec, DefendSpec) and dict(spec.params)["keep_pruned"]
+        if name in ("pruning", "pruning+ft_sam"):
+            first = next(s for s in spec.ancestry() if isinstance(s, DefendSpec))
+            assert dict(first.params)["epochs"] == 0
+        elif name in ft_sam.table1_methods(scale)[1]:
+            assert spec.key in {s.key for s in ft_sam.ITEMS["table1"].specs(scale, 0)}
+
+
+def test_the_laptop_trains_no_model_for_table_4_and_the_supplement_alone() -> None:
+    def trained(specs: Iterable[Spec]) -> set[str]:
+        return {one.key for spec in specs for one in spec.ancestry() if isinstance(one, TrainSpec)}
+
+    new = [spec for id_ in ("table4", *ft_sam.FAMILIES) for spec in ft_sam.ITEMS[id_].specs(LAPTOP, 0)]
+    others = [spec for id_ in ("table1", "fig4") for spec in ft_sam.ITEMS[id_].specs(LAPTOP, 0)]
+    assert trained(new) <= trained([*others, *papers.specs("benchmark", LAPTOP)])
+
+
+@pytest.mark.parametrize("id_", [id_ for id_ in ft_sam.ITEMS if id_ not in RUN])
+def test_what_a_small_scale_does_not_run_says_why(id_: str) -> None:
+    made = drawn(id_, Results(LAPTOP, 0, {}))
+    assert "at paper scale only" in made.caption and not made.results
+    family = ft_sam.FAMILIES[id_]
+    if family.dataset != "cifar10":
+        assert f"`paperlib data fetch {family.dataset}`" in made.caption
+    if id_ == "table2":
+        assert made.frame.published.notna().all() and made.frame.ours.isna().all() and "92.16" in made.fragment
+    else:
+        assert "not published to us" in made.caption
+
+
+@pytest.mark.parametrize("id_", ft_sam.FAMILIES)
+def test_the_families_at_paper_scale_name_data_and_model(id_: str) -> None:
+    specs = ft_sam.ITEMS[id_].specs(PAPER, 0)
+    made = drawn(id_, results_of(specs, scale=PAPER))
+    wanted = {
+        "table2": "Tiny ImageNet, all",
+        "supp_c3": "GTSRB, all",
+        "supp_c4": "VGG19-BN of width",
+        "supp_d1": "VGG19-BN, DenseNet-161",
+    }
+    assert wanted.get(id_, "") in made.caption and "paper scale, seed 0" in made.caption
+    assert made.frame.ours.notna().sum() >= 2 * len({s.key for s in specs})
+
+
+def test_table_4_holds_the_results_of_its_chains() -> None:
+    results = everything()
+    frame = drawn("table4", results).frame
+    parent = ft_sam.backdoored(SMOKE, "blended")
+    before = results.need(parent)
+    for attack, name, _, spec, _ in ft_sam.table4_cells(SMOKE, 0):
+        after = results.need(spec)
+        part = frame[(frame.attack == attack) & (frame.defense == name)].set_index("metric").ours
+        assert part["ACC"] == after["c_acc"] and part["ASR"] == after["asr"]
+        if name != "none":
+            assert part["DER"] == pytest.approx(
+                der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent")
+            )
+
+
+@pytest.mark.parametrize("id_", RUN)
 def test_an_item_is_drawn_from_its_own_experiments(id_: str) -> None:
     """What an item's specs (and their ancestors) give is all that it needs; it says which of them it used."""
     entry = next(item for item in inventory("ft_sam") if item.id == id_)
@@ -206,7 +304,7 @@ def test_an_item_is_drawn_from_its_own_experiments(id_: str) -> None:
         made.figure.canvas.draw()
 
 
-@pytest.mark.parametrize("id_", ft_sam.ITEMS)
+@pytest.mark.parametrize("id_", RUN)
 def test_without_results_nothing_is_drawn(id_: str) -> None:
     with pytest.raises(NotRun, match="smoke scale"):
         drawn(id_, Results(SMOKE, 0, {}))
@@ -253,7 +351,28 @@ def test_tables_hold_the_results_and_nothing_else(id_: str) -> None:
     assert f"{len(ft_sam.run_attacks(SMOKE))} of 10 attacks" in made.fragment
 
 
-TABLE1 = ft_sam._table1(SMOKE, 0)
+def test_several_seeds_give_means_and_standard_deviations() -> None:
+    def of(seed: int) -> list[Spec]:
+        return ft_sam.ITEMS["table1"].specs(SMOKE, seed)
+
+    results = results_of([spec for seed in range(3) for spec in of(seed)])
+    made = drawn("table1", results)
+    assert "seeds 0, 1, 2: mean ± standard deviation" in made.caption and " ± " in made.fragment
+    assert {spec.key for seed in range(3) for spec in of(seed)} <= set(made.results)
+    row = made.frame[(made.frame.attack == "blended") & (made.frame.defense == "ft_sam")].set_index("metric").loc["ASR"]
+    parents = [ft_sam.backdoored(SMOKE, "blended", seed=seed) for seed in range(3)]
+    rates = [results.need(ft_sam.defended(SMOKE, parent, "ft_sam"))["asr"] for parent in parents]
+    assert row.ours == pytest.approx(np.mean(rates)) and row.sd == pytest.approx(np.std(rates, ddof=1))
+    assert row.n_seeds == 3 and row.difference == pytest.approx(row.ours - row.published)
+    singles = [drawn("table1", results_of(of(seed), seed=seed)).frame for seed in range(3)]
+    average = [f[f.attack.str.startswith("average of") & (f.defense == "ft") & (f.metric == "DER")] for f in singles]
+    mine = made.frame[made.frame.attack.str.startswith("average of")].query("defense == 'ft' and metric == 'DER'")
+    assert mine.ours.item() == pytest.approx(np.mean([one.ours.item() for one in average]))
+    gap = results_of([spec for seed in range(3) for spec in of(seed)], without=[parents[2]])
+    assert "seeds 0, 1: mean" in drawn("table1", gap).caption  # a seed with a gap does not count
+
+
+TABLE1 = list({spec.key: spec for spec in ft_sam.ITEMS["table1"].specs(SMOKE, 0)}.values())
 
 
 @settings(deadline=None, max_examples=6)
@@ -360,6 +479,10 @@ def setting(chosen: Callable[[Spec], bool], **values: Any) -> Change:
     return lambda spec, result: {**result, **values} if chosen(spec) else result
 
 
+def after_pruning(spec: Spec) -> bool:
+    return isinstance(spec, DefendSpec) and spec.defense == "ft_sam" and isinstance(spec.parent, DefendSpec)
+
+
 def worse_with_rho(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "asr": 2 * rho(spec)} if of_defense("ft_sam", ft_sam.swept(SMOKE)[0])(spec) else result
 
@@ -402,6 +525,7 @@ def sam_does_not_shrink(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
         ("headline", setting(of_defense("ft_sam"), asr=40.0)),
         ("headline", setting(of_defense("ft_sam"), c_acc=80.0)),  # at a high price
         ("little_data", setting(of_defense("ft", n_clean=12), asr=1.0)),
+        ("combined", setting(after_pruning, asr=61.0)),
         ("rho", worse_with_rho),
         ("norms", of_neurons("badnets", reversed_norms)),
         ("norms", of_neurons(ft_sam.run_attacks(SMOKE)[-1], constant_norms)),  # no correlation is defined
@@ -423,6 +547,7 @@ def test_results_against_a_claim_refute_it(claim: str, change: Change) -> None:
         ("alive", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "blended"), "ft")),
         ("headline", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "sig"), "ft_sam")),
         ("little_data", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "sig"), "ft", clean_ratio=0.01)),
+        ("combined", lambda: next(s for _, name, _, s, _ in ft_sam.table4_cells(SMOKE, 0) if name == "anp+ft")),
         ("rho", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "blended"), "ft_sam", rho=7)),
         ("norms", lambda: ft_sam.neuron_spec(SMOKE, "badnets", 0.05, 0)),
         ("shrinks", lambda: ft_sam.neuron_spec(SMOKE, "badnets", 0.05, 0)),
@@ -447,10 +572,21 @@ def test_a_backdoor_that_was_not_learned_decides_nothing() -> None:
     text = drawn("table1", results).fragment
     assert "Not learned at this scale" in text and "BadNets (ASR 5.0)" in text
     nobody = verdicts(everything(change=setting(lambda spec: isinstance(spec, TrainSpec), asr=5.0)))
-    assert {nobody[claim] for claim in ("headline", "little_data", "norms", "shrinks")} == {"not run"}
+    assert set(nobody.values()) == {"not run"}
+
+
+@pytest.mark.parametrize("claim", ["alive", "rho"])
+def test_claims_on_named_attacks_skip_those_that_were_not_learned(claim: str) -> None:
+    def refuted(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+        """Blended refutes the claim, and was never learned."""
+        if origin(spec).attack != "blended" or isinstance(spec, AnalysisSpec):
+            return result
+        return {**result, "asr": 5.0}
+
+    assert verdicts(everything(change=refuted))[claim] == {"alive": "not run", "rho": "holds"}[claim]
 
 
 def test_every_claim_can_be_refuted_here() -> None:
     """A claim that is added needs a case above."""
-    tested = {"alive", "headline", "little_data", "rho", "norms", "shrinks"}
+    tested = {"alive", "headline", "little_data", "combined", "rho", "norms", "shrinks"}
     assert {claim.id for claim in ft_sam.CLAIMS} == tested

@@ -19,6 +19,7 @@ from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Results, benchmark_runs, polarizer
 from paperlib.papers import polarizer_runs as runs
+from paperlib.papers.shared import PRINTED_DATASETS
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory, published
 from paperlib.runners import Ground
@@ -82,7 +83,7 @@ def test_the_paper_scale_plans_all_printed_rows_and_columns() -> None:
     }.items():  # fmt: skip
         printed = published("polarizer", id_).query("attack != 'average' and model not in ('average', 'inception_v3')")
         printed = printed[~printed.setting.str.contains("OSAD|OSDN")]
-        name = runs.PRINTED_NAMES
+        name = PRINTED_DATASETS
         made = {
             (name.get(p.dataset, p.dataset), p.model, a, d, s) for a, d, s, _, p in cells(PAPER, 0)
         }  # fmt: skip

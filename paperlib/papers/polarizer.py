@@ -31,7 +31,7 @@ from paperlib.papers import polarizer_runs as runs
 from paperlib.papers import polarizer_views as views
 from paperlib.papers.benchmark_runs import LEARNED
 from paperlib.papers.polarizer_views import drawn
-from paperlib.papers.shared import stand_ins, where
+from paperlib.papers.shared import PRINTED_DATASETS, stand_ins, where
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
@@ -66,7 +66,7 @@ def _tidy(results: Results, cells: Iterable[runs.Cell], metrics: Sequence[str]) 
         values = {"ACC": result["c_acc"], "ASR": result["asr"]}
         if defense != "none" and "DER" in metrics:
             values["DER"] = der(before["c_acc"], before["asr"], result["c_acc"], result["asr"], unit="percent")
-        where = {"dataset": runs.PRINTED_NAMES.get(parent.dataset, parent.dataset), "model": parent.model}
+        where = {"dataset": PRINTED_DATASETS.get(parent.dataset, parent.dataset), "model": parent.model}
         rows += [
             {**where, "ratio": parent.ratio, "attack": attack, "defense": defense, "setting": setting, "metric": metric,
              "value": value, "n_seeds": 1}
@@ -94,6 +94,7 @@ def _table(
     rows: Sequence[str] = ("attack",),
     columns: str = "defense",
     metrics: Sequence[str] = ("ACC", "ASR"),
+    place: str = "",
     absent: str = "",
     notes: Iterable[str] = (),
     above: str = "",
@@ -116,7 +117,7 @@ def _table(
     else:
         attacks = [a for a in printed.attack.unique() if not compare.is_average(a)] or list(runs.PRINTED_ATTACKS)
         run = frame[frame.ours.notna()].attack
-        caption = f"Table {number}. {title}; {_count(run, attacks)}. {where(results)}"
+        caption = f"Table {number}. {title}; {_count(run, attacks)}. {place or where(results)}"
     html = tables.paper_table(
         frame, caption, rows=rows, columns=columns, metrics=metrics, everything=not cells, notes=[n for n in notes if n]
     )
@@ -193,8 +194,10 @@ def draw_elsewhere(id_: str, title: str, absent: str) -> Callable[[Results], Art
     """Tables 2, 11, 12 and 14."""
 
     def draw(results: Results) -> Artefact:
+        dataset, model, *_ = runs.ELSEWHERE[id_]
+        place = where(results, dataset="" if dataset == "cifar10" else dataset, model=model)
         cells = runs.elsewhere_cells(id_)(results.scale, results.seed)
-        return _table(results, id_, title, cells, metrics=("ACC", "ASR", "DER"), absent=absent)
+        return _table(results, id_, title, cells, metrics=("ACC", "ASR", "DER"), place=place, absent=absent)
 
     return draw
 
@@ -388,6 +391,7 @@ def draw_table15(results: Results) -> Artefact:
         runs.table15_cells(results.scale, results.seed),
         rows=("attack", "defense", "setting"),
         columns="model",
+        place=where(results, model=", ".join(style.title("model", name) for name in runs.PLACES)),
         absent="VGG19 and DenseNet-161 are trained at paper scale only, and Inception-V3 is not among the models",
         notes=["The paper does not name the layers that it calls shallow, middle and so on."],
     )

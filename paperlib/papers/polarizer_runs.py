@@ -49,8 +49,6 @@ PLACES = {
 """Model of Table 15 -> our reading of its five places: the convolution before which the polarizer goes."""
 RHO = {"tiny_imagenet": {"rho": 6.0}}
 """Data set -> what NPD changes on it at paper scale."""
-PRINTED_NAMES = {"tiny_imagenet": "tiny"}
-"""Data sets that have another name among the published numbers."""
 ELSEWHERE = {
     # table: (data set, model, attacks, defenses)
     "table2": ("tiny_imagenet", "preact_resnet18", PRINTED_ATTACKS, (*BASELINES, *INFORMED, "npd")),

@@ -255,6 +255,34 @@ def averages(comparison: pd.DataFrame, rule: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=comparison.columns)
 
 
+def over_seeds(comparisons: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Our numbers as means over seeds, with a column ``sd``: their sample standard deviation.
+
+    Parameters
+    ----------
+    comparisons : sequence of DataFrame
+        From :func:`compare`, with or without :func:`averages` appended, one for each seed. The rows are those of the first;
+        averages are averaged too, so that their ``sd`` is that of the average and not of a cell.
+    """
+    if len(comparisons) == 1:
+        return comparisons[0]
+    values: dict[Any, list[float]] = {}
+    for row in (row for one in comparisons for row in _records(one) if pd.notna(row["ours"])):
+        values.setdefault((_key(row), row["reading"]), []).append(float(row["ours"]))
+    rows = _records(comparisons[0])
+    for row in rows:
+        found = values.get((_key(row), row["reading"]), [])
+        if pd.isna(row["ours"]):
+            continue
+        row |= {"ours": float(np.mean(found)), "n_seeds": len(found)}
+        row["sd"] = float(np.std(found, ddof=1)) if len(found) > 1 else None
+        if pd.notna(row["published"]):
+            row["difference"] = row["ours"] - row["published"]
+        if row["verdict"] in (MATCH, DIFFERS):
+            row["verdict"] = _judge(row["difference"], row["tolerance"])
+    return pd.DataFrame(rows, columns=[*comparisons[0].columns, "sd"])
+
+
 def _both(row: Mapping[str, Any] | None) -> bool:
     return row is not None and pd.notna(row["ours"]) and pd.notna(row["published"])
 
@@ -334,6 +362,8 @@ class Cell:
     unit: str
     grade: str
     notes: tuple[str, ...]
+    sd: float | None = None
+    """Standard deviation of ours over seeds."""
 
 
 @dataclass(frozen=True)
@@ -431,6 +461,7 @@ def _merge(group: list[dict[str, Any]] | None) -> Cell | None:
         unit=str(last["unit"] or ""),
         grade=_worst(row["grade"] for row in group),
         notes=notes,
+        sd=None if pd.isna(last.get("sd")) else float(last["sd"]),
     )
 
 
@@ -458,10 +489,15 @@ def number(value: float | None, unit: str) -> str:
     return f"{value:.2f}" if unit == "%" else f"{value:.4g}"
 
 
+def ours_text(cell: Cell) -> str:
+    """Our value, with its standard deviation where there are several seeds."""
+    return number(cell.ours, cell.unit) + ("" if cell.sd is None else f" ± {number(cell.sd, cell.unit)}")
+
+
 def printed_text(cell: Cell) -> str:
     """The printed value, with an arrow to the corrected one where the print is known to be wrong."""
     return " → ".join(number(value, cell.unit) for value in cell.published) or "–"
 
 
 def _plain(cell: Cell) -> str:
-    return f"{number(cell.ours, cell.unit)} | {printed_text(cell)}"
+    return f"{ours_text(cell)} | {printed_text(cell)}"

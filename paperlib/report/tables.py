@@ -188,13 +188,13 @@ _SIGNS = {compare.MATCH: " =", compare.DIFFERS: " ≠"}
 def _cell_html(cell: compare.Cell, footnotes: dict[str, int]) -> str:
     signs = [str(footnotes[note]) for note in cell.notes] + (["†"] if cell.grade == "B" else [])
     marks = f"<sup>{','.join(signs)}</sup>" if signs else ""
-    ours = compare.number(cell.ours, cell.unit) + _SIGNS.get(cell.verdict, "")
+    ours = compare.ours_text(cell) + _SIGNS.get(cell.verdict, "")
     printed = f"<small><em>({compare.printed_text(cell)})</em>{marks}</small>" if cell.published else ""
     return f"{ours}<br>{printed}" if printed else ours
 
 
 def _cell_markdown(cell: compare.Cell) -> str:
-    ours = compare.number(cell.ours, cell.unit) + _SIGNS.get(cell.verdict, "")
+    ours = compare.ours_text(cell) + _SIGNS.get(cell.verdict, "")
     if not cell.published:
         return ours
     return f"{ours} *({compare.printed_text(cell)})*{'†' if cell.grade == 'B' else ''}"
@@ -216,7 +216,9 @@ def _legend(comparison: pd.DataFrame, grid: compare.Grid, footnotes: dict[str, i
     scale = comparison.scale.iloc[0] if len(comparison) else "paper"
     seeds = sorted({int(n) for n in comparison.n_seeds.dropna()})
     lines = []
-    first = "First line: ours" + (f", mean of {seeds[-1]} seeds" if seeds[-1:] > [1] else ", one seed" if seeds else "")
+    first = "First line: ours" + (
+        f", mean ± standard deviation over {seeds[-1]} seeds" if seeds[-1:] > [1] else ", one seed" if seeds else ""
+    )
     if any(cell.published for cell in cells):
         lines.append(f"{first}. In parentheses and italics: the value that the paper prints. –: no value.")
     if compare.SCALED in verdicts:
