@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paperlib.analysis import TOOLS
-from paperlib.attacks import ATTACKS
+from paperlib.attacks import ATTACKS, check_ratio, known
 from paperlib.data import folder
 from paperlib.defenses import CLEAN, DEFENSES
 from paperlib.detection import DETECTORS
@@ -74,7 +74,8 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
     if attack == "none":
         ratio = 0.0
     else:
-        method = ATTACKS[choose("attack", attack, ATTACKS)]
+        method = known(attack)
+        check_ratio(ratio)  # before anything is prepared
         version = method.version
         params = {**scale.changes.get(attack, {}), **dict(fields.get("attack_params", ()))}
         fields["attack_params"] = pairs(params)
@@ -135,7 +136,7 @@ def _another(training: Mapping[str, Any]) -> int:
 
 
 def _given_data(attack: str) -> None:
-    if ATTACKS[choose("attack", attack, ATTACKS)].controls_training:
+    if known(attack).controls_training:
         raise PaperlibError(
             f"attack={attack!r} trains the classifier itself; wrong labels and cleansing need an attack that hands in data."
         )
@@ -239,7 +240,7 @@ def select(
         An unknown strategy, attack or model, or an attack that trains the classifier itself.
     """
     method, _ = SELECTIONS[choose("strategy", strategy, SELECTIONS)]
-    choose("attack", attack, ATTACKS)
+    known(attack)
     _hands_in(attack, strategy)
     fields: dict[str, Any] = {"dataset": scale.dataset, "n_train": scale.n_train, **changes}
     model_version = 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from image_toy import TINY, images, model, ready, same
 from torch import Tensor, nn
 
+from paperlib import experiments
 from paperlib.attacks import ATTACKS, LABEL_POLICIES, attack, draw, poison, poisoned_test, render
 from paperlib.attacks.badnets import BadNets
 from paperlib.attacks.blended import Blended, picture
@@ -398,10 +400,12 @@ def test_an_infeasible_clean_label_ratio_names_the_largest_feasible_one() -> Non
     assert len(draw(y, 0.2, "all_to_one", 0, 0)) == 40
 
 
-@pytest.mark.parametrize("ratio", [0, 0.0, 1, 1.5, -0.1, math.nan, math.inf])
-def test_a_ratio_that_is_none(ratio: float) -> None:
+@pytest.mark.parametrize("ratio", [0, 0.0, 1, 1.5, -0.1, math.nan, math.inf, "0.1", None])
+def test_a_ratio_that_is_none(ratio: Any) -> None:
     with pytest.raises(PaperlibError, match="must lie strictly between 0 and 1"):
         draw(np.arange(100) % 10, ratio, "all_to_one", 0, 0)
+    with pytest.raises(PaperlibError, match="must lie strictly between 0 and 1"):
+        experiments.train(SMOKE, "lf", ratio)  # before the clean model that LF needs is trained
 
 
 def test_a_ratio_of_no_image_names_the_smallest() -> None:
@@ -411,13 +415,13 @@ def test_a_ratio_of_no_image_names_the_smallest() -> None:
     assert len(draw(y, 0.01, "all_to_one", 0, 0)) == 1
 
 
-@pytest.mark.parametrize("target", [-1, 10])
-def test_a_target_that_is_no_class(target: int) -> None:
-    with pytest.raises(PaperlibError, match=f"target={target} is no class.*0 to 9"):
+@pytest.mark.parametrize("target", [-1, 10, 2.5, "0"])
+def test_a_target_that_is_no_class(target: Any) -> None:
+    with pytest.raises(PaperlibError, match=f"target={target!r} is no class.*0 to 9"):
         draw(np.arange(100) % 10, 0.1, "all_to_one", target, 0)
-    with pytest.raises(PaperlibError, match=f"target={target} is no class.*0 to 3"):
+    with pytest.raises(PaperlibError, match=f"target={target!r} is no class.*0 to 3"):
         poison(images(), BadNets(), target=target, indices=[0])
-    with pytest.raises(PaperlibError, match=f"target={target} is no class.*0 to 3"):
+    with pytest.raises(PaperlibError, match=f"target={target!r} is no class.*0 to 3"):
         poisoned_test(images(), BadNets(), target)
 
 

@@ -142,6 +142,8 @@ def test_attacks_that_are_planned_say_so(name: str) -> None:
     assert name not in ATTACKS and style.look("attack", name).title
     with pytest.raises(PaperlibError, match=rf"attack='{name}' is planned, not built yet: its "):
         attack(name)
+    with pytest.raises(PaperlibError, match=rf"attack='{name}' is planned, not built yet: its "):
+        experiments.train(SMOKE, name)
 
 
 # ------------------------------------------------------------------------------------------------ own pictures

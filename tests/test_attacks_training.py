@@ -358,17 +358,10 @@ def test_cross_images_carry_the_trigger_of_another_one(once) -> None:
 
 
 def test_the_mask_gets_sparse_and_black_and_white(once) -> None:
-    """Phase 1 of 80 steps; the density it heads for is 0.032."""
-    _, begun, _ = trained("input_aware")
-    first = begun.pattern(DATA.float())[1]
-    made: InputAware = once["input_aware"][1]
-    mask = made.pattern(DATA.float())[1]
-
-    def grey_share(m: Tensor) -> float:
-        return ((m > 0.1) & (m < 0.9)).float().mean().item()
-
-    assert mask.mean() < 0.5 * first.mean() and mask.max() > 0.9  # 0.1 to 0.21 by processor
-    assert grey_share(mask) < 0.3 < grey_share(first)
+    """Phase 1 of 80 steps; the density it heads for is 0.032, a mask that has learned nothing covers half of the image."""
+    mask = once["input_aware"][1].pattern(DATA.float())[1]
+    assert mask.mean() < 0.3 and mask.max() > 0.9  # 0.1 to 0.21 by processor
+    assert ((mask > 0.1) & (mask < 0.9)).float().mean() < 0.3
 
 
 def test_diversity_is_a_ratio_of_distances() -> None:

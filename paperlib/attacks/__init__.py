@@ -31,6 +31,7 @@ Beyond the call, an attack may offer
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -50,7 +51,9 @@ ATTACKS: dict[str, Method] = {
     "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
     "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
     "wanet": Method("paperlib.attacks.wanet", "WaNet", "WaNet", controls_training=True),
-    "input_aware": Method("paperlib.attacks.input_aware", "InputAware", "Input-aware", controls_training=True),
+    "input_aware": Method(
+        "paperlib.attacks.input_aware", "InputAware", "Input-aware", version=2, controls_training=True
+    ),
     "bpp": Method("paperlib.attacks.bpp", "BPP", "BPP", controls_training=True),
     "blind": Method("paperlib.attacks.blind", "Blind", "Blind", controls_training=True),
     "lira": Method("paperlib.attacks.lira", "LIRA", "LIRA", controls_training=True),
@@ -79,6 +82,19 @@ class Attack(Protocol):
         ...
 
 
+def known(name: str) -> Method:
+    """The entry of the attack ``name``.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown attack, or one that is only planned.
+    """
+    if name in PLANNED:
+        raise PaperlibError(f"attack={name!r} is planned, not built yet: {PLANNED[name]}.")
+    return ATTACKS[choose("attack", name, ATTACKS)]
+
+
 def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" = None) -> Attack:
     """The attack ``name`` with its defaults, changed by ``params``; ``state`` is what its preparation or training made.
 
@@ -87,9 +103,7 @@ def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" =
     PaperlibError
         Unknown attack, parameter or label policy.
     """
-    if name in PLANNED:
-        raise PaperlibError(f"attack={name!r} is planned, not built yet: {PLANNED[name]}.")
-    method = ATTACKS[choose("attack", name, ATTACKS)]
+    method = known(name)
     made = configure(method.load(), name, **{**dict(method.defaults), **dict(params)})
     choose("labels", made.labels, LABEL_POLICIES)
     return made if state is None else with_state(made, state)
@@ -122,6 +136,30 @@ def stated(attack: Any, name: str, shape: "Sequence[int] | None" = None) -> "Ten
     return found
 
 
+def check_ratio(ratio: Any) -> None:
+    """Refuse a poisoning ratio that is none.
+
+    Raises
+    ------
+    PaperlibError
+        ``ratio`` is no number in (0, 1).
+    """
+    if not (isinstance(ratio, Real) and 0 < ratio < 1):
+        raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of the whole training set).")
+
+
+def check_target(target: Any, classes: int) -> None:
+    """Refuse a target label that is none.
+
+    Raises
+    ------
+    PaperlibError
+        ``target`` is no whole number from 0 to ``classes`` - 1.
+    """
+    if not (isinstance(target, Integral) and 0 <= target < classes):
+        raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
+
+
 def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np.ndarray:
     """Indices of ``round(ratio * N)`` training images to poison, drawn uniformly without replacement, sorted.
 
@@ -134,11 +172,9 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
         ``ratio`` outside (0, 1), a draw of no image at all, a target that is no class, or a clean-label ratio above the
         target class's share of the data; the message names the largest feasible ratio.
     """
-    n, classes = len(y), int(y.max()) + 1
-    if not 0 < ratio < 1:
-        raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of the whole training set).")
-    if not 0 <= target < classes:
-        raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
+    n = len(y)
+    check_ratio(ratio)
+    check_target(target, int(y.max()) + 1)
     count = round(ratio * n)
     if count == 0:
         raise PaperlibError(
@@ -163,8 +199,7 @@ def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Ten
     """
     if labels == "all_to_all":
         return (y + 1) % classes
-    if not 0 <= target < classes:
-        raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
+    check_target(target, classes)
     return y.new_full(y.shape, target)
 
 

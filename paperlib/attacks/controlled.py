@@ -2,8 +2,8 @@
 
 Such an attacker poisons each batch anew instead of the training set once: the first images of a (shuffled) batch get the
 trigger and the label the attacker wants, the next ones a *wrong* trigger and keep their label (WaNet's noise mode,
-Input-aware's cross triggers, BPP's negatives), the rest stays clean. Crop and flip come after the trigger, as in every
-attack of BackdoorBench.
+Input-aware's cross triggers, BPP's negatives), the rest stays clean. Crop and flip come after the trigger, as in nearly every
+attack of BackdoorBench (not in Input-aware).
 
 The number of poisoned images of a batch is ``ratio * B``, rounded up or down at random so that its mean is exact. So a
 batch in which ``ratio * B`` is below 1 holds one poisoned image with that probability, as in the benchmark; for larger
@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paperlib.attacks import poisoned_labels, stated
+from paperlib.attacks import check_ratio, poisoned_labels, stated
 from paperlib.data.images import ImageData
-from paperlib.errors import PaperlibError, choose
+from paperlib.errors import choose
 from paperlib.training import Log, Recipe, Step, adversary_of, augment, autocast, fit, loss_function
 
 State = Mapping[str, Tensor]
@@ -48,8 +48,7 @@ def begin(
     """
     choose("labels", attack.labels, ("all_to_one", "all_to_all"))
     poisoned_labels(data.y[:0], attack.labels, target, data.n_classes)
-    if not 0 < ratio < 1:
-        raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of a batch that is poisoned).")
+    check_ratio(ratio)
     generator = stream(seed, data.x.device)
     loss, harder = loss_function(recipe.label_smoothing), adversary_of(recipe, seed)
 

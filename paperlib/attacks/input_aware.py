@@ -13,6 +13,10 @@ Triggered images get the target label, *cross* images (the trigger of another im
    D(x, g) = \operatorname{mean} \frac{\operatorname{rms}(x_1 - x_2)}{\operatorname{rms}(g(x_1) - g(x_2)) + 10^{-7}}
 
 *Phase 2* freezes M and trains G together with the classifier f on cross-entropy (poisoned, cross and clean images) + D(x, G).
+D is a distance of normalised images over one of masks as they are, or of patterns that are normalised as the images are.
+
+Unlike in the other attacks the trigger comes after crop and flip: training images show it where G and M put it, as test images
+do.
 
 Where ASR stays low. In a short training G, M and the running statistics of their batch norms have few steps: the trigger of a
 test image, made in evaluation mode, then differs from the ones that were trained on. What raises ASR: more epochs, a larger
@@ -27,17 +31,16 @@ Differences from the benchmark
    clears them.
 2. The second image is the next one of the same batch, not one of a second pass over the data. The mask network so needs one
    forward pass per batch instead of two, and G one for poisoned and cross images together.
-3. Distances are taken in normalised pixels, as there, but patterns in pixels: D is four times as large on CIFAR-10, for M as
-   there.
-4. Augmentation after the trigger and the classifier's schedule are the scale's, as for WaNet; the milestones of phase 1 (epoch
-   10 and 20 of 25) move in proportion to ``mask_epochs``.
-5. Bilinear upsampling goes to the size that the pooling came from, so that any image size works.
+3. Augmentation and the classifier's schedule are the scale's, as for WaNet, and the rate of G is in proportion to the
+   classifier's (there both are constant): a G that goes on at its full rate while the classifier's falls to 0 changes the
+   trigger and nobody learns it. The milestones of phase 1 (epoch 10 and 20 of 25) move in proportion to ``mask_epochs``.
+4. Bilinear upsampling goes to the size that the pooling came from, so that any image size works.
 
 Introduced in notebook 05.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -100,16 +103,17 @@ class PatternNet(nn.Module):
         return torch.tanh(20 * x - 10) / 2 + 0.5 if self.binary else x
 
 
-def diversity(x: Tensor, patterns: Tensor, std: Tensor) -> Tensor:
+def diversity(x: Tensor, patterns: Tensor) -> Tensor:
     """D: how far apart neighbouring images (B, C, H, W) of a batch are, by how far apart their patterns are.
 
-    Patterns that do not differ make it large. ``std`` (1, C, 1, 1) normalises the images.
+    Patterns that do not differ make it large. Normalised pixels: only differences count, so division by the standard
+    deviation is enough.
     """
 
     def distance(z: Tensor) -> Tensor:
         return (z - others(z)).square().flatten(1).mean(1).add(1e-14).sqrt()  # no infinite slope at equal patterns
 
-    return (distance(x / std) / (distance(patterns) + 1e-7)).mean()
+    return (distance(x) / (distance(patterns) + 1e-7)).mean()
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class InputAware:
     mask_lr: float = 0.01
     """Adam, betas (0.5, 0.9)."""
     generator_lr: float = 0.01
-    """Adam, betas (0.5, 0.9)."""
+    """Adam, betas (0.5, 0.9), when the classifier's rate is at its highest."""
     density: float = 0.032
     """Mean of the mask above which it is penalised."""
     lambda_norm: float = 100.0
@@ -177,7 +181,8 @@ class InputAware:
         progress: Progress | None = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train M, then G and ``model`` (in place) together; the state holds both networks."""
-        generator, losses_of = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)
+        plain = replace(data, pad=0, flip=False)  # crop and flip come before the trigger
+        generator, losses_of = begin(self, plain, recipe, target=target, ratio=ratio, seed=seed)
         device = data.x.device
         channels = data.x.shape[1]
         m = made_from(seed, device, lambda: PatternNet(data.mean, data.std, 1, self.width, binary=True))
@@ -192,6 +197,7 @@ class InputAware:
         def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
             p, q = parts(len(x), ratio, self.cross_ratio, generator)
             g.train()
+            x = augment(x, data.pad, data.flip, generator)
             optimizer.zero_grad(set_to_none=True)
             if not self.accumulate:
                 adam.zero_grad(set_to_none=True)
@@ -200,7 +206,7 @@ class InputAware:
                 owners = torch.cat([x[:p], x.roll(-q, 0)[p : p + q]])  # the images that the triggers are made for
                 with autocast(device):
                     patterns, masks = g(owners), m(owners)
-                penalty = self.lambda_div * diversity(owners, patterns, std)
+                penalty = self.lambda_div * diversity(owners / std, patterns / std)
                 made = x[: p + q] + (patterns - x[: p + q]) * masks
                 x = torch.cat([made, x[p + q :]])
                 y = torch.cat([poisoned_labels(y[:p], self.labels, target, data.n_classes), y[p:]])
@@ -208,6 +214,7 @@ class InputAware:
             (losses.mean() + penalty).backward()
             optimizer.step()
             if p:
+                adam.param_groups[0]["lr"] = self.generator_lr * optimizer.param_groups[0]["lr"] / recipe.lr
                 adam.step()
             return losses.detach()
 
@@ -239,7 +246,7 @@ class InputAware:
                 with autocast(device):
                     masks = m(x)
                 loss = self.lambda_norm * F.relu(masks - self.density).mean()
-                loss = loss + self.lambda_div * diversity(x, masks, std)
+                loss = loss + self.lambda_div * diversity(x / std, masks)
                 adam.zero_grad(set_to_none=True)
                 loss.backward()
                 adam.step()
