@@ -469,7 +469,7 @@ def test_scales_on_other_data_sets() -> None:
     signs = on(PAPER, "gtsrb")
     assert (signs.epochs, signs.schedule, signs.defense_epochs) == (50, "cosine_100", 50)
     small = on(LAPTOP, "tiny_imagenet20")
-    assert small == replace(LAPTOP, dataset="tiny_imagenet20", n_train=10_000, n_test=0, n_clean=500)
+    assert small == replace(LAPTOP, dataset="tiny_imagenet20", n_train=4_000, n_test=0, n_clean=200)
     assert on(SMOKE, "tiny_imagenet") == SMOKE
     with pytest.raises(PaperlibError, match="did you mean 'tiny_imagenet'"):
         on(LAPTOP, "tiny_image_net")

@@ -14,6 +14,7 @@ from paperlib.defenses import DEFENSES, POISONED, abl, dbd, filtering, purify
 from paperlib.detection import Detection
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
+from paperlib.scales import LAPTOP
 from paperlib.training import Recipe, fit
 
 FAST = {
@@ -98,6 +99,7 @@ def test_the_epochs_of_abl_are_the_papers_at_a_hundred() -> None:
     assert abl.lengths(abl.ABL()) == (20, 60, 20)
     assert abl.lengths(abl.ABL(epochs=15)) == (3, 9, 3)
     assert abl.lengths(abl.ABL(epochs=3)) == (1, 1, 1)
+    assert abl.lengths(abl.ABL(**LAPTOP.changes["abl"])) == (5, 7, 12)
     with pytest.raises(PaperlibError, match=r"epochs=2 with tuning=0.2 and unlearning=0.2 leave no epoch"):
         abl.lengths(abl.ABL(epochs=2))
 

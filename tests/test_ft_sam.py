@@ -321,6 +321,12 @@ def test_no_image_at_all(data: ImageData) -> None:
         defend(model(data), clean=data.subset(data.y < 0), method="ft", **FAST)
 
 
+def test_tensors_without_the_last_class(data: ImageData) -> None:
+    few = data.y < data.n_classes - 1
+    with pytest.raises(PaperlibError, match=r"clean has 3 classes \(labels 0 to 2\), the model has 4 outputs"):
+        defend(model(data), clean=(data.x[few], data.y[few]), method="ft", **FAST)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_no_numbers(data: ImageData, value: float) -> None:
     made = model(data)

@@ -87,10 +87,12 @@ def check_clean(model: "nn.Module", clean: "ImageData") -> None:
     Raises
     ------
     PaperlibError
-        No image at all, fewer images than classes, a class without image, weights that are not numbers, or a model on
-        another device than the images.
+        No image at all, fewer images than classes, a class without image, weights that are not numbers, a model on another
+        device than the images, or one that knows other classes.
     """
     import torch
+
+    from paperlib.training import evaluating
 
     classes = len(clean.class_names)
     if len(clean) and not 0 <= clean.y.min() <= clean.y.max() < classes:
@@ -102,6 +104,13 @@ def check_clean(model: "nn.Module", clean: "ImageData") -> None:
         absent = ", ".join(clean.class_names[i] for i in (present == 0).nonzero().flatten().tolist())
         raise PaperlibError(f"clean holds {len(clean)} images and none of: {absent}; give at least one of every class.")
     check_weights(model, clean)
+    with torch.no_grad(), evaluating(model):
+        outputs = model(clean.float(torch.tensor([0]))).shape[1]
+    if outputs != classes:
+        raise PaperlibError(
+            f"clean has {classes} classes (labels 0 to {classes - 1}), the model has {outputs} outputs; give at least one image of "
+            "every class that the model knows."
+        )
 
 
 def check_weights(model: "nn.Module", data: "ImageData | None") -> None:
