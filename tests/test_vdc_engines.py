@@ -198,31 +198,16 @@ def test_without_transformers_the_engine_says_what_to_install(monkeypatch: pytes
             engine("some/model")
 
 
-def tokenizer() -> Any:
+def tokenizer(*special: str) -> Any:
     """A tokenizer of whole words, with yes and no in it."""
     pytest.importorskip("transformers", reason="transformers is not installed (extra vlm)")
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     texts = " ".join(q.text for label in CLASSES for q in BANK.asked(label))
-    words = [
-        "<pad>",
-        "<unk>",
-        "<s>",
-        "</s>",
-        "<image>",
-        "yes",
-        "no",
-        "Yes",
-        "No",
-        ".",
-        ",",
-        "?",
-        "Answer",
-        "with",
-        "one",
-    ]
-    words += ["word", "or", "a", "an", "photo", "of", *CLASSES, *(w.strip("?.,") for w in texts.split())]
+    words = ["<pad>", "<unk>", "<s>", "</s>", "<image>", *special]
+    words += ["yes", "no", "Yes", "No", ".", ",", "?", "Answer", "with", "one", "word", "or", "a", "an", "photo", "of"]
+    words += [*CLASSES, *(w.strip("?.,") for w in texts.split())]
     vocabulary = {word: i for i, word in enumerate(dict.fromkeys(words))}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -232,58 +217,143 @@ def tokenizer() -> Any:
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
-        additional_special_tokens=["<image>"],
+        additional_special_tokens=["<image>", *special],
     )
 
 
-def test_a_tiny_random_llava_answers_all_questions_of_a_picture_in_one_pass() -> None:
+TINY = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def template(image: str) -> str:
+    """A chat template that writes ``image`` where the picture is."""
+    part = "{% if c['type'] == 'image' %}" + image + " {% else %}{{ c['text'] }}{% endif %}"
+    return "{% for m in messages %}{% for c in m['content'] %}" + part + "{% endfor %}{% endfor %}"
+
+
+def smolvlm() -> tuple[Any, Any]:
+    names = {"fake_image_token": "<fake_token_around_image>", "image_token": "<image>"}
+    names |= {"global_image_token": "<global-img>", "end_of_utterance_token": "<end_of_utterance>"}
+    words = tokenizer(*names.values())
+    import transformers as tf
+
+    for name, token in names.items():
+        setattr(words, name, token)
+    config = tf.SmolVLMConfig(
+        vision_config={**TINY, "image_size": 32, "patch_size": 8},
+        text_config=tf.LlamaConfig(**TINY, vocab_size=len(words), pad_token_id=0),
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=0,
+    )
+    side = {"longest_edge": 32}
+    eyes = tf.SmolVLMImageProcessor(size=side, max_image_size=side, do_image_splitting=False)
+    video = tf.SmolVLMVideoProcessor()
+    processor = tf.SmolVLMProcessor(eyes, words, video, image_seq_len=4, chat_template=template("<image>"))
+    return tf.SmolVLMForConditionalGeneration(config), processor
+
+
+def qwen3_vl() -> tuple[Any, Any]:
+    names = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
+    names |= {"vision_start_token": "<|vision_start|>", "vision_end_token": "<|vision_end|>"}
+    words = tokenizer(*names.values())
+    import transformers as tf
+
+    ids = {f"{name}_id": words.convert_tokens_to_ids(token) for name, token in names.items()}
+    for name, value in [*names.items(), *ids.items()]:
+        setattr(words, name, value)
+    rotary = {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e4, "mrope_interleaved": True}
+    text = {**TINY, "vocab_size": len(words), "num_key_value_heads": 2, "head_dim": 8, "rope_parameters": rotary}
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "patch_size": 8}
+    vision |= {"out_hidden_size": 16, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    config = tf.Qwen3VLConfig(text_config=text, vision_config=vision, **ids)
+    eyes = tf.Qwen2VLImageProcessor(patch_size=8, merge_size=2, size={"shortest_edge": 256, "longest_edge": 4096})
+    chat = template("<|vision_start|><|image_pad|><|vision_end|>")
+    processor = tf.Qwen3VLProcessor(eyes, words, tf.Qwen3VLVideoProcessor(patch_size=8), chat_template=chat)
+    return tf.Qwen3VLForConditionalGeneration(config), processor
+
+
+def instructblip() -> tuple[Any, Any]:
     words = tokenizer()
-    from transformers import (
-        CLIPImageProcessor,
-        CLIPVisionConfig,
-        LlamaConfig,
-        LlavaConfig,
-        LlavaForConditionalGeneration,
-        LlavaProcessor,
-    )
+    import transformers as tf
 
+    config = tf.InstructBlipConfig(
+        vision_config={**TINY, "image_size": 16, "patch_size": 8},
+        qformer_config={**TINY, "vocab_size": len(words), "encoder_hidden_size": 16, "cross_attention_frequency": 1},
+        text_config=tf.LlamaConfig(**TINY, vocab_size=len(words), pad_token_id=0).to_dict(),
+        num_query_tokens=4,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    eyes = tf.BlipImageProcessor(size={"height": 16, "width": 16})
+    processor = tf.InstructBlipProcessor(eyes, words, tokenizer(), num_query_tokens=4)
+    return tf.InstructBlipForConditionalGeneration(config), processor
+
+
+@pytest.mark.parametrize("architecture", [smolvlm, qwen3_vl, instructblip], ids=lambda made: made.__name__)
+def test_a_tiny_random_vlm_answers_all_questions_of_a_picture_in_one_pass(architecture: Any) -> None:
+    tokenizer()
     from paperlib.vdc.engines.transformers_vlm import TransformersEngine
 
     torch.manual_seed(0)
-    vision = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=8
+    model, processor = architecture()
+    for weight in model.parameters():  # as drawn, the picture moves InstructBLIP's answer by 1e-6
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, 0, 0.3)
+    passes: list[tuple[Any, torch.Tensor]] = []
+    model.register_forward_hook(
+        lambda module, a, given, out: passes.append((given["input_ids"], out.logits[:, -1])), with_kwargs=True
     )
-    text = LlamaConfig(
-        vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
-    )
-    config = LlavaConfig(
-        vision_config=vision, text_config=text, image_token_index=words.convert_tokens_to_ids("<image>")
-    )
-    model = LlavaForConditionalGeneration(config)
-    processor = LlavaProcessor(
-        CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-        words,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template="{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image> "
-        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}",
-    )
-    passes: list[tuple[int, ...]] = []
-    model.register_forward_pre_hook(lambda m, a, k: passes.append(tuple(k["input_ids"].shape)), with_kwargs=True)
     engine = TransformersEngine(model, processor=processor, device="cpu", caption_tokens=3)
-    x = pictures([0, 1])
+    x = pictures([0, 1], side=20)
     specific = BANK.specific["cat"]
     one = engine.answer([x[0]], [specific])[0]
-    assert len(passes) == 1 and passes[0][0] == len(specific)
-    assert all(a.mode == "logprob" and a.p_yes is not None and 0 < a.p_yes < 1 for a in one)
+    ((asked, logits),) = passes
+    assert len(asked) == len(specific) and (asked == 0).any()  # one batch, the shorter questions padded
+    read = processor.tokenizer.batch_decode(asked, skip_special_tokens=True)
+    assert all(text.split()[:3] == q.text.split()[:3] for text, q in zip(read, specific, strict=True))
+    p = logits.float().softmax(1)
+    ids = processor.tokenizer.convert_tokens_to_ids
+    yes, no = (p[:, ids([word, word.capitalize()])].sum(1) for word in ("yes", "no"))
+    sure = [a.p_yes for a in one]
+    assert sure == pytest.approx((yes / (yes + no)).tolist(), abs=1e-5) and {a.mode for a in one} == {"logprob"}
+    assert [a.text for a in one] == ["yes" if v > 0.5 else "no" for v in sure if v is not None]
     # padding beside longer questions must not change an answer
     alone = [engine.answer([x[0]], [[q]])[0][0].p_yes for q in specific]
-    assert np.allclose([a.p_yes for a in one], alone, atol=1e-4)  # type: ignore[arg-type]
-    other = engine.answer([x[1]], [specific])[0]
-    assert max(abs(a.p_yes - b.p_yes) for a, b in zip(one, other, strict=True)) > 1e-6  # type: ignore[operator]
+    assert np.allclose(sure, alone, atol=1e-4)  # type: ignore[arg-type]
+    other = [a.p_yes for a in engine.answer([x[1]], [specific])[0]]
+    assert np.abs(np.subtract(sure, other)).max() > 1e-3  # type: ignore[arg-type]  # it looks at the picture
     report = cleanse(x, [0, 1], CLASSES, engine=engine, questions=BANK)
     assert (report.samples["n_answered"] >= 4).all() and report.settings["engine"] == "transformers"
+
+
+def test_a_vlm_that_is_stopped_halfway_asks_no_question_twice(tmp_path: Path) -> None:
+    tokenizer()
+    from paperlib.vdc.engines.transformers_vlm import TransformersEngine
+
+    class Stopped(TransformersEngine):
+        asked: list[tuple[str, str]] = []  # noqa: RUF012
+        left = 4
+
+        def answer(self, pictures: Any, questions: Any) -> Any:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            type(self).left -= 1
+            self.asked.extend((picture_key(x), q.text) for x, qs in zip(pictures, questions, strict=True) for q in qs)
+            return super().answer(pictures, questions)
+
+    torch.manual_seed(0)
+    model, processor = qwen3_vl()
+    options: dict[str, Any] = {"questions": BANK, "cache": tmp_path / "answers.sqlite"}
+    engine = Stopped(model, processor=processor, device="cpu", caption_tokens=2)
+    x, given = pictures(TRUE[:7], side=20), TRUE[:7]
+    with pytest.raises(KeyboardInterrupt):
+        cleanse(x, given, CLASSES, engine=engine, **options)
+    assert len(Stopped.asked) == 4 * 6
+    Stopped.left = 100
+    report = cleanse(x, given, CLASSES, engine=engine, **options)
+    assert report.from_cache == 4 * 6 and report.usage.calls == 3 * 6
+    assert len(Stopped.asked) == len(set(Stopped.asked)) == 7 * 6
+    again = cleanse(x, given, CLASSES, engine=engine, **{**options, "cache": None})  # in one go
+    assert np.allclose(again.samples["score"], report.samples["score"])
 
 
 def test_a_tiny_random_clip_gives_class_probabilities() -> None:

@@ -165,15 +165,21 @@ class _Asker:
         return keys, found
 
     def _locally(self, todo: dict[str, tuple[Picture, dict[str, Question]]]) -> dict[Key, Answer]:
-        asked = [list(questions.values()) for _, questions in todo.values()]
-        given = self.engine.answer([picture for picture, _ in todo.values()], asked)
-        new = {
-            (key, q.key, self.fingerprint): answer
-            for key, qs, answers in zip(todo, asked, given, strict=True)
-            for q, answer in zip(qs, answers, strict=True)
-        }
-        self.cache.put_many(new)
-        self.usage += Usage(calls=len(new))
+        """All questions of a picture together; stored after as many pictures as the engine takes at once."""
+        new: dict[Key, Answer] = {}
+        entries = list(todo.items())
+        size = self.engine.info.at_once or len(entries)
+        for part in (entries[i : i + size] for i in range(0, len(entries), size)):
+            asked = [list(questions.values()) for _, (_, questions) in part]
+            given = self.engine.answer([picture for _, (picture, _) in part], asked)
+            fresh = {
+                (key, q.key, self.fingerprint): answer
+                for (key, _), qs, answers in zip(part, asked, given, strict=True)
+                for q, answer in zip(qs, answers, strict=True)
+            }
+            self.cache.put_many(fresh)
+            self.usage += Usage(calls=len(fresh))
+            new |= fresh
         return new
 
     def _concurrently(self, todo: dict[str, tuple[Picture, dict[str, Question]]]) -> dict[Key, Answer]:

@@ -102,6 +102,8 @@ class EngineInfo:
     """Must see a clean, labelled subset first: then the result is not training-free."""
     concurrent: bool = False
     """Waits for others (a network): several calls may run side by side."""
+    at_once: int = 0
+    """Local engines: pictures per call, after which the answers are stored; 0: a whole batch of :class:`Policy`."""
     note: str = ""
     """A sentence that is printed with every result."""
 

@@ -52,7 +52,8 @@ class TransformersEngine:
     Raises
     ------
     PaperlibError
-        ``transformers`` is not installed, the model cannot be loaded, or its tokenizer has no token for yes or no.
+        ``transformers`` is not installed, the model cannot be loaded, has an encoder for the text (Flan-T5), or its tokenizer
+        has no token for yes or no.
     """
 
     def __init__(
@@ -75,12 +76,16 @@ class TransformersEngine:
                 model = transformers.AutoModelForImageTextToText.from_pretrained(
                     model, revision=revision, dtype=torch.bfloat16 if fast else torch.float32
                 )
-            except (OSError, ValueError) as error:
-                raise PaperlibError(f"model={self.name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+            except (OSError, ValueError, ImportError) as error:
+                why = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise PaperlibError(f"model={self.name!r} cannot be loaded: {why}") from error
         elif processor is None:
             raise PaperlibError("processor is missing; a loaded model needs its processor.")
         self.model, self.processor, self.revision = model.to(self.device).eval(), processor, revision
         self.caption_tokens = caption_tokens
+        if getattr(model.config.get_text_config(), "is_encoder_decoder", False):
+            raise PaperlibError(f"model={self.name!r} has an encoder for the text; only decoders can be read so far.")
+        self._query_tokens = hasattr(processor, "num_query_tokens")
         self.processor.tokenizer.padding_side = "left"  # so that the last position is the answer's first token
         if self.processor.tokenizer.pad_token is None:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
@@ -91,6 +96,7 @@ class TransformersEngine:
             license="of the model",
             gives_p_yes=True,
             offline=True,
+            at_once=1,  # a picture takes seconds
             note=f"Answers of {self.name}, run on this machine.",
         )
 
@@ -119,7 +125,9 @@ class TransformersEngine:
             if getattr(self.processor, "chat_template", None):
                 message = [{"role": "user", "content": content}]
                 prompts.append(self.processor.apply_chat_template(message, add_generation_prompt=True))
-            else:  # models from before chat templates, such as InstructBLIP
+            elif self._query_tokens:  # InstructBLIP's processor makes room for the picture itself
+                prompts.append(text)
+            else:  # other models from before chat templates
                 prompts.append(f"{getattr(self.processor, 'image_token', '') or ''}{text}")
         inputs = self.processor(images=[[image]] * len(texts), text=prompts, padding=True, return_tensors="pt")
         inputs = inputs.to(self.device)
@@ -136,6 +144,8 @@ class TransformersEngine:
             general = [j for j, q in enumerate(asked) if q.kind == "general"]
             if specific:
                 inputs = self._inputs(picture, [asked[j].text + ONE_WORD for j in specific])
+                if self._query_tokens:  # padding lies between picture and text; positions must not count it
+                    inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(0)
                 p = self.model(**inputs).logits[:, -1].float().softmax(-1)
                 yes, no = (p[:, self._tokens[answer]].sum(1) for answer in ("yes", "no"))
                 for j, a, b in zip(specific, yes.tolist(), no.tolist(), strict=True):
