@@ -83,9 +83,9 @@ def test_all_of_them_are_tested() -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_seed_decides_the_training(once, name: str) -> None:
-    net, made, log = once[name]
-    again, again_made, again_log = trained(name, **LONGER.get(name, {"epochs": 2}))
+def test_a_seed_decides_the_training(name: str) -> None:
+    net, made, log = trained(name)
+    again, again_made, again_log = trained(name)
     assert same(state(net), state(again)) and log == again_log
     assert torch.equal(render(made, DATA.x), render(again_made, DATA.x))
     other, *_ = trained(name, epochs=1, seed=1)
@@ -410,9 +410,9 @@ def test_the_rate_of_the_generator_follows_the_classifiers(monkeypatch: pytest.M
     assert rates[2:] == pytest.approx([0.01 * factor for factor in factors])  # after two steps of phase 1
 
 
-def test_accumulating_gradients_is_another_training(once) -> None:
-    _, made, _ = trained("input_aware", **LONGER["input_aware"], accumulate=True)
-    usual = once["input_aware"][1]
+def test_accumulating_gradients_is_another_training() -> None:
+    _, made, _ = trained("input_aware", accumulate=True)  # two steps of G: the second one differs
+    _, usual, _ = trained("input_aware")
     assert made.state.keys() == usual.state.keys()
     masks = [name for name in usual.state if name.startswith("mask.")]
     assert all(torch.equal(made.state[name], usual.state[name]) for name in masks)  # phase 1 is the same
