@@ -41,7 +41,8 @@ def engine(result: Mapping[str, Any]) -> str:
         if result["reference"]
         else "no labelled picture"
     )
-    return f"{result['model']}, {seen}"
+    stand_in = ", a stand-in for the paper's InstructBLIP" if result["engine"] == "embedded" else ""
+    return f"{result['model']}{stand_in}, {seen}"
 
 
 def about(found: Iterable[Mapping[str, Any]]) -> str:
@@ -52,8 +53,7 @@ def about(found: Iterable[Mapping[str, Any]]) -> str:
     rule = f"{SCORES[result['score']]} below {result['threshold']:.3g}"
     if result["target_fpr"]:
         rule += f", set on the reference for {100 * result['target_fpr']:g} % false alarms"
-    stand_in = ", a stand-in for the paper's InstructBLIP" if result["engine"] == "embedded" else ""
-    return f"Engine: {engine(result)}{stand_in}; flagged: {rule}."
+    return f"Engine: {engine(result)}; flagged: {rule}."
 
 
 def data(scale: Scale) -> str:
@@ -656,6 +656,9 @@ def fig2(results: Results) -> Artefact:
         .mean()
         .reset_index()
     )
+    one = ""
+    if found[0][3]["engine"] == "embedded":
+        one = " It gives one description, so that its two general questions are the same one twice."
     g, s = int(mean.general.max()), int(mean.specific.max())
     kinds = {(g, 0): "general only", (0, s): "specific only", (g, s): "both"}
     with style.context():
@@ -692,11 +695,11 @@ def fig2(results: Results) -> Artefact:
             right.plot(x, part.fpr, color="#de8f05", linestyle=line, marker=marker, label=f"FPR, {text}")
         right.set(xlabel="questions", ylabel="%", title="(b) number of questions", ylim=(0, 105))
         right.set_xticks(range(1, g + s + 1))
-        right.legend(fontsize=6.5, loc="center right")
+        right.legend(fontsize=6, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=frame,
         caption=f"Figure 2. Kind and number of questions, vote against 0.5, mean over {coverage(found, _wanted(results, 'poisoned,noisy'), 'sets')}. "
-        f"{data(results.scale)} Engine: {engine(found[0][3])}; it knows one description, so that its general questions are one question twice.",
+        f"{data(results.scale)} Engine: {engine(found[0][3])}.{one}",
         alt=f"Mean over the sets: {'; '.join(said)}.",
     )  # fmt: skip
 
@@ -890,25 +893,20 @@ def gallery(results: Results) -> Artefact:
     import matplotlib.pyplot as plt
 
     found = got(results, "poisoned,noisy,by people")
-    picked = [
-        (name, example)
-        for group in ("caught", "missed", "false alarm")
-        for _, name, _, result in found
-        for example in result["examples"]
-        if example["group"] == group
-    ]
     kept: list[tuple[str, dict[str, Any]]] = []
-    seen: set[tuple[str, str]] = set()
-    limit = {"caught": 8, "missed": 4, "false alarm": 2}
-    for name, example in picked:  # one of each set and kind; the clean pictures are the same in every set
-        place = example["group"], example["picture"] if example["group"] == "false alarm" else name
-        if place not in seen and sum(e["group"] == example["group"] for _, e in kept) < limit[example["group"]]:
-            kept.append((name, example))
-            seen.add(place)
-    columns = 4
+    for group, most in {"caught": 9, "missed": 6, "false alarm": 3}.items():
+        seen: set[str] = set()
+        for k, (_, name, _, result) in enumerate(found):
+            there = [example for example in result["examples"] if example["group"] == group]
+            # the surest catch is the same picture under every trigger, and clean pictures are the same in every set
+            example = there[k % len(there)] if there else None
+            if example and example["picture"] not in seen and len(seen) < most:
+                kept.append((name, example))
+                seen.add(example["picture"])
+    columns = 6
     lines = -(-len(kept) // columns)
     with style.context():
-        figure, axes = plt.subplots(lines, columns, figsize=(style.PAGE, 2.35 * lines), squeeze=False)
+        figure, axes = plt.subplots(lines, columns, figsize=(style.PAGE * 1.25, 2.1 * lines), squeeze=False)
         for place in axes.flat:
             place.set_axis_off()
         for place, (name, example) in zip(axes.flat, kept, strict=False):
@@ -918,7 +916,7 @@ def gallery(results: Results) -> Artefact:
             better = f", likelier: {example['suggested']}" if example["suggested"] else ""
             text = f"label: {example['label']}{better}\ntrue class: {example['true']}, score {example['score']:.2f}"
             reason = example["why"].split("; ")[-1] or "every answer confirmed the label"
-            text += "\n" + "\n".join(textwrap.wrap(f"No to: {reason}" if example["why"] else reason, 34)[:3])
+            text += "\n" + "\n".join(textwrap.wrap(f"No to: {reason}" if example["why"] else reason, 30)[:3])
             place.text(0.5, -0.04, text, transform=place.transAxes, ha="center", va="top", fontsize=6)
     frame = pd.DataFrame(
         [{"set": name, **{k: v for k, v in e.items() if k not in ("picture", "shape")}} for name, e in kept]
