@@ -69,6 +69,10 @@ SCALES: dict[str, Scale] = {
             "rnp": {"batch_size": 31},
             "nc": {"inversion_epochs": 20},
             "strip": {"overlays": 10},
+            "ct": {
+                "keep": (0.5, 0.2), "pretrain_epochs": (2, 4), "weights": (10.0,) * 3, "lr": (0.02,) * 3,
+                "iterations": (60,) * 3, "batch_size": 31,
+            },
             "beatrix": {"orders": 4, "folds": 2},
             "sentinet": {"pasted": 5},
             "teco": {"severities": (2, 4)},
@@ -112,6 +116,11 @@ SCALES: dict[str, Scale] = {
             "rnp": {"recover_lr": 0.05},  # at 0.2 so many masks reach 0 that even the smallest pruning breaks the budget
             "nc": {"inversion_epochs": 20},
             "strip": {"overlays": 20},
+            # four rounds of six, steps and epochs of each cut: 0.9 of the victim's training
+            "ct": {
+                "keep": (0.5, 0.2, 0.04), "pretrain_epochs": (3, 4, 10), "weights": (20.0, 20.0, 20.0, 15.0),
+                "lr": (0.01,) * 4, "iterations": (500, 500, 500, 300), "pretrain_lr": 0.05,
+            },
             "sentinet": {"pasted": 10},
             "teco": {"severities": (1, 3, 5)},
             "cd": {"steps": 20},
