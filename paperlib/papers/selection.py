@@ -41,7 +41,7 @@ UNPUBLISHED = "not published to us"
 Net = tuple[str, int]
 """A model and its width."""
 PREACT = "preact_resnet18"
-CONSTRAINTS: dict[str, dict[str, bool]] = {
+CONSTRAINTS: dict[str, dict[str, Any]] = {
     "PC and CE (LPS)": {}, "without PC": {"pc": False}, "without CE": {"ce": False}, "neither": {"pc": False, "ce": False},
 }  # fmt: skip
 KNOWN_DEFENSES = ("fp", "abl", "nad", "i_bau")
@@ -508,8 +508,9 @@ def draw_constraints(results: Results) -> Artefact:
     for name, s, spec in constraint_specs(results.scale, results.seed):
         if (result := results.get(spec)) is None:
             continue
-        counts = results.get(spec.selected)["per_class"] if spec.selected and results.get(spec.selected) else None  # type: ignore[index]
-        others = counts[1:] if counts else []
+        notes = results.get(spec.selected) if spec.selected else None
+        counts = notes["per_class"] if notes else []
+        others = counts[1:]
         rows.append(
             (
                 titles.get(name, f"LPS {name}"),
@@ -531,12 +532,12 @@ def draw_constraints(results: Results) -> Artefact:
     ]  # fmt: skip
     total = len(list(constraint_specs(results.scale, results.seed)))
     caption = f"LPS with and without its constraints. {_at_main(results)}"
-    notes = [
+    said = [
         f"{len(frame)} of {total} cells. {SPREAD}",
         "PC: the same number of every class; CE: none of the target class. The names are from memory. Which combinations the "
         "paper has is not known to us.",
     ]
-    html = tables.to_html(pd.DataFrame(shown), caption, notes=notes)
+    html = tables.to_html(pd.DataFrame(shown), caption, notes=said)
     return _artefact(results, "table_constraints", "table", caption=caption, frame=frame, html=html)
 
 
@@ -647,6 +648,7 @@ STEPS = (
 def draw_overview(results: Results) -> Artefact:
     """The five steps of an attack, a diagram of ours."""
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
 
     mask = (0, 1, 0, 0, 1, 0, 1, 0)
     with style.context():
@@ -655,7 +657,7 @@ def draw_overview(results: Results) -> Artefact:
         axes.axis("off")
         for k, (name, text) in enumerate(STEPS):
             colour = style.look("selection", "lps").colour if name == "select" else "#333333"
-            axes.add_patch(plt.Rectangle((2 * k + 0.05, 0.1), 1.65, 1.5, fill=False, edgecolor=colour, linewidth=1.2))
+            axes.add_patch(Rectangle((2 * k + 0.05, 0.1), 1.65, 1.5, fill=False, edgecolor=colour, linewidth=1.2))
             axes.text(2 * k + 0.875, 1.75, f"{k + 1}  {name}", ha="center", color=colour)
             axes.text(2 * k + 0.875, 0.45, text, ha="center", va="center", fontsize=6)
             if k < len(STEPS) - 1:
@@ -663,11 +665,9 @@ def draw_overview(results: Results) -> Artefact:
             shown = {"trigger": (1,), "select": mask, "poison": mask, "train": mask, "activate": (1,)}[name]
             for i, marked in enumerate(shown):
                 x, y = 2 * k + 0.3 + 0.3 * (i % 4), 1.25 - 0.3 * (i // 4)
-                axes.add_patch(
-                    plt.Rectangle((x, y), 0.22, 0.24, facecolor="#e4e4e4", edgecolor="#8a8a8a", linewidth=0.6)
-                )
+                axes.add_patch(Rectangle((x, y), 0.22, 0.24, facecolor="#e4e4e4", edgecolor="#8a8a8a", linewidth=0.6))
                 if marked:
-                    axes.add_patch(plt.Rectangle((x + 0.12, y), 0.1, 0.1, facecolor=colour))
+                    axes.add_patch(Rectangle((x + 0.12, y), 0.1, 0.1, facecolor=colour))
     frame = pd.DataFrame(STEPS, columns=["step", "what"]).assign(what=lambda f: f.what.str.replace("\n", " "))
     return Artefact(
         paper=PAPER, id="fig_overview", kind="figure", scale="paper", figure=figure, frame=frame,
