@@ -279,6 +279,7 @@ def poisoned_test(data: "ImageData", attack: Attack, target: int) -> tuple["Imag
     ``y`` of the returned data is still the true class, so that ASR and R-Acc are counted on the same images.
     """
     if attack.labels != "all_to_all":
+        check_target(target, len(data.class_names))
         data = data.subset((data.y != target).nonzero().squeeze(1))
     wanted = poisoned_labels(data.y, attack.labels, target, len(data.class_names))
     return replace(data, x=render(attack, data.x)), wanted
