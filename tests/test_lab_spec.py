@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec, from_dict, pairs
+from paperlib.lab.spec import AnalysisSpec, CleanseSpec, DefendSpec, Spec, TrainSpec, from_dict, pairs
 
 GOLDEN = Path(__file__).parent / "golden" / "keys.json"
 
@@ -36,12 +36,26 @@ def golden_specs() -> dict[str, Spec]:
         n_clean=500,
         versions=pairs(ft_sam=3),
     )
+    cleanse = CleanseSpec(
+        dataset="cifar10",
+        n_train=10_000,
+        noise="symmetric",
+        noise_ratio=0.4,
+        params=pairs(side=160),
+        reference=2_000,
+        target_fpr=0.1,
+        versions=pairs(cleanse=1, engine=1),
+    )
     return {
         "train, defaults": TrainSpec(dataset="digits", n_train=0, epochs=3),
         "train, everything set": train,
         "defend": defend,
         "analysis of both": AnalysisSpec(tool="tac", inputs=(train, defend), params=pairs(layer="layer4", k=None)),
         "analysis without models": AnalysisSpec(tool="count", inputs=()),
+        "cleanse": cleanse,
+        "train on a cleansed set": TrainSpec(
+            dataset="cifar10", n_train=10_000, epochs=15, noise="symmetric", noise_ratio=0.4, cleansed=cleanse
+        ),
     }
 
 
