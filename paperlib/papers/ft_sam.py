@@ -445,10 +445,12 @@ def draw_family(id_: str) -> Callable[[Results], Artefact]:
     def draw(results: Results) -> Artefact:
         family, scale = FAMILIES[id_], results.scale
         part = family.parts.get(scale.name)
-        place, notes = "", []
+        title, place, notes = family.title, "", []
         if part is not None:
             dataset = "" if family.dataset == "cifar10" else family.dataset
             ratio = part.ratios[0] if len(part.ratios) == 1 else None
+            if ratio is None:
+                title += f" ({', '.join(f'{100 * one:g}' for one in part.ratios)} %)"
             models = ", ".join(style.title("model", name) for name in part.models)
             place = where(results, ratio, dataset, models)
             notes = [_schedules(scales.on(scale, family.dataset))]
@@ -456,10 +458,8 @@ def draw_family(id_: str) -> Callable[[Results], Artefact]:
                 notes.append(
                     "Ours only: of the supplement no number is published to us, and its rows and columns are our choice."
                 )
-        cells = family_cells(id_)(scale, results.seed)
-        return _table(
-            results, id_, family.title, cells, rows=family.rows, place=place, absent=family.absent, notes=notes
-        )
+        cells = family_cells(id_)
+        return _table(results, id_, title, cells, rows=family.rows, place=place, absent=family.absent, notes=notes)
 
     return draw
 
