@@ -34,7 +34,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paperlib.data.images import ImageData
-from paperlib.defenses.pruning import THRESHOLDS, Judge, batch_norms, hold_out, per_layer, prune_by_mask, scaled
+from paperlib.defenses.pruning import Judge, batch_norms, per_layer, prune_by_mask, scaled, split
 from paperlib.training import augment, autocast
 
 
@@ -144,17 +144,6 @@ def anp(
     PaperlibError
         The clean subset is too small for a held-out part.
     """
-    batch_norms(model)  # says so at once where there are none
-    held = None
-    if config.threshold is None and judge is None:
-        clean, held = hold_out(clean, config.held_out, seed)
+    clean, held = split(model, clean, config, seed, judge)
     masks = learn_masks(model, clean, config, seed=seed, progress=progress)
-    return prune_by_mask(
-        model,
-        masks,
-        threshold=config.threshold,
-        thresholds=THRESHOLDS,
-        budget=config.budget,
-        held=held,
-        judge=judge,
-    )
+    return prune_by_mask(model, masks, threshold=config.threshold, budget=config.budget, held=held, judge=judge)

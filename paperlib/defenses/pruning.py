@@ -203,12 +203,34 @@ def epoch(data: ImageData, batch_size: int, generator: torch.Generator) -> Itera
 # -------------------------------------------------------------------------------------------------- choice of a threshold
 
 
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(19))
+"""0, 0.05, ..., 0.9: what the benchmark tries."""
+
+
+def split(
+    model: nn.Module, clean: ImageData, config: Any, seed: int, judge: Judge | None
+) -> tuple[ImageData, ImageData | None]:
+    """With what ANP and RNP begin: the clean images for the masks, and those for the threshold, if those choose it.
+
+    Raises
+    ------
+    NotApplicable
+        The model has no batch norm.
+    PaperlibError
+        ``clean`` is too small for a held-out part.
+    """
+    batch_norms(model)
+    if config.threshold is not None or judge is not None:
+        return clean, None
+    return hold_out(clean, config.held_out, seed)
+
+
 def prune_by_mask(
     model: nn.Module,
     masks: Mapping[str, Tensor],
     *,
     threshold: float | None,
-    thresholds: tuple[float, ...],
+    thresholds: tuple[float, ...] = THRESHOLDS,
     budget: float,
     held: ImageData | None,
     judge: Judge | None,
@@ -265,7 +287,3 @@ def prune_by_mask(
         **pruned_notes(gone),
     }
     return prune(model, gone, bias=False), notes
-
-
-THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(19))
-"""0, 0.05, ..., 0.9: what the benchmark tries."""

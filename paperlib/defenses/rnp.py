@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from paperlib.data.images import ImageData
-from paperlib.defenses.pruning import THRESHOLDS, Judge, batch_norms, epoch, hold_out, per_layer, prune_by_mask, scaled
+from paperlib.defenses.pruning import Judge, batch_norms, epoch, per_layer, prune_by_mask, scaled, split
 from paperlib.errors import PaperlibError
 from paperlib.training import autocast
 
@@ -131,22 +131,13 @@ def rnp(
     PaperlibError
         The clean subset is too small for a held-out part, or the ascent ran away.
     """
-    batch_norms(model)  # says so at once where there are none
-    held = None
-    if config.threshold is None and judge is None:
-        clean, held = hold_out(clean, config.held_out, seed)
+    clean, held = split(model, clean, config, seed, judge)
     generator = torch.Generator(clean.x.device).manual_seed(seed)
     unlearned, unlearning = unlearn(model, clean, config, generator)
     if progress:
         progress(0.5, f"unlearned to {unlearning['unlearned_accuracy']:.1f} % in {unlearning['unlearn_epochs']} epochs")
     masks = recover(unlearned, clean, config, generator)
     pruned, notes = prune_by_mask(
-        model,
-        masks,
-        threshold=config.threshold,
-        thresholds=THRESHOLDS,
-        budget=config.budget,
-        held=held,
-        judge=judge,
+        model, masks, threshold=config.threshold, budget=config.budget, held=held, judge=judge
     )
     return pruned, {**unlearning, **notes}
