@@ -206,7 +206,7 @@ def test_the_wrong_ders_of_table_6_stand_beside_the_corrected_ones() -> None:
     html = polarizer.draw_table6(everything(LAPTOP)).html or ""
     assert "2 of 3 attacks (BadNets, LF)" in html
     assert (
-        "0 of 3 attacks (none), and Blended, which the paper does not have here"
+        "0 of 3 attacks (none), and Blended, without a printed value here"
         in polarizer.draw_table6(everything()).caption
     )
     assert "92.78 → 94.75" in html and "interchanged" in html

@@ -52,7 +52,7 @@ def _names(attacks: Iterable[str]) -> str:
 def _count(ran: Iterable[str], printed: Sequence[str] = runs.PRINTED_ATTACKS) -> str:
     found = list(dict.fromkeys(ran))
     theirs, ours = [n for n in found if n in printed], [n for n in found if n not in printed]
-    more = f", and {_names(ours)}, which the paper does not have here" if ours else ""
+    more = f", and {_names(ours)}, without a printed value here" if ours else ""
     return f"{len(theirs)} of {len(printed)} attacks ({_names(theirs)}){more}"
 
 
