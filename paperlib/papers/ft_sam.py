@@ -445,7 +445,8 @@ def draw_family(id_: str) -> Callable[[Results], Artefact]:
     def draw(results: Results) -> Artefact:
         family, scale = FAMILIES[id_], results.scale
         part = family.parts.get(scale.name)
-        title, place, notes = family.title, "", []
+        title, place = family.title, ""
+        notes: list[str] = []
         if part is not None:
             dataset = "" if family.dataset == "cifar10" else family.dataset
             ratio = part.ratios[0] if len(part.ratios) == 1 else None
