@@ -61,7 +61,13 @@ def test_lock_has_hashes_no_address_and_every_dependency() -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), name
         pins.setdefault(canonicalize_name(name), []).append(version)
     extras = PYPROJECT["project"]["optional-dependencies"]
-    for line in [*PYPROJECT["project"]["dependencies"], *extras["fairness"], *extras["vdc"], *extras["vlm"], *extras["test"]]:
+    for line in [
+        *PYPROJECT["project"]["dependencies"],
+        *extras["fairness"],
+        *extras["vdc"],
+        *extras["vlm"],
+        *extras["test"],
+    ]:
         requirement = Requirement(line)
         versions = pins[canonicalize_name(requirement.name)]
         assert all(requirement.specifier.contains(version, prereleases=True) for version in versions), line

@@ -100,7 +100,8 @@ def test_the_planted_trigger_comes_back() -> None:
     model, clean = backdoored()
     stamped = stamp(clean.float(), found.mask[TARGET], found.pattern[TARGET])
     with torch.no_grad():
-        assert (model(stamped).argmax(1) == TARGET).float().mean() >= 0.8  # a sixth is chance; 0.87 to 0.97 by processor
+        fooled = (model(stamped).argmax(1) == TARGET).float().mean()
+    assert fooled >= 0.8  # a sixth is chance; 0.87 to 0.97 by processor
 
 
 def test_masks_and_patterns_are_images_and_the_norm_is_the_mask_s() -> None:
