@@ -462,7 +462,7 @@ def check_configurations(results: Results) -> Verdict:
     """The mean DERs of the default and of our other configurations lie within two points."""
     ders: dict[str, list[float]] = {}
     for (_, setting), (b, a) in _rates(results, grid.configuration_cells).items():
-        ders.setdefault(setting, []).append(der(b["c_acc"], b["asr"], a["c_acc"], a["asr"], unit="percent"))
+        ders.setdefault(setting, []).append(float(der(b["c_acc"], b["asr"], a["c_acc"], a["asr"], unit="percent")))
     numbers = {f"DER of {setting}": float(np.mean(values)) for setting, values in ders.items()}
     spread = max(numbers.values()) - min(numbers.values())
     return Verdict(spread <= 2, "mean DERs within 2 points (0.4 in print); all but the first are ours", numbers)
@@ -477,10 +477,11 @@ def check_rnp(results: Results) -> Verdict:
     for parent, defense, _, spec in planned:
         before, after = results.need(parent), results.need(spec)
         if defense != "none" and before["asr"] >= LEARNED:
-            values[defense].append(der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent"))
+            found = der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent")
+            values[defense].append(float(found))
     if not values["sau"]:
         raise NotRun(f"no backdoor was learned at {results.scale.name} scale")
-    numbers = {f"mean DER of {style.title('defense', name)}": float(np.mean(found)) for name, found in values.items()}
+    numbers = {f"mean DER of {style.title('defense', name)}": float(np.mean(ders)) for name, ders in values.items()}
     return Verdict(
         numbers["mean DER of SAU"] > numbers["mean DER of RNP"], f"means over {len(values['sau'])} models", numbers
     )

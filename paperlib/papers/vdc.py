@@ -270,7 +270,7 @@ def _low_ratio(results: Results) -> Verdict:
     usual = [float(_need(results, cleaning(results.scale, name, seed=results.seed))["tpr"]) for _, name, *_ in found]
     few = [float(result["tpr"]) for *_, result in found]
     return Verdict(
-        abs(np.mean(few) - np.mean(usual)) <= 5, f"mean TPR over {len(found)} triggers at two ratios, at most 5 points apart",
+        bool(abs(np.mean(few) - np.mean(usual)) <= 5), f"mean TPR over {len(found)} triggers at two ratios, at most 5 points apart",
         {f"at {100 * LOW:g} %": float(np.mean(few)), f"at {100 * ETA:g} %": float(np.mean(usual))},
     )  # fmt: skip
 
