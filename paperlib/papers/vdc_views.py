@@ -306,10 +306,12 @@ def table_retraining(results: Results) -> Artefact:
     rows.sort(key=lambda row: (row["Dirt"], list(SETS.values()).index(row["Trained on"])))
     cleaned = [r for r in (results.get(vdc_runs.same_data(scale, RETRAINED, seed=seed)),) if r]
     ratio = specs[RETRAINED, "dirty"].ratio
+    shown = {RETRAINED: f"{100 * ratio:g} %", NOISES[0]: f"{100 * NOISE:g} %"}
+    dirt = ", ".join(f"{name_of(name)} at {shown[name]}" for name in dict.fromkeys(name for name, _ in specs))
     caption = (
-        f"Training on the cleaned set: {style.title('attack', RETRAINED)} at {100 * ratio:g} %, symmetric noise at "
-        f"{100 * NOISE:g} % ({coverage(rows, specs, 'trainings')}). {data(scale)} PreAct-ResNet18 of width {scale.width}, one seed. {about(cleaned)}"
-    )  # fmt: skip
+        f"Training on the cleaned set: {dirt} ({coverage(rows, specs, 'trainings')}). {data(scale)} PreAct-ResNet18 of width "
+        f"{scale.width}, one seed. {about(cleaned)}"
+    )
     return _table(results, "table_retraining", rows, caption, ["C-Acc and ASR in percent."])
 
 
