@@ -154,7 +154,7 @@ def slipped(scale: Scale, seed: int) -> dict[float, TrainSpec]:
 def engines(scale: Scale, seed: int) -> Iterator[tuple[str, CleanseSpec]]:
     """Dirt and spec of every engine that is compared, on one trigger and one noise."""
     for options in (ENGINE[scale.name], *OTHERS[scale.name]):
-        clear = dict.fromkeys(("params", "target_fpr")) | {"reference": 0, **options}
+        clear: dict[str, Any] = dict.fromkeys(("params", "target_fpr")) | {"reference": 0, **options}
         yield ATTACKS[0], cleaning(scale, ATTACKS[0], seed=seed, **clear)
         yield NOISES[0], noisy(scale, NOISES[0], seed=seed, **clear)
 

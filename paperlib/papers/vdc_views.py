@@ -110,7 +110,8 @@ def _average(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     out = []
     for _, group in frame.groupby(["defense", "metric"], sort=False) if len(frame) else ():
         if set(ATTACKS) <= set(group.attack):
-            out.append({**group.iloc[0].to_dict(), "attack": "average", "value": group.value.mean()})
+            first: dict[str, Any] = {str(name): value for name, value in group.iloc[0].items()}
+            out.append({**first, "attack": "average", "value": group.value.mean()})
     return out
 
 
@@ -415,8 +416,8 @@ def table_low_ratios(results: Results) -> Artefact:
             {
                 "Trigger": style.title("attack", attack), "Poisoned": result["n_dirty"], "TPR": number(result["tpr"]),
                 "FPR": number(result["fpr"]), "Precision": number(result["precision"]), "AUROC": number(result["auroc"]),
-                f"TPR at {100 * ETA:g} %": number(usual and usual["tpr"]),
-                f"Precision at {100 * ETA:g} %": number(usual and usual["precision"]), "Paper": UNPUBLISHED,
+                f"TPR at {100 * ETA:g} %": number(usual["tpr"] if usual else None),
+                f"Precision at {100 * ETA:g} %": number(usual["precision"] if usual else None), "Paper": UNPUBLISHED,
             }
         )  # fmt: skip
     caption = (
@@ -513,10 +514,10 @@ def questions(results: Results) -> Artefact:
     shown = pd.concat([ranked.head(5), ranked.tail(8)])
     rows = [
         {
-            "Label": row.label, "Question (ours)": row.question, "Right on clean": number(row.clean),
-            "Right on dirty": number(row.dirty), "Difference": number(row.gap),
+            "Label": row["label"], "Question (ours)": row["question"], "Right on clean": number(row["clean"]),
+            "Right on dirty": number(row["dirty"]), "Difference": number(row["gap"]),
         }
-        for row in shown.itertuples()
+        for row in shown.to_dict("records")
     ]  # fmt: skip
     means = ranked.groupby("kind").gap.mean()
     caption = (

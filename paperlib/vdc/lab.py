@@ -260,14 +260,15 @@ def _at(scores: np.ndarray, alpha: float, tie: str, enough: np.ndarray, dirty: n
 
 def _rules(report: CleanReport, dirty: np.ndarray) -> list[dict[str, Any]]:
     """Rates under the paper's rule with its three ways to break a tie, and at calibrated thresholds."""
-    asked, out = report.asked, []
+    asked, known, out = report.asked, report.on_reference, []
     enough = scoring.decided(asked.right, asked.n_asked)
     for how in scoring.SCORES:
         scores = scoring.score(asked.right, asked.p, how)
         for tie in scoring.TIES if how == "vote" else ("clean",):
             out.append({"score": how, "alpha": 0.5, "tie": tie, **_at(scores, 0.5, tie, enough, dirty)})
-        for target in TARGETS if report.on_reference is not None else ():
-            known = report.on_reference
+        for target in TARGETS:
+            if known is None:
+                break
             try:
                 alpha = scoring.calibrate(scoring.score(known.right, known.p, how), target)
             except PaperlibError:  # too few reference samples for so small a share
