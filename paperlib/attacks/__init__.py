@@ -144,7 +144,7 @@ def check_ratio(ratio: Any) -> None:
     PaperlibError
         ``ratio`` is no number in (0, 1).
     """
-    if not (isinstance(ratio, Real) and 0 < ratio < 1):
+    if not (isinstance(ratio, Real) and 0 < float(ratio) < 1):
         raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of the whole training set).")
 
 
@@ -156,7 +156,7 @@ def check_target(target: Any, classes: int) -> None:
     PaperlibError
         ``target`` is no whole number from 0 to ``classes`` - 1.
     """
-    if not (isinstance(target, Integral) and 0 <= target < classes):
+    if not (isinstance(target, Integral) and 0 <= int(target) < classes):
         raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
 
 
