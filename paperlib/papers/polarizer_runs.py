@@ -1,6 +1,6 @@
 """The NPD paper (NeurIPS 2023, arXiv 2306.16697): which experiments its tables and figures are drawn from, at every scale."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from paperlib.defenses import VARIANTS
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
 from paperlib.papers import benchmark_runs
 from paperlib.papers.benchmark_runs import attacked, defended
+from paperlib.papers.shared import REACTIVATION
 from paperlib.scales import Scale
 
 PAPER = "polarizer"
@@ -94,7 +95,6 @@ class Slice:
     elsewhere: bool
     """Whether the tables on other data sets, models and label policies are run."""
     reactivated: tuple[str, ...]
-    reactivation: Mapping[str, int]
 
 
 SLICES: dict[str, Slice] = {
@@ -115,7 +115,6 @@ SLICES: dict[str, Slice] = {
         pictured=("badnets", "blended"),
         elsewhere=False,
         reactivated=("blended",),
-        reactivation={"n": 200, "n_train": 200, "steps": 20, "batch_size": 32},
     ),
     "laptop": Slice(
         attacks=("badnets", "blended", "input_aware", "lf", "wanet"),
@@ -134,7 +133,6 @@ SLICES: dict[str, Slice] = {
         pictured=PRINTED_ATTACKS,
         elsewhere=False,
         reactivated=("blended",),
-        reactivation={"n": 1000, "n_train": 2000, "steps": 60, "batch_size": 64},
     ),
     "paper": Slice(
         attacks=PRINTED_ATTACKS,
@@ -153,7 +151,6 @@ SLICES: dict[str, Slice] = {
         pictured=PRINTED_ATTACKS,
         elsewhere=True,
         reactivated=("badnets", "blended", "ssba"),
-        reactivation={"n": 9000, "n_train": 2500, "steps": 500, "batch_size": 128},
     ),
 }
 
@@ -339,7 +336,7 @@ def reactivation_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     """An optimised perturbation against the backdoored model, after NPD, and a model that was never attacked."""
     (parent,) = parents(scale, (attack,), seed)
     models = (parent, purified(scale, parent, "npd"), ex.train(scale, seed=seed))
-    return ex.analyse("reactivation", *models, seed=seed, **of(scale).reactivation)
+    return ex.analyse("reactivation", *models, seed=seed, **REACTIVATION[scale.name])
 
 
 def cam_specs(attack: str, scale: Scale, seed: int) -> list[Spec]:

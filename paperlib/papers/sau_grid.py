@@ -25,6 +25,7 @@ from paperlib import scales
 from paperlib.defenses import VARIANTS, applicable
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec, pairs
 from paperlib.papers.benchmark_runs import attacked, defended
+from paperlib.papers.shared import REACTIVATION
 from paperlib.report.published import published
 from paperlib.scales import Scale
 
@@ -151,8 +152,7 @@ def reactivation_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     """An optimised perturbation against the backdoored model, after FT, after SAU, and against a model never attacked."""
     parent = attacked(scale, attack, seed=seed)
     models = (parent, *(defended(scale, parent, name) for name in STAGES[1:]), ex.train(scale, seed=seed))
-    sizes = {"smoke": {"n": 200, "n_train": 200, "steps": 20}, "laptop": {"n": 1000, "n_train": 1000, "steps": 50}}
-    return ex.analyse("reactivation", *models, seed=seed, **sizes.get(scale.name, {}))
+    return ex.analyse("reactivation", *models, seed=seed, **REACTIVATION[scale.name])
 
 
 def ablation(scale: Scale) -> Scale:

@@ -12,6 +12,13 @@ from paperlib.scales import Scale
 PRINTED_DATASETS = {"tiny_imagenet": "tiny"}
 """Data sets that have another name among the published numbers."""
 
+REACTIVATION: dict[str, dict[str, int]] = {
+    "smoke": {"n": 200, "n_train": 200, "steps": 20, "batch_size": 32},
+    "laptop": {"n": 1000, "n_train": 2000, "steps": 60, "batch_size": 64},
+    "paper": {"n": 9000, "n_train": 2500, "steps": 500, "batch_size": 128},
+}
+"""Scale -> sizes of the tool ``reactivation``, with which every notebook on a defense ends."""
+
 
 def images(scale: Scale) -> str:
     """Data set and number of training images."""

@@ -915,7 +915,7 @@ def gallery(results: Results) -> Artefact:
         for place, (name, example) in zip(axes.flat, kept, strict=False):
             place.imshow(pixels(example["picture"], example["shape"]))
             dirt = "clean" if example["kind"] == "clean" else name_of(name)
-            place.set_title(f"{example['group']}: {dirt}", fontsize=7)
+            place.set_title(textwrap.fill(f"{example['group']}: {dirt}", 24), fontsize=7)
             better = f", likelier: {example['suggested']}" if example["suggested"] else ""
             text = f"label: {example['label']}{better}\ntrue class: {example['true']}, score {example['score']:.2f}"
             reason = example["why"].split("; ")[-1] or "every answer confirmed the label"
