@@ -118,7 +118,8 @@ def _models(scale: Scale, seed: int) -> list[Spec]:
 
 
 def _time(scale: Scale, seed: int) -> list[Spec]:
-    return [*of("", scale, seed), *(spec for *_, spec in detections(scale, seed))]
+    same = (same_data(scale, attack, seed=seed) for attack in JUDGED[scale.name])
+    return [*of("", scale, seed), *same, *(spec for *_, spec in detections(scale, seed))]
 
 
 def _slipped(scale: Scale, seed: int) -> list[Spec]:
