@@ -1,7 +1,7 @@
 """The VDC paper (arXiv 2309.16211): how its tables and figures are drawn from the results of :mod:`paperlib.papers.vdc_runs`."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -196,6 +196,20 @@ def table1(results: Results) -> Artefact:
         _shown(frame), caption, rows=("defense",), columns="attack", everything=True, coverage=count, notes=notes
     )
     return _artefact(results, "table1", "table", caption=caption, frame=frame, html=html)
+
+
+def printed_table(id_: str, title: str) -> Callable[[Results], Artefact]:
+    """Draws a table of poisoned-sample detection of which there is print alone: its data set is not among ours."""
+
+    def draw(results: Results) -> Artefact:
+        frame = _beside(results, [], id_)
+        caption = f"{title} Printed numbers only: the data set is made from ImageNet and is not among ours."
+        html = tables.paper_table(
+            _shown(frame), caption, rows=("defense",), columns="attack", everything=True, coverage="nothing run"
+        )
+        return _artefact(results, id_, "table", caption=caption, frame=frame, html=html)
+
+    return draw
 
 
 def table_noisy_labels(results: Results) -> Artefact:
