@@ -57,18 +57,16 @@ reproduce: $(STAMP)
 	@$(BIN)/paperlib reproduce $(PAPER) $(if $(SCALE),--scale $(SCALE)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(DEVICE),--device $(DEVICE)) $(if $(OUT),--out $(OUT)) $(if $(filter-out 0,$(RECORDED)),--recorded)
 
-# The tests and the notebooks share one temporary store, so that every model is trained once, and nobody's cache is touched. They
-# run side by side, a core each; the notebooks' report is shown after that of the tests.
+# The tests and the notebooks share one temporary store, so that every model is trained once, and nobody's cache is touched.
 test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@set -e; folder=$$(mktemp -d); trap 'kill $$notebooks 2>/dev/null || true; rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
 	export PAPERLIB_TEST_FOLDER=$$folder PAPERLIB_SCALE=smoke PAPERLIB_STORE=$$folder/runs PAPERLIB_FIGURES=$$folder/figures; \
-	$(BIN)/python -m pytest -v --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks >"$$folder/notebooks.log" 2>&1 & \
-	notebooks=$$!; failed=0; \
-	echo "pytest tests"; $(BIN)/python -m pytest -v tests || failed=1; \
-	echo "pytest --nbval-lax notebooks"; wait $$notebooks || failed=1; cat "$$folder/notebooks.log"; exit $$failed
+	echo "pytest tests"; $(BIN)/python -m pytest -v tests; \
+	echo "pytest --nbval-lax notebooks"; \
+	$(BIN)/python -m pytest -v --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

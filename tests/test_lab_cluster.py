@@ -22,6 +22,16 @@ from paperlib.scales import SMOKE
 ray = pytest.importorskip("ray", reason="the optional extra [cluster] is not installed")
 
 
+def patiently(start, tries: int = 3):
+    """``start()``, again where Ray gives up on a node: it waits 30 seconds, which a busy machine exceeds."""
+    for left in reversed(range(tries)):
+        try:
+            return start()
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes of one core each; the driver is connected to the first."""
@@ -33,8 +43,8 @@ def cluster():
     }
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # the workers unpickle the toy runners by name
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
+    nodes = patiently(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}))
+    patiently(lambda: nodes.add_node(num_cpus=1))
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
     yield nodes
     ray.shutdown()
@@ -98,7 +108,7 @@ def test_without_retries_a_killed_worker_is_a_failure_and_the_rest_is_kept(clust
 def test_a_node_that_is_removed_loses_nothing(cluster, tmp_path):
     import threading
 
-    node = cluster.add_node(num_cpus=2)
+    node = patiently(lambda: cluster.add_node(num_cpus=2))
     cluster.wait_for_nodes()
 
     def remove():
