@@ -551,8 +551,8 @@ def test_results_against_a_claim_refute_it(claim: str, change: Change) -> None:
     ("claim", "lost"),
     [
         ("alive", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "blended"), "ft")),
-        ("headline", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "sig"), "ft_sam")),
-        ("little_data", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "sig"), "ft", clean_ratio=0.01)),
+        ("headline", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "badnets"), "ft_sam")),
+        ("little_data", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "badnets"), "ft", clean_ratio=0.01)),
         ("combined", lambda: next(s for _, name, _, s, _ in ft_sam.table4_cells(SMOKE, 0) if name == "anp+ft")),
         ("rho", lambda: ft_sam.defended(SMOKE, ft_sam.backdoored(SMOKE, "blended"), "ft_sam", rho=7)),
         ("norms", lambda: ft_sam.neuron_spec(SMOKE, "badnets", 0.05, 0)),
@@ -582,7 +582,9 @@ def test_a_backdoor_that_was_not_learned_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize("claim", ["alive", "rho"])
-def test_claims_on_named_attacks_skip_those_that_were_not_learned(claim: str) -> None:
+def test_claims_on_named_attacks_skip_those_that_were_not_learned(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ft_sam, "FEW", ft_sam.BASIC)  # SIG beside Blended
+
     def refuted(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
         """Blended refutes the claim, and was never learned."""
         if origin(spec).attack != "blended" or isinstance(spec, AnalysisSpec):

@@ -57,7 +57,12 @@ OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
 }
 """Scale -> other engines. The embedded one without reference goes by ImageNet's taxonomy (which has no digits)."""
-DETECTORS_OF_POISON = ("strip", "ss", "scan", "frequency", "ct", "d_br", "spectre")
+EVERY_DETECTOR = ("strip", "ss", "scan", "frequency", "ct", "d_br", "spectre")
+DETECTORS_OF_POISON = {
+    "smoke": ("strip", "ss", "scan", "frequency", "spectre"),
+    "laptop": EVERY_DETECTOR,
+    "paper": EVERY_DETECTOR,
+}
 DETECTORS_OF_NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")
 JUDGED = {"smoke": ("badnets",), "laptop": ("badnets", "blended"), "paper": ATTACKS}
 """Scale -> triggers on which the baselines run, a classifier for each."""
@@ -120,7 +125,7 @@ def mislabelled(scale: Scale, noise: str, *, seed: int, **changes: Any) -> Train
 def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
     """Trigger or noise, detector and spec of every baseline."""
     for attack in JUDGED[scale.name]:
-        for name in DETECTORS_OF_POISON:
+        for name in DETECTORS_OF_POISON[scale.name]:
             if name in DETECTORS:
                 yield attack, name, ex.detect(scale, victim(scale, attack, seed=seed), name, seed=seed)
     for noise in JUDGED_NOISES[scale.name]:
