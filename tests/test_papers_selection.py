@@ -182,7 +182,7 @@ def test_tables_of_the_ablations() -> None:
     assert list(made.frame.of_target.dropna().unique()) == [0]
     laptop = results_of(selection.OURS["analysis"].specs(LAPTOP, 0), scale=LAPTOP)
     made = selection.OURS["analysis"].draw(laptop)
-    assert "20 of 20 victims" in made.fragment and "0.75" in made.fragment  # 6 events of 8 learned images
+    assert "60 of 60 victims" in made.fragment and "0.75" in made.fragment  # 6 events of 8 learned images
     assert made.frame[made.frame.strategy == "lps"].replaced.unique().tolist() == [25]
 
 
