@@ -182,8 +182,24 @@ def test_tables_of_the_ablations() -> None:
     assert list(made.frame.of_target.dropna().unique()) == [0]
     laptop = results_of(selection.OURS["analysis"].specs(LAPTOP, 0), scale=LAPTOP)
     made = selection.OURS["analysis"].draw(laptop)
-    assert "60 of 60 victims" in made.fragment and "0.75" in made.fragment  # 6 events of 8 learned images
+    assert "40 of 40 victims" in made.fragment and "0.75" in made.fragment  # 6 events of 8 learned images
     assert made.frame[made.frame.strategy == "lps"].replaced.unique().tolist() == [25]
+
+
+def test_two_settings_of_the_victim() -> None:
+    """Both have their own images, epochs and budgets; the first is the grid's; a scale with one setting says so."""
+    item = selection.OURS["passes"]
+    planned = list(selection.setting_specs(LAPTOP, 0))
+    assert {cell.spec.key for setting, cell in planned if setting == (4_000, 40)} < {
+        cell.spec.key for cell in selection.cells(LAPTOP, 0)
+    }
+    for (n, epochs), cell in planned:
+        assert (cell.spec.n_train, cell.spec.epochs) == (n, epochs) and round(cell.spec.ratio * n) == 9 * cell.per_class
+        assert cell.spec.selected is None or cell.spec.selected.n_train == n
+    made = item.draw(results_of(item.specs(LAPTOP, 0), scale=LAPTOP))
+    assert "40 of 40 victims" in made.fragment and set(made.frame.per_class) == {10, 8, 20, 40}
+    with pytest.raises(NotRun, match="laptop"):
+        item.draw(results_of(item.specs(SMOKE, 0)))
 
 
 @pytest.mark.parametrize(
