@@ -29,4 +29,4 @@ def choose(argument: str, value: str, known: Iterable[str]) -> str:
         return value
     near = get_close_matches(str(value), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise PaperlibError(f"{argument}={value!r} is unknown; {hint}Known: {', '.join(names)}.")
+    raise PaperlibError(f"{argument}={value!r} is unknown; {hint}Known: {', '.join(names) or 'none'}.")
