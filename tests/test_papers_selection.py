@@ -4,6 +4,8 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from paperlib.lab.spec import AnalysisSpec, DefendSpec, PrepareSpec, SelectSpec, Spec, TrainSpec
@@ -184,6 +186,12 @@ def test_tables_of_the_ablations() -> None:
     made = selection.OURS["analysis"].draw(laptop)
     assert "40 of 40 victims" in made.fragment and "0.75" in made.fragment  # 6 events of 8 learned images
     assert made.frame[made.frame.strategy == "lps"].replaced.unique().tolist() == [25]
+
+
+def test_the_fit_of_the_victim_and_its_asr() -> None:
+    frame = pd.DataFrame({"asr": [10.0, 30.0, 20.0, 60.0, 90.0, 50.0], "learned": [3.0, 1.5, 2.0, 0.5, 0.1, np.nan]})
+    assert selection._timing(frame).endswith("-1.00.")
+    assert selection._timing(frame.head(4)) == "" == selection._timing(frame.assign(learned=1.0))
 
 
 def test_two_settings_of_the_victim() -> None:

@@ -1052,7 +1052,7 @@ def draw_analysis(results: Results) -> Artefact:
         shown.append(row)
     caption = f"What the choice changes, mean over seeds. {style.title('attack', ATTACK)}. {_where(results)}"
     notes_ = [
-        f"{len(frame)} of {len(list(_own(scale, results.seed)))} victims.",
+        f"{len(frame)} of {len(list(_own(scale, results.seed)))} victims. {_timing(frame)}",
         f"A surrogate that knows nothing has a loss of {np.log(CLASSES[scale.dataset]):.2f}. LPS takes what has a large loss with "
         "the trigger and a small one without; where the two losses of the triggered images are close, its surrogate has not "
         "told them apart.",
@@ -1062,6 +1062,15 @@ def draw_analysis(results: Results) -> Artefact:
     ]
     html = tables.to_html(pd.DataFrame(shown), caption, notes=[note for note in notes_ if note])
     return _artefact(results, "analysis", "table", caption=caption, frame=frame, html=html)
+
+
+def _timing(frame: pd.DataFrame) -> str:
+    """How far the victim's fit of the poisoned images alone, whoever chose them, explains the ASR."""
+    both = frame[["asr", "learned"]].dropna()
+    if len(both) < 5 or both.nunique().min() < 2:
+        return ""
+    rho = both.corr(method="spearman").iloc[0, 1]
+    return f"Rank correlation of the victim's loss of its poisoned images with its ASR, over all of them: {rho:.2f}."
 
 
 def _by_strategy(group: tuple[Any, pd.DataFrame]) -> tuple[int, int]:
