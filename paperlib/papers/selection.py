@@ -1129,6 +1129,8 @@ def _beats(one: str, other: str, results: Results) -> Verdict:
     budgets = in_range(frame)
     both, noise = _pairs(frame, one, other, budgets), _noise(frame, budgets)
     gains = both[one] - both[other]
+    if len(gains) < 2:
+        raise NotRun("one pair of runs, which decides nothing beside the seed noise")
     margin = float(gains.mean())
     names = [style.title("selection", name) for name in (one, other)]
     numbers = {
@@ -1137,8 +1139,7 @@ def _beats(one: str, other: str, results: Results) -> Verdict:
         "margin": margin,
         "seed noise": noise,
     }
-    if len(gains) > 1:
-        numbers["standard error of the margin"] = float(gains.std() / len(gains) ** 0.5)
+    numbers["standard error of the margin"] = float(gains.std() / len(gains) ** 0.5)
     scale = sized(results.scale)
     where = ", ".join(f"{style.title('attack', attack)} {100 * ratio(scale, k):.2g} %" for attack, k in budgets)
     compared = f"{len(both)} pairs of runs with equal attack, seed and ratio ({where})"
