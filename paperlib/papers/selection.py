@@ -986,9 +986,9 @@ def draw_passes(results: Results) -> Artefact:
     names = ["n_train", "epochs", "per_class", "ratio", "strategy", "seed", "asr", "learned"]
     frame = pd.DataFrame(rows, columns=names)
     shown = []
-    for (n, epochs, k), group in frame.groupby(["n_train", "epochs", "per_class"], sort=True):
+    for (images, passes, k), group in frame.groupby(["n_train", "epochs", "per_class"], sort=True):
         row: dict[str, Any] = {
-            "Training images": f"{n:,}", "Epochs": epochs, "Images per class": k, "Ratio, %": f"{100 * group.ratio.iloc[0]:.3g}",
+            "Training images": f"{images:,}", "Epochs": passes, "Images per class": k, "Ratio, %": f"{100 * group.ratio.iloc[0]:.3g}",
         }  # fmt: skip
         for name in ("random", "lps"):
             mine = group[group.strategy == name]
@@ -1039,7 +1039,8 @@ def draw_analysis(results: Results) -> Artefact:
     }  # fmt: skip
     frame = frame.reindex(columns=["per_class", "strategy", "seed", *columns]).astype(dict.fromkeys(columns, float))
     shown = []
-    for (k, name), mine in sorted(frame.groupby(["per_class", "strategy"]), key=_by_strategy):
+    for (k, strategy), mine in sorted(frame.groupby(["per_class", "strategy"]), key=_by_strategy):
+        name = str(strategy)
         row = {"Images per class": k, "Strategy": style.title("selection", name), "ASR, %": _spread(mine.asr)}
         row |= {
             title: "–" if mine[key].isna().all() else f"{mine[key].mean():.3g}"
@@ -1069,7 +1070,7 @@ def _timing(frame: pd.DataFrame) -> str:
     both = frame[["asr", "learned"]].dropna()
     if len(both) < 5 or both.nunique().min() < 2:
         return ""
-    rho = both.corr(method="spearman").iloc[0, 1]
+    rho = float(both.asr.corr(both.learned, method="spearman"))
     return f"Rank correlation of the victim's loss of its poisoned images with its ASR, over all of them: {rho:.2f}."
 
 
