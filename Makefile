@@ -58,10 +58,10 @@ reproduce: $(STAMP)
 		$(if $(DEVICE),--device $(DEVICE)) $(if $(OUT),--out $(OUT)) $(if $(filter-out 0,$(RECORDED)),--recorded)
 
 # The tests and the notebooks share one temporary store, so that every model is trained once, and nobody's cache is touched.
-# Two files at a time (one thread each, as above); JOBS=0: one after the other, in this process. Ray's go first and alone: a node
-# of theirs has 30 s to start, whatever runs beside it.
+# Two files or notebooks at a time (one thread each, as above); JOBS=0: one after the other, in this process. Ray's tests go first
+# and alone: a node of theirs has 30 s to start, whatever runs beside it.
 JOBS ?= 2
-SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
+FILES := -n $(JOBS) --dist loadfile
 test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -69,9 +69,10 @@ test: $(STAMP)
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
 	export PAPERLIB_TEST_FOLDER=$$folder PAPERLIB_SCALE=smoke PAPERLIB_STORE=$$folder/runs PAPERLIB_FIGURES=$$folder/figures; \
 	echo "pytest tests"; $(BIN)/python -m pytest -v tests/test_lab_cluster.py; \
-	$(BIN)/python -m pytest -v $(SIDE_BY_SIDE) tests --ignore=tests/test_lab_cluster.py; \
+	$(BIN)/python -m pytest -v $(FILES) tests --ignore=tests/test_lab_cluster.py --ignore=tests/test_notebook_seeds.py; \
+	$(BIN)/python -m pytest -v -n $(JOBS) --dist load --maxschedchunk=1 tests/test_notebook_seeds.py; \
 	echo "pytest --nbval-lax notebooks"; \
-	$(BIN)/python -m pytest -v $(SIDE_BY_SIDE) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+	$(BIN)/python -m pytest -v $(FILES) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
