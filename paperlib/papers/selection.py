@@ -590,8 +590,9 @@ def draw_surrogate(results: Results) -> Artefact:
             if (result := results.get(spec)) is not None:
                 rows.append((f"{_net(one, scale)}\n→ {_net(other, scale)}", name, s, result["asr"]))
     frame = pd.DataFrame(rows, columns=["pair", "strategy", "seed", "asr"])
-    if not (frame.strategy == "lps").any():
-        raise NotRun(f"no victim of LPS at {scale.name} scale")
+    frame = frame[frame.pair.isin(frame.pair[frame.strategy == "lps"])]
+    if frame.pair.nunique() < 2:
+        raise NotRun(f"LPS ran with {frame.pair.nunique()} pair of surrogate and victim at {scale.name} scale")
     names = list(dict.fromkeys(frame.pair))
     with style.context():
         figure, axes = plt.subplots(figsize=(style.PAGE, 2.5))
@@ -632,12 +633,13 @@ def draw_rounds(results: Results) -> Artefact:
     for swept, t, k, s, spec in round_specs(results.scale, results.seed):
         if (result := results.get(spec)) is not None:
             rows.append((swept, t, k, s, result["asr"]))
-    if not rows:
-        raise NotRun(f"no victim of the sweep at {results.scale.name} scale")
     frame = pd.DataFrame(rows, columns=["swept", "T", "K", "seed", "asr"])
     said = []
+    sweeps = [swept for swept in "TK" if frame[frame.swept == swept][swept].nunique() > 1]
+    if not sweeps:
+        raise NotRun(f"no sweep over T or K has two points at {results.scale.name} scale")
+    frame = frame[frame.swept.isin(sweeps)]
     with style.context():
-        sweeps = [swept for swept in "TK" if (frame.swept == swept).any()]
         figure, panels = plt.subplots(
             1, len(sweeps), figsize=(style.COLUMN * len(sweeps), 2.3), sharey=True, squeeze=False
         )
