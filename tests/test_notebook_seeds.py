@@ -2,19 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import pytest
+from test_notebooks import code, every, tags
 
-from paperlib import paths
 from paperlib.cli import execute
-
-every = pytest.mark.parametrize("path", sorted(paths.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
-
-
-def code(path: Path) -> list[Any]:
-    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
 
 
 @every
@@ -27,5 +19,5 @@ def test_runs_with_another_seed(path: Path, tmp_path: Path, monkeypatch: pytest.
     assert all(record["seed"] == 1 for record in ours)
     # What is drawn from printed numbers alone uses no result of ours and is the same at every scale and seed.
     assert all(not record["results"] and record["scale"] == "paper" for record in made if record not in ours)
-    shown = [cell for cell in code(path) if "figure" in cell.metadata.get("tags", [])]
+    shown = [cell for cell in code(path) if "figure" in tags(cell)]
     assert len([record for record in made if record["kind"] == "figure"]) >= len(shown)

@@ -975,9 +975,9 @@ def draw_cost(results: Results) -> Artefact:
 def draw_passes(results: Results) -> Artefact:
     """Random selection and LPS where the victim sees each image more or less often."""
     scale = results.scale
-    planned = list(setting_specs(scale, results.seed))
     if not SLICES[scale.name].settings:
         raise NotRun("a second setting of the victim is run at laptop scale only")
+    planned = list(setting_specs(scale, results.seed))
     rows = []
     for (n, epochs), cell in planned:
         if (result := results.get(cell.spec)) is not None:
@@ -1004,8 +1004,8 @@ def draw_passes(results: Results) -> Artefact:
     )
     notes = [
         f"{len(frame)} of {len(planned)} victims. {SPREAD}",
-        "The settings take about as many steps. Where the loss of the poisoned images ends above 2, the victim has not "
-        "fitted what was selected, and the selection cannot help.",
+        "The settings take about as many steps. A loss of the poisoned images that ends above 2 is that of a victim that has "
+        "not fitted what was selected.",
     ]
     html = tables.to_html(pd.DataFrame(shown), caption, notes=notes)
     return _artefact(results, "passes", "table", caption=caption, frame=frame, html=html)
