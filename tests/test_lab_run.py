@@ -180,6 +180,8 @@ def test_provenance_says_how_and_not_where(store):
 def test_no_commit_outside_a_checkout(monkeypatch, tmp_path):
     monkeypatch.setattr("paperlib.lab.provenance.ROOT", tmp_path)
     assert commit() == {"commit": None, "dirty": None}
+    monkeypatch.setenv("PAPERLIB_COMMIT", "abc")  # a copy says what it is a copy of
+    assert commit() == {"commit": "abc", "dirty": False}
 
 
 def failing_train(spec, context):

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,13 +62,19 @@ def run_command(
     cpus: Annotated[float, typer.Option(help="Ray: CPUs of one task.")] = 1,
     gpus: Annotated[float, typer.Option(help="Ray: GPUs of one task; a fraction shares one.")] = 0,
     retries: Annotated[int, typer.Option(help="Ray: new starts of a task after its worker or node was lost.")] = 3,
+    workers: Annotated[int, typer.Option(help="Processes: how many at a time, all on the same device.")] = 2,
     whole: Whole = False,
 ) -> None:
     """Run what the papers still need. Ctrl-C is safe: the next call goes on."""
     specs = _specs(papers, scale, seed, whole)
-    options = {"address": address, "cpus": cpus, "gpus": gpus, "retries": retries} if executor == "ray" else None
+    options: dict[str, dict[str, Any]] = {
+        "ray": {"address": address, "cpus": cpus, "gpus": gpus, "retries": retries},
+        "processes": {"workers": workers},
+    }
     where = Store(store)
-    results = run(specs, where, device=device, executor=executor, options=options, retry_failed=retry_failed)
+    results = run(
+        specs, where, device=device, executor=executor, options=options.get(executor), retry_failed=retry_failed
+    )
     print(f"{len(results)} results are stored.")
 
 

@@ -21,18 +21,18 @@ CHUNK = 4
 """Runs of one parent model that a task takes at most: more of them wait less for data, fewer spread wider."""
 
 
-def tasks(groups: list[list[Spec]]) -> list[tuple[list[Spec], set[int]]]:
-    """Runs that share their parents, :data:`CHUNK` at a time, each with the numbers of the tasks it must wait for."""
+def tasks(groups: list[list[Spec]], chunk: int = CHUNK) -> list[tuple[list[Spec], set[int]]]:
+    """Runs that share their parents, ``chunk`` at a time, each with the numbers of the tasks it must wait for."""
     families: dict[tuple[str, ...], list[Spec]] = defaultdict(list)
     for group in groups:
         for spec in group:
             above = tuple(sorted(parent.key for parent in spec.parents()))
             families[above or ("root", spec.key)].append(spec)  # roots share nothing: one task each
-    chunks = [family[i : i + CHUNK] for family in families.values() for i in range(0, len(family), CHUNK)]
-    number = {spec.key: i for i, chunk in enumerate(chunks) for spec in chunk}
+    parts = [family[i : i + chunk] for family in families.values() for i in range(0, len(family), chunk)]
+    number = {spec.key: i for i, part in enumerate(parts) for spec in part}
     return [
-        (chunk, {number[p.key] for spec in chunk for p in spec.parents() if p.key in number and number[p.key] != i})
-        for i, chunk in enumerate(chunks)
+        (part, {number[p.key] for spec in part for p in spec.parents() if p.key in number and number[p.key] != i})
+        for i, part in enumerate(parts)
     ]
 
 

@@ -32,8 +32,13 @@ def _git(*arguments: str) -> str | None:
 
 
 def commit() -> dict[str, Any]:
-    """``commit`` of the checkout, None outside one; ``dirty``: whether the package's own code differs from it."""
+    """``commit`` of the checkout, None outside one; ``dirty``: whether the package's own code differs from it.
+
+    A clean copy without its history (a container's image) says what it is a copy of in ``$PAPERLIB_COMMIT``.
+    """
     # An installed package may lie inside some other project's checkout, whose commit would say nothing about this code.
+    if not (ROOT / ".git").exists() and (copied := os.environ.get("PAPERLIB_COMMIT")):
+        return {"commit": copied, "dirty": False}
     if not (ROOT / ".git").exists() or (revision := _git("rev-parse", "HEAD")) is None:
         return {"commit": None, "dirty": None}
     changes = _git("status", "--porcelain", "--", "paperlib")

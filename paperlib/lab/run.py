@@ -20,6 +20,7 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.lab import provenance
 from paperlib.lab.cluster import run_ray
 from paperlib.lab.plan import Plan, duration, plan
+from paperlib.lab.processes import run_processes
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
 
@@ -156,9 +157,13 @@ def run_inline(groups: list[list[Spec]], work: Callable[..., Outcome], progress:
             yield work(spec, progress=progress)
 
 
-EXECUTORS: dict[str, Callable[..., Iterator[Outcome]]] = {"inline": run_inline, "ray": run_ray}
+EXECUTORS: dict[str, Callable[..., Iterator[Outcome]]] = {
+    "inline": run_inline,
+    "processes": run_processes,
+    "ray": run_ray,
+}
 """Name -> function ``(groups, work, progress, **options)`` that applies ``work(spec, progress=...)`` to every spec, groups in
-order of dependency, and yields outcomes. Options of ``ray``: :func:`paperlib.lab.cluster.run_ray`."""
+order of dependency, and yields outcomes. Options: :func:`paperlib.lab.processes.run_processes`, :func:`paperlib.lab.cluster.run_ray`."""
 
 
 def run(
@@ -224,7 +229,7 @@ def run(
             work = partial(
                 execute,
                 store=store,
-                device=pick_device(device) if executor == "inline" else _device_there(device, options),
+                device=_device_there(device, options) if executor == "ray" else pick_device(device),
                 runners=runners,
                 environment=provenance.environment(),
             )

@@ -1,0 +1,120 @@
+"""What a short lease of one GPU computes, most wanted first; what is stored is not computed again.
+
+    PAPERLIB_STORE=... PAPERLIB_DATA=... python figures/gpu.py PART MINUTES LEDGER [WORKERS]
+
+PART is ``paper`` (BadNets and Blended at the papers' own settings, with the defenses and the variants of the three defense
+papers), ``laptop`` (every run of the laptop scale but those that ask about pictures, then two more seeds of the headline
+averages, then the selection strategies), or ``check`` (each method once at smoke scale). When the MINUTES are over it stops
+where it is. LEDGER holds everything that is finished by then; it is written every half minute.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from paperlib import experiments as ex
+from paperlib.attacks import ATTACKS
+from paperlib.defenses import DEFENSES, POISONED
+from paperlib.detection import DETECTORS
+from paperlib.lab.ledger import export
+from paperlib.lab.plan import method
+from paperlib.lab.run import RunFailed, run
+from paperlib.lab.spec import CleanseSpec, DefendSpec, Spec
+from paperlib.lab.store import Store
+from paperlib.papers import specs
+from paperlib.scales import LAPTOP, PAPER, SMOKE
+
+DEFENSE_PAPERS = ("benchmark", "ft_sam", "sau", "polarizer")
+HEADLINE = ("ft", "ft_sam", "sau", "npd", "i_bau")
+HEADLINE_ATTACKS = ("blended", "badnets", "input_aware", "wanet", "lf", "ssba", "sig")
+LONG = ("lc", "lira", "lf", "ssba", "input_aware", "wanet")
+"""Attacks with much to do before their first defense can start."""
+
+
+def computable(spec: Spec) -> bool:
+    """Whether no ancestor asks a model that is not there about pictures."""
+    return not any(isinstance(each, CleanseSpec) and each.engine != "truth" for each in spec.ancestry())
+
+
+def paper_part() -> list[list[Spec]]:
+    """Two victims with each defense once, then everything else that the papers do to them."""
+    victims = {spec.key: spec for spec in (ex.train(PAPER, "badnets"), ex.train(PAPER, "blended"))}
+
+    def cheap(spec: Spec) -> bool:  # of what trains from scratch, a lease has time for the victims alone
+        return isinstance(spec, DefendSpec) and DEFENSES[spec.defense][0].access != POISONED
+
+    benchmark, *others = (
+        [spec for spec in specs(paper, PAPER) if cheap(spec) and all(p.key in victims for p in spec.parents())]
+        for paper in DEFENSE_PAPERS
+    )
+    return [[*victims.values(), *benchmark], [spec for paper in others for spec in paper]]
+
+
+def laptop_part() -> list[list[Spec]]:
+    """The laptop scale of all papers on image data; two more seeds; what learns which samples to poison."""
+    one = [spec for paper in (*DEFENSE_PAPERS, "vdc") for spec in specs(paper, LAPTOP) if computable(spec)]
+    more = [spec for attack in HEADLINE_ATTACKS for seed in (1, 2) for spec in headline(attack, seed)]
+    return [[*(ex.train(LAPTOP, attack) for attack in LONG), *one], more, specs("selection", LAPTOP)]
+
+
+def headline(attack: str, seed: int) -> list[Spec]:
+    """The victim of another seed and the defenses whose averages the abstracts state."""
+    victim = ex.train(LAPTOP, attack, seed=seed)
+    return [victim, *(ex.defend(LAPTOP, victim, defense, seed=seed) for defense in HEADLINE)]
+
+
+def check_part() -> list[list[Spec]]:
+    """One run of every attack, strategy, defense, detector and tool, as small as it gets."""
+    found: dict[tuple[str, str], Spec] = {}
+
+    def add(spec: Spec) -> None:
+        for each in spec.ancestry():
+            if computable(spec):
+                found.setdefault((each.kind, method(each.to_dict())), each)
+
+    victim = ex.train(SMOKE, "blended")
+    for spec in (
+        *(ex.train(SMOKE, attack) for attack in ATTACKS),
+        *(ex.defend(SMOKE, victim, defense) for defense in DEFENSES),
+        *(ex.detect(SMOKE, victim, detector) for detector in DETECTORS),
+        *(spec for paper in (*DEFENSE_PAPERS, "vdc", "selection") for spec in specs(paper, SMOKE)),
+    ):
+        add(spec)
+    return [list(found.values())]
+
+
+PARTS = {"paper": paper_part, "laptop": laptop_part, "check": check_part}
+
+
+def main(part: str, minutes: float, ledger: Path, workers: int = 4) -> None:
+    start, store = time.monotonic(), Store()
+    end = start + 60 * minutes
+
+    def note(line: str) -> None:
+        print(f"{time.monotonic() - start:5.0f} s {line}", flush=True)
+
+    def watch() -> None:
+        while time.monotonic() < end:
+            time.sleep(min(30.0, max(0.1, end - time.monotonic())))
+            export(store, ledger)
+        note(f"{part}: stopped after {minutes:g} minutes")
+        os.killpg(0, signal.SIGKILL)  # with its workers; what they had finished is in the ledger
+
+    threading.Thread(target=watch, daemon=True).start()
+    for stage in PARTS[part]():
+        note(f"{part}: {len({spec.key for spec in stage})} runs wanted")
+        try:
+            run(stage, store, executor="processes", options={"workers": workers}, report=note, retry_failed=True)
+        except RunFailed as failed:
+            for outcome in failed.outcomes:
+                note(f"{outcome.spec.label}: {outcome.status} {outcome.error}")
+    export(store, ledger)
+    note(f"{part}: everything done")
+
+
+if __name__ == "__main__":
+    os.setpgid(0, 0)
+    main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]), *(int(n) for n in sys.argv[4:]))
