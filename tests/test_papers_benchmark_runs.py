@@ -41,7 +41,7 @@ def made_up(spec: Spec) -> dict[str, Any] | None:
         return {"tpr": 80 + k, "fpr": k, "f1": 60 + k, "auroc": 90 + k, "n_flagged": 9, "seconds": k}
     asr = 85 + k if isinstance(spec, TrainSpec) else 20 + k
     out = {"c_acc": 60 + k, "asr": asr, "r_acc": 100 - asr, "seconds": 1 + k}
-    return {**out, "n_train": 1000} if isinstance(spec, TrainSpec) else out
+    return {**out, "n_train": 1000, "log": [{"epoch": 1, "asr": asr}]} if isinstance(spec, TrainSpec) else out
 
 
 def results_of(specs: list[Spec], scale: Any = SMOKE) -> Results:
@@ -101,10 +101,18 @@ def test_our_items_are_drawable_and_no_items_of_the_paper() -> None:
 @pytest.mark.parametrize("id_", runs.ITEMS)
 def test_an_item_is_drawn_from_its_results_and_not_without_them(id_: str) -> None:
     item = runs.ITEMS[id_]
-    made = item.draw(results_of(item.specs(SMOKE, 0)))
-    assert len(made.frame) and "smoke scale" in made.caption
+    scale = LAPTOP if id_ == "our_input_aware" else SMOKE  # which asks about the cuts of one scale
+    made = item.draw(results_of(item.specs(scale, 0), scale))
+    assert len(made.frame) and f"{scale.name} scale" in made.caption
     with pytest.raises(NotRun):
-        item.draw(Results(SMOKE, 0, {}))
+        item.draw(Results(scale, 0, {}))
+
+
+def test_input_aware_is_studied_one_cut_at_a_time() -> None:
+    specs = runs.input_aware_specs(LAPTOP, 0)
+    assert len({spec.key for spec in specs}) == len(runs.STUDIES)
+    assert specs[0].key == runs.attacked(LAPTOP, "input_aware").key
+    assert not runs.input_aware_specs(SMOKE, 0)
 
 
 def test_the_table_of_attacks_shows_results_and_printed_values() -> None:
