@@ -5,7 +5,7 @@
 PART is ``paper`` (BadNets and Blended at the papers' own settings, with the defenses and the variants of the three defense
 papers), ``laptop`` (every run of the laptop scale but those that ask about pictures, then two more seeds of the headline
 averages, then the selection strategies), or ``check`` (each method once at smoke scale). When the MINUTES are over it stops
-where it is. LEDGER holds everything that is finished by then; it is written every half minute.
+where it is. LEDGER holds everything that is finished by then; it is written every quarter of a minute.
 """
 
 import os
@@ -98,7 +98,7 @@ def main(part: str, minutes: float, ledger: Path, workers: int = 4) -> None:
 
     def watch() -> None:
         while time.monotonic() < end:
-            time.sleep(min(30.0, max(0.1, end - time.monotonic())))
+            time.sleep(min(15.0, max(0.1, end - time.monotonic())))
             export(store, ledger)
         note(f"{part}: stopped after {minutes:g} minutes")
         os.killpg(0, signal.SIGKILL)  # with its workers; what they had finished is in the ledger
