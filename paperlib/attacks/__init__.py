@@ -248,7 +248,8 @@ def poison(data: "ImageData", attack: Any, *, target: int, indices: Any, seed: i
     """
     import torch
 
-    index = torch.as_tensor(np.asarray(indices), dtype=torch.int64, device=data.x.device)
+    given = indices if isinstance(indices, torch.Tensor) else np.asarray(indices)
+    index = torch.as_tensor(given, dtype=torch.int64, device=data.x.device)
     if len(index) and (index.min() < 0 or index.max() >= len(data) or len(index.unique()) != len(index)):
         raise PaperlibError(f"indices must be distinct and lie in 0 to {len(data) - 1}.")
     if attack.labels == "clean" and (data.y[index] != target).any():
