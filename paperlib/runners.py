@@ -391,6 +391,7 @@ def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
     if around.poisoned is None and around.noisy is None:
         raise PaperlibError(f"{around.spec.label} was trained on clean data; there is nothing to detect.")
     clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
+    torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
     found = detect(
         around.data,
@@ -411,6 +412,7 @@ def run_analysis(spec: AnalysisSpec, context: Context) -> dict[str, Any]:
     restored = [restore(parent, context.store, context.device) for parent in spec.inputs]
     tool = TOOLS[spec.tool].load()
     around = restored[0][1] if restored else None
+    torch.backends.cudnn.deterministic = True
     return tool([model for model, _ in restored], around, seed=spec.seed, **dict(spec.params))
 
 
