@@ -30,7 +30,7 @@ MEASURES = ("psnr", "ssim", "l1", "l2", "linf")
 def _blur(side: int, like: Tensor) -> Tensor:
     """The matrix (side - 10, side) that averages a column of pixels with the Gaussian window at every place inside."""
     weight = torch.exp(-((torch.arange(WINDOW).double() - WINDOW // 2) ** 2) / (2 * SIGMA**2))
-    places = torch.arange(side - WINDOW + 1)
+    places = torch.arange(side - WINDOW + 1, device=like.device)
     out = like.new_zeros(len(places), side)
     for k, w in enumerate((weight / weight.sum()).tolist()):
         out[places, places + k] = w
