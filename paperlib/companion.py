@@ -291,6 +291,19 @@ class Companion:
             return printed_only(self.paper.key, id_, self.scale).view()
         return self.figure(id_)
 
+    def at_paper_scale(self, id_: str) -> Any:
+        """The item ``id_`` at the paper's own settings, as far as git has results of ours; nothing is computed."""
+        from paperlib.report.claims import NotRun
+
+        scale = scales.PAPER
+        file = recorded_file(scale)
+        results = papers.Results(scale, 0, ledger.load(file) if file.exists() else {})
+        try:
+            return make(results, self.paper.key, id_, self.out).view()
+        except NotRun as missing:
+            print(f"{id_}: not recorded at paper scale ({missing}).")
+            return None
+
     def claims(self) -> Any:
         """Check the paper's claims on our results and show the verdicts with the numbers that decided them."""
         return claims(self._results(), self.paper.key, self.out).view()
