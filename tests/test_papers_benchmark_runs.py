@@ -101,7 +101,7 @@ def test_our_items_are_drawable_and_no_items_of_the_paper() -> None:
 @pytest.mark.parametrize("id_", runs.ITEMS)
 def test_an_item_is_drawn_from_its_results_and_not_without_them(id_: str) -> None:
     item = runs.ITEMS[id_]
-    scale = LAPTOP if id_ == "our_input_aware" else SMOKE  # which asks about the cuts of one scale
+    scale = LAPTOP if id_ in ("our_input_aware", "our_repetition") else SMOKE  # these are about one scale
     made = item.draw(results_of(item.specs(scale, 0), scale))
     assert len(made.frame) and f"{scale.name} scale" in made.caption
     with pytest.raises(NotRun):
@@ -113,6 +113,17 @@ def test_input_aware_is_studied_one_cut_at_a_time() -> None:
     assert len({spec.key for spec in specs}) == len(runs.STUDIES)
     assert specs[0].key == runs.attacked(LAPTOP, "input_aware").key
     assert not runs.input_aware_specs(SMOKE, 0)
+
+
+def test_repetition_is_the_distance_between_two_computations_of_the_same_cells() -> None:
+    specs = runs.repetition_specs(LAPTOP, 0)
+    results, second = results_of(specs, LAPTOP), runs.repeated(LAPTOP)
+    frame = runs.draw_repetition(results).frame.set_index("Defense")
+    undefended = [spec for spec in specs if isinstance(spec, TrainSpec)]
+    apart = [abs(results.need(spec)["asr"] - second[spec.key]["result"]["asr"]) for spec in undefended]
+    assert frame.loc["none", "Cells"] == len(undefended) > 10
+    assert frame.loc["none", "ASR, mean"] == pytest.approx(sum(apart) / len(apart))
+    assert frame["Cells"].sum() == len(specs)
 
 
 def test_the_table_of_attacks_shows_results_and_printed_values() -> None:

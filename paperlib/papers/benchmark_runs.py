@@ -16,15 +16,16 @@ import numpy as np
 import pandas as pd
 
 from paperlib import experiments as ex
-from paperlib import scales
+from paperlib import paths, scales
 from paperlib.attacks import ATTACKS
 from paperlib.data import sources
 from paperlib.defenses import CLEAN, DEFENSES, NOTHING, POISONED, applicable
 from paperlib.detection import DETECTORS, NOISE
-from paperlib.lab.spec import DefendSpec, DetectSpec, Spec, TrainSpec, pairs
+from paperlib.lab import ledger
+from paperlib.lab.spec import DefendSpec, DetectSpec, Spec, TrainSpec, from_dict, pairs
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Item, Results
-from paperlib.papers.shared import artefact, images, stand_ins
+from paperlib.papers.shared import artefact, devices, images, stand_ins
 from paperlib.report import attack_gallery, compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -294,7 +295,7 @@ def draw_attacks(results: Results) -> Artefact:
         + (f" Not run: {', '.join(absent)}." if absent else "")
     )
     notes = [
-        "Percent. Minutes include what an attack prepares (universal perturbation, encoder, adversarial images).",
+        f"Percent. Minutes, on {devices(results)}, include what an attack prepares (universal perturbation, encoder, adversarial images).",
         "Printed: BackdoorBench leaderboards of 2022 and 2025; nan: not printed. LC was printed without its corner trigger.",
         "LC and SIG poison every image of the target class at 10 %, so that class is hardly known without the trigger.",
     ]
@@ -341,6 +342,70 @@ def draw_datasets(results: Results) -> Artefact:
     notes = ["Percent. The twenty classes of Tiny ImageNet are a choice of ours; nothing is printed for them."]
     return _artefact(
         results, "our_datasets", "table", caption=caption, frame=frame, html=tables.to_html(frame, caption, notes=notes)
+    )
+
+
+def repeated(scale: Scale) -> dict[str, dict[str, Any]]:
+    """The same specs, seed included, computed once more on another machine: rows of a second ledger in git, by key."""
+    file = paths.ROOT / "figures" / scale.name / "repeated.jsonl"
+    return ledger.load(file) if file.exists() else {}
+
+
+def repetition_specs(scale: Scale, seed: int) -> list[Spec]:
+    """What was computed twice."""
+    return [spec for row in repeated(scale).values() if (spec := from_dict(row["spec"])).seed == seed]
+
+
+def draw_repetition(results: Results) -> Artefact:
+    """How far two computations of the same cells lie apart, by defense, beside what two papers' repetitions printed."""
+    second = repeated(results.scale)
+    rows = []
+    for spec in repetition_specs(results.scale, results.seed):
+        if result := results.get(spec):
+            defense = spec.defense if isinstance(spec, DefendSpec) else "none"
+            attack = (spec.parent if isinstance(spec, DefendSpec) else spec).attack  # type: ignore[attr-defined]
+            before = second[spec.key]["result"]
+            change = {name: abs(result[name] - before[name]) for name in ("c_acc", "asr")}
+            rows.append({"defense": defense, "attack": attack, **change})
+    if not rows:
+        raise NotRun(f"nothing was computed twice at {results.scale.name} scale")
+    cells = pd.DataFrame(rows)
+    devices = sorted(
+        {second[spec.key]["provenance"]["device"] for spec in repetition_specs(results.scale, results.seed)}
+    )
+    shown = []
+    for defense in ("none", *DEFENSES):
+        mine = cells[cells.defense == defense]
+        if len(mine):
+            far = mine.sort_values("asr").iloc[-1]
+            shown.append(
+                {
+                    "Defense": "none" if defense == "none" else style.title("defense", defense),
+                    "Cells": len(mine),
+                    "C-Acc, mean": mine.c_acc.mean(),
+                    "ASR, median": mine.asr.median(),
+                    "ASR, mean": mine.asr.mean(),
+                    "ASR, largest": far.asr,
+                    "under": style.title("attack", far.attack),
+                    "ASR, mean between two papers": compare.repetition_noise("ASR", defense),
+                }
+            )
+    frame = pd.DataFrame(shown)
+    caption = (
+        f"The same cells computed twice from the same seeds, on a GPU and on a {' and '.join(devices).upper()}: absolute differences "
+        f"in points, {len(cells)} cells. {_where(results)}."
+    )
+    notes = [
+        "One differs from the other by rounding alone: bfloat16 or float32, and the order of sums. After a defense the parent differs too.",
+        "Between two papers: the eight attacks that FT-SAM's Table 1 and the leaderboard of 2022 share, at full scale.",
+    ]
+    return _artefact(
+        results,
+        "our_repetition",
+        "table",
+        caption=caption,
+        frame=frame,
+        html=tables.to_html(frame, caption, notes=notes),
     )
 
 
@@ -633,5 +698,6 @@ ITEMS: dict[str, Item] = {
     "our_ratio": Item(ratio_specs, draw_ratio),
     "our_datasets": Item(dataset_specs, draw_datasets),
     "our_input_aware": Item(input_aware_specs, draw_input_aware),
+    "our_repetition": Item(repetition_specs, draw_repetition),
 }
 """Items that are not in the paper: our own runs."""

@@ -36,6 +36,12 @@ def where(results: Results, ratio: float | None = 0.1, dataset: str = "", model:
     )
 
 
+def devices(results: Results) -> str:
+    """Names of the processors and GPUs that computed what was used of ``results`` so far."""
+    rows = (results.rows[key].get("provenance", {}).get("device_name") for key in results.used)
+    return " and ".join(sorted({str(name) for name in rows if name})) or "an unknown device"
+
+
 def artefact(
     paper: str, results: Results, id_: str, kind: str, more: Mapping[str, Any] | None = None, **content: Any
 ) -> Artefact:
