@@ -45,12 +45,6 @@ def raw() -> dict[tuple[str, str, str, str, str], dict[str, str]]:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures without their layout, which is most of the work and changes no number."""
-    monkeypatch.setattr(benchmark, "_settle", lambda figure: None)
-
-
-@pytest.fixture
 def altered(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """A leaderboard to write into."""
     frame = benchmark.board()
@@ -242,7 +236,7 @@ def test_hyper_parameters_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("id_", FIGURES)
-def test_figures(id_: str, quick: None) -> None:
+def test_figures(id_: str) -> None:
     made = drawn(id_)
     entry = next(item for item in inventory("benchmark") if item.id == id_)
     assert (made.id, made.kind, made.scale, made.results) == (id_, "figure", "paper", ())
@@ -260,14 +254,14 @@ def lines_of(made: Any) -> list[tuple[str, dict[str, np.ndarray]]]:
     ]
 
 
-def test_the_lines_are_the_cells(quick: None) -> None:
+def test_the_lines_are_the_cells() -> None:
     panels = dict(lines_of(drawn("fig_ratio")))
     assert list(panels) == ["No defense", "FT", "FP*", "NAD", "NC", "ANP*", "AC*", "SS", "ABL", "DBD"]
     assert panels["No defense"]["BadNets"].tolist() == [1.23, 50.06, 74.73, 88.74, 95.03]
     assert panels["FT"]["Blended"][-1] == 96.11 and len(panels["FT"]) >= 8
 
 
-def test_collapsed_and_copied_cells_are_off_the_lines_and_marked(quick: None) -> None:
+def test_collapsed_and_copied_cells_are_off_the_lines_and_marked() -> None:
     panels = lines_of(benchmark.ratio_figure("fig9", "cifar10", ("vgg19",)))
     names = {*benchmark.ATTACKS, "LC*", *ATTACKS}
     crosses = {"DBD": 0, "ABL": 0}
@@ -286,7 +280,7 @@ def test_collapsed_and_copied_cells_are_off_the_lines_and_marked(quick: None) ->
     assert np.isnan(tiny["No defense"]["BadNets"][2]) and np.isnan(tiny["DBD"]["BadNets"][3])
 
 
-def test_the_heat_map_writes_every_cell(quick: None) -> None:
+def test_the_heat_map_writes_every_cell() -> None:
     figure = drawn("fig_architecture").figure
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     frame = benchmark.board(dataset="cifar10", ratio=0.1)

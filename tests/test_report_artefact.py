@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from paperlib.errors import PaperlibError
@@ -56,6 +57,20 @@ def test_the_same_drawing_gives_the_same_bytes(tmp_path):
     svg = first["svg"].decode()
     assert "dc:date" not in svg and "falls from 99" in svg
     assert not re.search(r"20\d\d-\d\d-\d\d", svg)
+
+
+def test_the_figure_is_laid_out_once_and_cut_as_matplotlib_would(monkeypatch):
+    laid_out = []
+    execute = ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *args: laid_out.append(1) or execute(*args))
+    artefact = curve()
+    assert artefact.png and artefact.svg
+    assert len(laid_out) == 1
+    with style.context():
+        artefact.figure.savefig(
+            buffer := io.BytesIO(), dpi=style.PNG_DPI, bbox_inches="tight", pad_inches=0.05, metadata={"Software": None}
+        )
+    assert buffer.getvalue() == artefact.png
 
 
 def test_the_scale_is_on_the_face_of_the_figure_only_below_paper_scale():

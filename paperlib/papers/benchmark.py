@@ -401,12 +401,6 @@ def _handle(**looks: Any) -> Any:
     return Line2D([], [], **looks)
 
 
-def _settle(figure: Any) -> None:
-    """Lay out now and keep it: with forty panels every further layout, one for each saved file, costs seconds."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-
-
 def draw_fig_overview() -> Artefact:
     """Overview: C-Acc and R-Acc against ASR, 5 %, PreAct-ResNet18, one column per data set."""
     import matplotlib.pyplot as plt
@@ -456,7 +450,6 @@ def draw_fig_overview() -> Artefact:
         dashes = _handle(color="#777777", linestyle="--", linewidth=0.8, label="ASR + R-Acc = 100")
         handles = [*colours, *shapes, hollow, dashes]
         figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7, columnspacing=1.2)
-        _settle(figure)
     caption = numbered(
         "fig_overview",
         "C-Acc (top) and R-Acc (bottom) against ASR; colour: attack, marker: defense; PreAct-ResNet18, 5 % poisoned, four data "
@@ -474,19 +467,19 @@ def _curve_panel(axes: Any, cells: pd.DataFrame) -> None:
     for attack in ATTACKS:
         mine = cells[cells.attack == attack].set_index("ratio").reindex(RATIOS)
         look = style.look("attack", attack)
-        proper, collapsed = mine.ASR.where(mine.status == ""), mine.ASR.where(mine.status == "collapsed")
-        axes.plot(proper.to_numpy(), **{**look.plot(), "label": _attack_title(attack)}, linewidth=1, markersize=2.6)
-        axes.plot(collapsed.to_numpy(), color=look.colour, marker="x", linestyle="", markersize=3.2)
-        copied = mine.ASR.where(mine.status.isin(COPIES))
         axes.plot(
-            copied.to_numpy(), color=look.colour, marker=look.marker, markerfacecolor="none", linestyle="", markersize=4
-        )
+            mine.ASR.where(mine.status == "").to_numpy(),
+            **{**look.plot(), "label": _attack_title(attack)}, linewidth=1, markersize=2.6,
+        )  # fmt: skip
+        alone = {"color": look.colour, "linestyle": ""}
+        for off, looks in (
+            (mine.status == "collapsed", {"marker": "x", "markersize": 3.2}),
+            (mine.status.isin(COPIES), {"marker": look.marker, "markerfacecolor": "none", "markersize": 4}),
+        ):
+            if off.any():
+                axes.plot(mine.ASR.where(off).to_numpy(), **alone, **looks)
     if (cells.status == "NA").all():
         axes.text(2, 50, "NA", ha="center", va="center", fontsize=8)
-    axes.set(
-        ylim=(-5, 105), yticks=[0, 50, 100], xlim=(-0.3, 4.3), xticks=range(5),
-        xticklabels=[f"{100 * ratio:g}" for ratio in RATIOS],
-    )  # fmt: skip
     axes.tick_params(labelsize=6.5)
 
 
@@ -508,6 +501,10 @@ def ratio_figure(id_: str, dataset: str, models: Sequence[str]) -> Artefact:
             panels[2 * k + 1, 0].set_ylabel("ASR (%)", fontsize=7)
         for axes in panels[-1]:
             axes.set_xlabel("poisoning ratio (%)", fontsize=7)
+        panels[0, 0].set(  # all panels share them
+            ylim=(-5, 105), yticks=[0, 50, 100], xlim=(-0.3, 4.3), xticks=range(5),
+            xticklabels=[f"{100 * ratio:g}" for ratio in RATIOS],
+        )  # fmt: skip
         handles = panels[0, 0].get_legend_handles_labels()[0]
         if (frame.status == "collapsed").any():
             handles.append(_handle(color="#555555", marker="x", linestyle="", label="collapsed"))
@@ -515,7 +512,6 @@ def ratio_figure(id_: str, dataset: str, models: Sequence[str]) -> Artefact:
             hollow = {"color": "#555555", "marker": "o", "markerfacecolor": "none", "linestyle": ""}
             handles.append(_handle(**hollow, label="copied"))
         figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7)
-        _settle(figure)
     shown = ", ".join(style.title("model", model) for model in models)
     caption = numbered(
         id_,
@@ -552,8 +548,9 @@ def architecture_figure(dataset: str = "cifar10", ratio: float = 0.1) -> Artefac
         figure, panels = plt.subplots(2, 5, figsize=(style.PAGE, 4.6), sharex=True, sharey=True)
         for axes, defense in zip(panels.flat, DEFENSES, strict=True):
             mine = frame[frame.defense == defense].set_index(["attack", "model"])
+            proper = mine.ASR.where(mine.status == "").unstack()
             image = axes.imshow(
-                [[mine.ASR.where(mine.status == "")[a, m] for m in MODELS] for a in ATTACKS],
+                proper.loc[list(ATTACKS), list(MODELS)],
                 vmin=0, vmax=100, cmap="cividis", aspect="auto",
             )  # fmt: skip
             absent = [[mine.status[a, m] or None for m in MODELS] for a in ATTACKS]
@@ -575,7 +572,6 @@ def architecture_figure(dataset: str = "cifar10", ratio: float = 0.1) -> Artefac
         bar = figure.colorbar(image, ax=panels, shrink=0.6, pad=0.01)
         bar.set_label("ASR (%)")
         bar.outline.set_visible(False)
-        _settle(figure)
     mean = means(frame, ["model", "defense"]).ASR
     parts = [
         f"{style.title('defense', name)} {', '.join('NA' if np.isnan(v) else f'{v:.0f}' for v in (mean.get((m, name), np.nan) for m in MODELS))}"

@@ -196,15 +196,40 @@ def save(artefact: Artefact, folder: Path | str, provenance: Mapping[str, Any]) 
     return paths
 
 
-def _render(artefact: Artefact, form: str, **options: Any) -> bytes:
+def _render(artefact: Artefact, form: str, dpi: int, metadata: Mapping[str, str | None]) -> bytes:
+    import matplotlib
+
     figure = artefact.figure
     assert figure is not None
-    with style.context():
+    buffer = io.BytesIO()
+    with style.context(), matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        _lay_out(figure)
         _thin(figure)
         _stamp(figure, artefact.scale)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=form, bbox_inches="tight", pad_inches=0.05, **options)
+        box = _drawn(figure, form, dpi).padded(0.05)
+        figure.savefig(buffer, format=form, bbox_inches=box, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
+
+
+def _lay_out(figure: "Figure") -> None:
+    """Lay the figure out once: every layout measures every letter twice, and savefig makes one for each file."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # "none" leaves a stand-in, for which savefig draws everything once more
+
+
+def _drawn(figure: "Figure", form: str, dpi: int) -> Any:
+    """The box around everything drawn, in inches: that of ``bbox_inches="tight"``, for which savefig draws twice."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.backends.backend_svg import RendererSVG
+
+    before = figure.dpi
+    figure.dpi = 72 if form == "svg" else dpi  # letters have other widths at other resolutions
+    width, height = figure.bbox.size
+    renderer = RendererSVG(width, height, io.StringIO()) if form == "svg" else RendererAgg(width, height, dpi)
+    box = figure.get_tightbbox(renderer).frozen()
+    figure.dpi = before
+    return box
 
 
 def _thin(figure: "Figure") -> None:
@@ -219,17 +244,12 @@ def _thin(figure: "Figure") -> None:
 
 def _stamp(figure: "Figure", scale: str) -> None:
     """Write the scale below the lower right corner of everything drawn, once, unless it is the paper's."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     if scale == "paper" or any(text.get_gid() == "scale" for text in figure.texts):
         return
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # lays the figure out
-    box = figure.get_tightbbox(canvas.get_renderer())  # in inches
+    box = _drawn(figure, "png", style.RC["figure.dpi"])
     width, height = figure.get_size_inches()
     x, y = box.x1 / width, (box.y0 - 0.03) / height
     figure.text(x, y, f"{scale} scale", ha="right", va="top", fontsize=6.5, color="#555555", gid="scale")
-    figure.set_layout_engine("none")  # the stamp must not move what it was placed by
 
 
 def _palette(png: bytes) -> bytes:
