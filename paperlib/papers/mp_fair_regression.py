@@ -6,7 +6,7 @@ installed packages. Which table a result comes from is part of its spec, so resu
 figure. A data set that is not on the machine leaves the printed half.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -250,17 +250,18 @@ def _counts(verdicts: pd.DataFrame) -> str:
     return text + "."
 
 
-def _draw_box(axes: Any, y: float, five: dict[str, float], **look: Any) -> None:
-    """One horizontal box from its five numbers."""
-    low, q1, middle, q3, high = (five[name] for name in FIVE)
-    line = {"color": "#333333", "linewidth": 0.7}
-    for a, b in ((low, q1), (q3, high)):
-        if np.isfinite([a, b]).all():
-            axes.plot([a, b], [y, y], **line)
-    if np.isfinite([q1, q3]).all():
-        axes.barh(y, q3 - q1, left=q1, height=0.36, **look)
-    if np.isfinite(middle):
-        axes.plot([middle, middle], [y - 0.2, y + 0.2], color="black", linewidth=1.1)
+def _draw_fives(axes: Any, fives: Mapping[float, Mapping[str, float]], colours: Any, **look: Any) -> None:
+    """Horizontal boxes from their five numbers, by height. All whiskers are one line with gaps, all medians another: faster."""
+    if not fives:
+        return
+    y = np.array(list(fives))
+    low, q1, middle, q3, high = np.array([[five[name] for name in FIVE] for five in fives.values()], float).T
+    gap = np.full(len(y), np.nan)
+    whiskers = np.stack([low, q1, gap, q3, high, gap], axis=1)
+    axes.plot(whiskers.ravel(), np.repeat(y, 6), color="#333333", linewidth=0.7)
+    axes.barh(y, q3 - q1, left=q1, height=0.36, color=colours, **look)
+    medians = np.stack([middle, middle, gap], axis=1)
+    axes.plot(medians.ravel(), np.add.outer(y, [-0.2, 0.2, 0]).ravel(), color="black", linewidth=1.1)
 
 
 def _box_grid(
@@ -286,19 +287,20 @@ def _box_grid(
         for number, (metric, split) in enumerate(rows):
             row = panels[number]
             for axes, (name, title) in zip(row, columns, strict=True):
+                above, below, colours = {}, {}, []
                 for i, method in enumerate(methods):
                     shown = method
                     if (name, metric, split, "Response") in mine.index and method == "OLS" and split == "Test":
                         shown = "Response"  # what the printed box of OLS shows
                     if (key := (name, metric, split, shown)) in mine.index:
-                        _draw_box(axes, -i + 0.2, mine.loc[key].to_dict(), color=_look(method).colour)
+                        above[-i + 0.2] = mine.loc[key].to_dict()
+                        colours.append(_look(method).colour)
                     if (key := (name, metric, split, method)) in printed.index:
-                        five = {n: float(printed.loc[key, f"published_{n}"]) for n in FIVE}
-                        _draw_box(
-                            axes, -i - 0.2, five, facecolor="white", edgecolor="#555555", hatch="/////", linewidth=0.6
-                        )
+                        below[-i - 0.2] = {n: float(printed.loc[key, f"published_{n}"]) for n in FIVE}
                         sign = SIGNS.get(str(printed.loc[key, "verdict"]), "·")
                         axes.text(1.01, -i, sign, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+                _draw_fives(axes, above, colours)
+                _draw_fives(axes, below, "white", edgecolor="#555555", hatch="/////", linewidth=0.6)
                 axes.set_yticks([-i for i in range(len(methods))], [_look(m).title for m in methods])
                 axes.set_ylim(-len(methods) + 0.45, 0.55)
                 axes.tick_params(labelsize=6.5)
