@@ -102,7 +102,7 @@ def test_the_loss_weighs_both_terms(made: nn.Module, data: ImageData) -> None:
 
 def test_unlearning_unlearns(made: nn.Module, data: ImageData) -> None:
     before = state(made)
-    config = RNP(batch_size=20, unlearn_lr=0.05)
+    config = RNP(batch_size=20, unlearn_lr=0.02)  # at 0.05 the ascent runs away on some processors
     unlearned, notes = unlearn(made, data, config, torch.Generator().manual_seed(0))
     assert notes["unlearned_accuracy"] <= 20 or notes["unlearn_epochs"] == config.unlearn_epochs
     with torch.no_grad():
