@@ -296,7 +296,9 @@ def test_ssba_s_decoder_reads_what_the_encoder_hides() -> None:
     assert notes["bit_accuracy"] > 0.99 and notes["psnr"] > 28
     assert (made.read(hidden.float() / 255) > 0).float().mean() > 0.99  # the secret is one 1
     change = (hidden.float() - test.x.float()) / 255
-    assert -10 * change.square().mean((1, 2, 3)).log10().mean() > 27.5  # unseen digits: 27.86 on one processor, above 28 on others
+    assert (
+        -10 * change.square().mean((1, 2, 3)).log10().mean() > 27.5
+    )  # unseen digits: 27.86 on one processor, above 28 on others
     assert len(change[:50].flatten(1).unique(dim=0)) == 50
 
 

@@ -42,6 +42,12 @@ def devices(results: Results) -> str:
     return " and ".join(sorted({str(name) for name in rows if name})) or "an unknown device"
 
 
+def device_of(results: Results, result: Mapping[str, Any]) -> str:
+    """Name of the processor or GPU on which ``result``, as :meth:`Results.get` returned it, was computed."""
+    rows = (row for row in results.rows.values() if row["result"] is result)
+    return str(next(rows, {}).get("provenance", {}).get("device_name", "unknown"))
+
+
 def artefact(
     paper: str, results: Results, id_: str, kind: str, more: Mapping[str, Any] | None = None, **content: Any
 ) -> Artefact:

@@ -382,9 +382,9 @@ def rule(
 def table_time(results: Results) -> Artefact:
     """Seconds of every method, and what the paper's sets would cost."""
     scale = results.scale
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[tuple[str, str], list[float]] = {}
     for _, name, _, result in _detected(results, (*ATTACKS, *NOISES)):
-        seconds.setdefault(name, []).append(result["seconds"])
+        seconds.setdefault((name, shared.device_of(results, result)), []).append(result["seconds"])
     same = [vdc_runs.same_data(scale, attack, seed=results.seed) for attack in vdc_runs.JUDGED[scale.name]]
     every = [*(result for *_, result in got(results)), *filter(None, map(results.get, same))]
     cleaned = [result for result in every if result["images_per_second"] and result["asked"] >= result["n"]]
@@ -396,15 +396,15 @@ def table_time(results: Results) -> Artefact:
         {
             "Method": f"VDC, {first['model']}", "Seconds": round(n / first["images_per_second"], 1),
             "Images per second": first["images_per_second"], "Images per CPU second": first["images_per_cpu_second"],
-            "Needs a trained classifier": "no",
+            "On": shared.device_of(results, first), "Needs a trained classifier": "no",
         }
     ]  # fmt: skip
-    for name, found in seconds.items():
+    for (name, device), found in seconds.items():
         mean = float(np.mean(found))
         rows.append(
             {
                 "Method": style.title("detector", name), "Seconds": round(mean, 1), "Images per second": round(n / mean, 1),
-                "Images per CPU second": None, "Needs a trained classifier": "no" if name == "frequency" else "yes, its training not counted",
+                "Images per CPU second": None, "On": device, "Needs a trained classifier": "no" if name == "frequency" else "yes, its training not counted",
             }
         )  # fmt: skip
     questions = first["general"] + first["specific"]
@@ -415,7 +415,8 @@ def table_time(results: Results) -> Artefact:
         f"Derived, not measured: the paper's sets need so many questions to the multimodal model (images x questions): {derived}. "
         f"At one second each on one device, CIFAR-10 takes {CALLS['CIFAR-10'] / 3600:.0f} hours; the embedded engine, which sees a "
         f"picture once for all its questions, {hours:.1f} hours at the speed of the first row.",
-        "Wall-clock time of one process on a machine that may have been shared; the paper's times are not published to us.",
+        "Wall-clock time of one process on a machine that may have been shared; compare rows of the same device only. The paper's times "
+        "are not published to us.",
         f"VDC's time is that of {n:,} pictures not seen before; another trigger on the same set asks only about what changed.",
     ]
     return _table(results, "table_time", rows, caption, notes)

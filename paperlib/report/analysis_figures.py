@@ -321,6 +321,8 @@ MEASURES = {
 
 def quick_learning(results: Sequence[Result]) -> "Figure":
     """Loss, accuracy, gradient norm and gradient agreement over the epochs: a row per result of the tool ``dynamics``."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     with style.context():
         figure, panels = _plots(len(results), 4, style.PAGE, 1.6 * len(results) + 0.4, sharex=True)
         for row, result in zip(panels, results, strict=True):
@@ -333,6 +335,9 @@ def quick_learning(results: Sequence[Result]) -> "Figure":
                 axes.tick_params(labelsize=6.5)
                 if measure in ("loss", "gradient"):
                     axes.set_yscale("log")
+                    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+                    axes.yaxis.set_major_formatter("{x:g}")
+                    axes.yaxis.set_minor_formatter(NullFormatter())
             row[0].set_ylabel(f"{style.title('attack', result['attack'])}, {100 * result['ratio']:g} %")
         for axes in panels[-1]:
             axes.set_xlabel("epoch")

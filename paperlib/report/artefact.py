@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PNG_LIMIT = 240_000
 """Bytes. Figures are committed and stored in notebooks: a PNG that is larger even with 256 colours loses resolution."""
 
-PALETTE_FROM = 100_000
+PALETTE_FROM = 30_000
 """Bytes from which a PNG has 256 colours: less than half the size, and twenty figures of a notebook stay below 2 MB."""
 
 PROVENANCE = ("versions", "commit", "device", "minutes")

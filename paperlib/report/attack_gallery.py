@@ -21,6 +21,8 @@ Result = Mapping[str, Any]
 
 MEASURES = ("psnr", "ssim", "l1", "l2", "linf")
 PARTS = ("clean", "poisoned", "residual")
+SHOWN = 7
+"""Samples of a training set side by side."""
 
 
 def _image(text: str, shape: Sequence[int]) -> np.ndarray:
@@ -114,7 +116,7 @@ def montage(results: Sequence[Result]) -> "Figure":
     import matplotlib.pyplot as plt
 
     _needed(results)
-    across = max(len(result["samples"]["images"]) for result in results)
+    across = min(SHOWN, max(len(result["samples"]["images"]) for result in results))
     text, gap = 0.72, 0.06
     side = (style.PAGE - text) / across - gap
     step = side + 0.3
@@ -128,7 +130,7 @@ def montage(results: Sequence[Result]) -> "Figure":
             figure.text(
                 0, (bottom + side / 2) / height, _title(result).replace("-", "-\n"), fontsize=8, weight="bold", va="center"
             )  # fmt: skip
-            for k, packed in enumerate(samples["images"]):
+            for k, packed in enumerate(samples["images"][:across]):
                 axes = _show(figure, text + k * (side + gap), bottom, side, _image(packed, result["shape"]))
                 true, given = samples["true"][k], samples["given"][k]
                 below = "label kept" if true == given else f"→ {names[given]}"
@@ -161,6 +163,6 @@ def describe_samples(results: Sequence[Result]) -> str:
     parts = []
     for result in results:
         samples = result["samples"]
-        changed = sum(a != b for a, b in zip(samples["true"], samples["given"], strict=True))
-        parts.append(f"{_title(result)} {changed} of {len(samples['true'])}")
+        shown = list(zip(samples["true"], samples["given"], strict=True))[:SHOWN]
+        parts.append(f"{_title(result)} {sum(a != b for a, b in shown)} of {len(shown)}")
     return f"Rows of poisoned training images, one row per attack. Labels that were changed: {'; '.join(parts)}."
