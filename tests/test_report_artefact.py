@@ -61,6 +61,7 @@ def test_the_same_drawing_gives_the_same_bytes(tmp_path):
 
 def test_the_figure_is_laid_out_once_and_cut_as_matplotlib_would(monkeypatch):
     laid_out = []
+    monkeypatch.setattr("paperlib.report.artefact.PALETTE_FROM", 10**6)
     execute = ConstrainedLayoutEngine.execute
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *args: laid_out.append(1) or execute(*args))
     artefact = curve()

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_LIMIT = 240_000
-"""Bytes. Figures are committed and stored in notebooks: a PNG that is larger even with 256 colours loses resolution."""
+"""Bytes. Figures are committed and stored in notebooks: a PNG that is larger even with 128 colours loses resolution."""
 
 PALETTE_FROM = 30_000
-"""Bytes from which a PNG has 256 colours: less than half the size, and twenty figures of a notebook stay below 2 MB."""
+"""Bytes from which a PNG has 128 colours: less than half the size, and twenty figures of a notebook stay below 2 MB."""
 
 PROVENANCE = ("versions", "commit", "device", "minutes")
 
@@ -108,7 +108,7 @@ class Artefact:
 
     @cached_property
     def png(self) -> bytes:
-        """The figure as PNG, at most :data:`PNG_LIMIT` bytes whenever 100 dpi and 256 colours allow it."""
+        """The figure as PNG, at most :data:`PNG_LIMIT` bytes whenever 100 dpi and 128 colours allow it."""
         for dpi in (style.PNG_DPI, 150, 100):
             data = _render(self, "png", dpi=dpi, metadata={"Software": None})
             if len(data) > PALETTE_FROM:
@@ -257,7 +257,7 @@ def _palette(png: bytes) -> bytes:
 
     buffer = io.BytesIO()
     image = Image.open(io.BytesIO(png)).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MEDIANCUT).save(
+    image.quantize(128, method=Image.Quantize.MEDIANCUT).save(
         buffer, format="png", optimize=True, dpi=image.info.get("dpi")
     )
     return buffer.getvalue()

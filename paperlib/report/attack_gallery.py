@@ -21,8 +21,8 @@ Result = Mapping[str, Any]
 
 MEASURES = ("psnr", "ssim", "l1", "l2", "linf")
 PARTS = ("clean", "poisoned", "residual")
-SHOWN = 7
-"""Samples of a training set side by side."""
+SHOWN = {1: 7, 2: 4}
+"""Attacks side by side -> samples shown of each one's training set."""
 
 
 def _image(text: str, shape: Sequence[int]) -> np.ndarray:
@@ -106,7 +106,7 @@ def gallery(results: Sequence[Result], *, columns: int | None = None) -> "Figure
 
 
 def montage(results: Sequence[Result]) -> "Figure":
-    """Samples of the poisoned training sets: a row per attack, below every image its true label and the one it was given.
+    """Samples of the poisoned training sets: two attacks in a row from seven on, below every image its true label and the one it was given.
 
     Raises
     ------
@@ -116,22 +116,26 @@ def montage(results: Sequence[Result]) -> "Figure":
     import matplotlib.pyplot as plt
 
     _needed(results)
-    across = min(SHOWN, max(len(result["samples"]["images"]) for result in results))
+    columns = 1 if len(results) < 7 else 2
+    across = min(SHOWN[columns], max(len(result["samples"]["images"]) for result in results))
+    rows = -(-len(results) // columns)
     text, gap = 0.72, 0.06
-    side = (style.PAGE - text) / across - gap
+    block = style.PAGE / columns
+    side = (block - text) / across - gap
     step = side + 0.3
     with style.context():
-        width, height = style.PAGE, len(results) * step
+        width, height = style.PAGE, rows * step
         figure = plt.figure(figsize=(width, height))
         figure.set_layout_engine("none")  # leaves a mark; without one, saving would lay the figure out again
-        for row, result in enumerate(results):
-            bottom = height - row * step - side
+        for number, result in enumerate(results):
+            column, row = divmod(number, rows)
+            left, bottom = column * block, height - row * step - side
             samples, names = result["samples"], result["classes"]
             figure.text(
-                0, (bottom + side / 2) / height, _title(result).replace("-", "-\n"), fontsize=8, weight="bold", va="center"
+                left / width, (bottom + side / 2) / height, _title(result).replace("-", "-\n"), fontsize=8, weight="bold", va="center",
             )  # fmt: skip
             for k, packed in enumerate(samples["images"][:across]):
-                axes = _show(figure, text + k * (side + gap), bottom, side, _image(packed, result["shape"]))
+                axes = _show(figure, left + text + k * (side + gap), bottom, side, _image(packed, result["shape"]))
                 true, given = samples["true"][k], samples["given"][k]
                 below = "label kept" if true == given else f"→ {names[given]}"
                 axes.set_xlabel(f"{names[true]}\n{below}", fontsize=6, labelpad=1.5, linespacing=1.1)
@@ -163,6 +167,6 @@ def describe_samples(results: Sequence[Result]) -> str:
     parts = []
     for result in results:
         samples = result["samples"]
-        shown = list(zip(samples["true"], samples["given"], strict=True))[:SHOWN]
+        shown = list(zip(samples["true"], samples["given"], strict=True))[: SHOWN[1 if len(results) < 7 else 2]]
         parts.append(f"{_title(result)} {sum(a != b for a, b in shown)} of {len(shown)}")
     return f"Rows of poisoned training images, one row per attack. Labels that were changed: {'; '.join(parts)}."
