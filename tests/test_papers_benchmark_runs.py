@@ -101,7 +101,7 @@ def test_our_items_are_drawable_and_no_items_of_the_paper() -> None:
 @pytest.mark.parametrize("id_", runs.ITEMS)
 def test_an_item_is_drawn_from_its_results_and_not_without_them(id_: str) -> None:
     item = runs.ITEMS[id_]
-    scale = LAPTOP if id_ in ("our_input_aware", "our_repetition") else SMOKE  # these are about one scale
+    scale = LAPTOP if id_ in ("our_input_aware", "our_repetition", "our_seeds") else SMOKE  # these are about one scale
     made = item.draw(results_of(item.specs(scale, 0), scale))
     assert len(made.frame) and f"{scale.name} scale" in made.caption
     with pytest.raises(NotRun):
@@ -113,6 +113,16 @@ def test_input_aware_is_studied_one_cut_at_a_time() -> None:
     assert len({spec.key for spec in specs}) == len(runs.STUDIES)
     assert specs[0].key == runs.attacked(LAPTOP, "input_aware").key
     assert not runs.input_aware_specs(SMOKE, 0)
+
+
+def test_every_seed_has_a_victim_of_its_own() -> None:
+    specs = runs.seed_specs(LAPTOP, 0)
+    victims = [spec for spec in specs if isinstance(spec, TrainSpec)]
+    assert {spec.seed for spec in victims} == {0, 1, 2} and len({spec.key for spec in specs}) == len(specs)
+    assert all(spec.seed == spec.parent.seed for spec in specs if isinstance(spec, DefendSpec))
+    frame = runs.draw_seeds(results_of(specs, LAPTOP)).frame.set_index(["Attack", "Defense"])
+    asr = [row["asr"] for spec in victims if spec.attack == "wanet" and (row := made_up(spec))]
+    assert frame.loc[("WaNet", "none"), "Mean ASR"] == pytest.approx(sum(asr) / 3)
 
 
 def test_repetition_is_the_distance_between_two_computations_of_the_same_cells() -> None:

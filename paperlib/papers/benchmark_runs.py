@@ -164,6 +164,23 @@ def dataset_specs(scale: Scale, seed: int) -> list[Spec]:
     return found
 
 
+SEEDED = {"smoke": (), "laptop": ("blended", "badnets", "wanet"), "paper": MAIN}
+"""Scale -> attacks whose victims and defenses are computed from further seeds."""
+MORE_SEEDS = 2
+"""Seeds beside the one of the notebook."""
+SEEDED_DEFENSES = ("ft", "ft_sam", "sau", "npd")
+
+
+def seed_specs(scale: Scale, seed: int) -> list[Spec]:
+    """The three defenses of the team's papers and FT, each seed with a victim of its own."""
+    found: list[Spec] = []
+    for attack in SEEDED[scale.name]:
+        for one in range(seed, seed + 1 + MORE_SEEDS):
+            parent = attacked(scale, attack, seed=one)
+            found += [parent, *(defended(scale, parent, defense) for defense in SEEDED_DEFENSES)]
+    return found
+
+
 STUDIES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     # name, changes of the attack, changes of the training
     ("as in the table of attacks", {}, {}),
@@ -342,6 +359,41 @@ def draw_datasets(results: Results) -> Artefact:
     notes = ["Percent. The twenty classes of Tiny ImageNet are a choice of ours; nothing is printed for them."]
     return _artefact(
         results, "our_datasets", "table", caption=caption, frame=frame, html=tables.to_html(frame, caption, notes=notes)
+    )
+
+
+def draw_seeds(results: Results) -> Artefact:
+    """ASR and C-Acc of every seed: victim, clean subset and defense all drawn anew."""
+    scale, rows = results.scale, []
+    seeds = range(results.seed, results.seed + 1 + MORE_SEEDS)
+    for attack in SEEDED[scale.name]:
+        for defense in ("none", *SEEDED_DEFENSES):
+            parents = [attacked(scale, attack, seed=seed) for seed in seeds]
+            wanted = parents if defense == "none" else [defended(scale, parent, defense) for parent in parents]
+            found = [results.get(spec) for spec in wanted]
+            if not any(found[1:]):
+                continue
+            asr = [result["asr"] if result else np.nan for result in found]
+            rows.append(
+                {
+                    "Attack": style.title("attack", attack),
+                    "Defense": "none" if defense == "none" else style.title("defense", defense),
+                    **{f"ASR, seed {seed}": value for seed, value in zip(seeds, asr, strict=True)},
+                    "Mean ASR": np.nanmean(asr),
+                    "SD": np.nanstd(asr, ddof=1),
+                    "Mean C-Acc": float(np.mean([result["c_acc"] for result in found if result])),
+                }
+            )
+    if not rows:
+        raise NotRun(f"there is one seed at {scale.name} scale")
+    frame = pd.DataFrame(rows)
+    caption = (
+        f"Three seeds: ASR after each defense, where attack, victim, clean subset and defense are all drawn anew. {images(scale)}, "
+        f"PreAct-ResNet18 of width {scale.width}, {scale.epochs} epochs, {scale.name} scale."
+    )
+    notes = [f"Percent. Computed on {devices(results)}; nan: not run."]
+    return _artefact(
+        results, "our_seeds", "table", caption=caption, frame=frame, html=tables.to_html(frame, caption, notes=notes)
     )
 
 
@@ -699,5 +751,6 @@ ITEMS: dict[str, Item] = {
     "our_datasets": Item(dataset_specs, draw_datasets),
     "our_input_aware": Item(input_aware_specs, draw_input_aware),
     "our_repetition": Item(repetition_specs, draw_repetition),
+    "our_seeds": Item(seed_specs, draw_seeds),
 }
 """Items that are not in the paper: our own runs."""
