@@ -11,7 +11,8 @@ The masks that fall are those of neurons that serve the backdoor; at or below a 
 model that was given.
 
 Differences from the authors' code
-1. Its gradient clipping comes before the backward pass and does nothing; there is none here.
+1. Its gradient clipping comes before the backward pass and does nothing; there is none here. The ascent can therefore run away,
+   as it did on BadNets at the paper's settings within two epochs; that is an error here, and no model of 10 % accuracy.
 2. It takes 1 % of the training images. Here it takes what the defender has, less the held-out part.
 3. The benchmark tries thresholds 0, 0.05, ..., 0.9 on *test* data (``selection="paper"``). By default the choice is the
    largest one at which accuracy on a held-out part of the clean subset falls by at most ``budget``.
