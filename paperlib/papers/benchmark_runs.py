@@ -398,7 +398,7 @@ def draw_seeds(results: Results) -> Artefact:
 
 
 def repeated(scale: Scale) -> dict[str, dict[str, Any]]:
-    """The same specs, seed included, computed once more on another machine: rows of a second ledger in git, by key."""
+    """The same specs, seed included, computed once more on another kind of device: rows of a second ledger in git, by key."""
     file = paths.ROOT / "figures" / scale.name / "repeated.jsonl"
     return ledger.load(file) if file.exists() else {}
 
@@ -448,7 +448,8 @@ def draw_repetition(results: Results) -> Artefact:
         f"in points, {len(cells)} cells. {_where(results)}."
     )
     notes = [
-        "One differs from the other by rounding alone: bfloat16 or float32, and the order of sums. After a defense the parent differs too.",
+        "The same data, poisoned images, clean subset and initial weights; what differs is the order of the images and the crops, since a "
+        "seed draws other numbers on another kind of device, and rounding. After a defense the parent differs too.",
         "Between two papers: the eight attacks that FT-SAM's Table 1 and the leaderboard of 2022 share, at full scale.",
     ]
     return _artefact(
