@@ -15,8 +15,7 @@ The pair is accepted only when D reads more than 99 % of random bits from 8-bit 
 images lie above 28 dB PSNR; otherwise :meth:`SSBA.prepare` raises an error that tells what was reached.
 
 How far above decides about the attack. At laptop scale the same seed ended at 29.9, 36.2 and 40.9 dB on three kinds of device, and
-the ASR at 99.9, 86.5 and 7.8 %: the fainter the trigger, the fewer trainings of 15 epochs learn it. The rule has no upper bound, nor
-has the benchmark's.
+the ASR at 99.9, 86.5 and 7.8 %: the fainter the trigger, the fewer trainings of 15 epochs learn it. The rule has no upper bound.
 
 Differences from the benchmark
 1. The encoder is trained here, on this data set; the benchmark reads finished images from a file (CIFAR-10: one bit).
