@@ -1,5 +1,6 @@
 """What a notebook talks to: parameters are checked before any work, and nothing is shown that was not computed."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from paperlib.lab.store import Store
 from paperlib.papers import Results, ft_sam
 from paperlib.scales import SMOKE
 
+REPOSITORY = paths.ROOT
 DECLARED = {"scale": "", "seed": 0, "device": "auto", "recorded": False, "strength": 0.5, "free": None}
 PARAMETERS = 'scale = ""  # smoke | laptop | paper\nseed = 0  # every draw\ndevice = "auto"\nrecorded = False'
 
@@ -253,6 +255,18 @@ def test_a_planned_table_shows_the_printed_half_alone(planned: None, id_: str) -
 def test_a_notebook_shows_planned_tables_without_running_anything(planned: None, checkout: Path) -> None:
     book = begin(recorded=True)  # and no ledger is there
     assert "<table" in book.table("table2").data
+
+
+def test_a_notebook_shows_what_is_recorded_at_paper_scale(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = begin(recorded=True)
+    assert book.at_paper_scale("table1") is None  # an empty checkout has no record
+    assert "table1: not recorded at paper scale" in capsys.readouterr().out
+    monkeypatch.setattr(paths, "ROOT", REPOSITORY)
+    assert "paper scale, seed 0" in book.at_paper_scale("table1").data
+    made = json.loads((checkout / "figures" / "paper" / "ft_sam" / "table1.json").read_text())
+    assert made["results"] and "NVIDIA" in made["device"]
 
 
 # ----------------------------------------------------------------------------------------------------- differences
