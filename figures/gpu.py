@@ -1,4 +1,4 @@
-"""What a short lease of one GPU computes, most wanted first; what is stored is not computed again.
+"""What one GPU computes in a few minutes, most wanted first; what is stored is not computed again.
 
     PAPERLIB_STORE=... PAPERLIB_DATA=... python figures/gpu.py PART MINUTES LEDGER [WORKERS]
 
@@ -43,7 +43,7 @@ def paper_part() -> list[list[Spec]]:
     """Two victims with each defense once, then everything else that the papers do to them."""
     victims = {spec.key: spec for spec in (ex.train(PAPER, "badnets"), ex.train(PAPER, "blended"))}
 
-    def cheap(spec: Spec) -> bool:  # of what trains from scratch, a lease has time for the victims alone
+    def cheap(spec: Spec) -> bool:  # of what trains from scratch, a few minutes are enough for the victims alone
         return isinstance(spec, DefendSpec) and DEFENSES[spec.defense][0].access != POISONED
 
     benchmark, *others = (
