@@ -5,8 +5,11 @@ that the tests trained. ``PAPERLIB_DATA`` stays as it is: tests that need real d
 """
 
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+import pytest
 
 if not (given := os.environ.get("PAPERLIB_TEST_FOLDER")):
     _folder = tempfile.TemporaryDirectory(prefix="paperlib-test-", ignore_cleanup_errors=True)  # removed at exit
@@ -16,3 +19,10 @@ os.environ |= {
     "PAPERLIB_STORE": str(Path(given) / "runs"),
     "PAPERLIB_FIGURES": str(Path(given) / "figures"),
 }
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Networks that a test makes without a seed are the same whatever ran before in its process."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)

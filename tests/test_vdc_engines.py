@@ -180,7 +180,7 @@ def test_the_real_weights_recognise_something() -> None:
         water[:, 2, 40:] = 0.6
         water[:, :, :40] = 0.8
         p = model.classifier(model(torch.cat([water, torch.rand(1, 3, 96, 96)]))).softmax(1)
-    assert p.shape == (2, 1000) and p.max() > 0.02 and (p[0] - p[1]).abs().max() > 0.01
+    assert p.shape == (2, 1000) and p.max() > 0.01 and (p[0] - p[1]).abs().max() > 0.005  # chance: 0.001
 
 
 # ---------------------------------------------------------------------------------------------------- transformers
