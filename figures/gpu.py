@@ -3,8 +3,7 @@
     PAPERLIB_STORE=... PAPERLIB_DATA=... python figures/gpu.py PART MINUTES LEDGER [WORKERS]
 
 PART is ``paper`` (BadNets and Blended at the papers' own settings, with the defenses and the variants of the three defense
-papers), ``laptop`` (every run of the laptop scale but those that ask about pictures, then two more seeds of the headline
-averages, then the selection strategies), or ``check`` (each method once at smoke scale). When the MINUTES are over it stops
+papers), ``laptop`` (every run of the laptop scale but those that ask about pictures, then the selection strategies), or ``check`` (each method once at smoke scale). When the MINUTES are over it stops
 where it is. LEDGER holds everything that is finished by then; it is written every quarter of a minute.
 """
 
@@ -28,8 +27,6 @@ from paperlib.papers import specs
 from paperlib.scales import LAPTOP, PAPER, SMOKE
 
 DEFENSE_PAPERS = ("benchmark", "ft_sam", "sau", "polarizer")
-HEADLINE = ("ft", "ft_sam", "sau", "npd", "i_bau")
-HEADLINE_ATTACKS = ("blended", "badnets", "input_aware", "wanet", "lf", "ssba", "sig")
 LONG = ("lc", "lira", "lf", "ssba", "input_aware", "wanet")
 """Attacks with much to do before their first defense can start."""
 
@@ -54,16 +51,9 @@ def paper_part() -> list[list[Spec]]:
 
 
 def laptop_part() -> list[list[Spec]]:
-    """The laptop scale of all papers on image data; two more seeds; what learns which samples to poison."""
+    """The laptop scale of all papers on image data; then what learns which samples to poison."""
     one = [spec for paper in (*DEFENSE_PAPERS, "vdc") for spec in specs(paper, LAPTOP) if computable(spec)]
-    more = [spec for attack in HEADLINE_ATTACKS for seed in (1, 2) for spec in headline(attack, seed)]
-    return [[*(ex.train(LAPTOP, attack) for attack in LONG), *one], more, specs("selection", LAPTOP)]
-
-
-def headline(attack: str, seed: int) -> list[Spec]:
-    """The victim of another seed and the defenses whose averages the abstracts state."""
-    victim = ex.train(LAPTOP, attack, seed=seed)
-    return [victim, *(ex.defend(LAPTOP, victim, defense, seed=seed) for defense in HEADLINE)]
+    return [[*(ex.train(LAPTOP, attack) for attack in LONG), *one], specs("selection", LAPTOP)]
 
 
 def check_part() -> list[list[Spec]]:

@@ -149,7 +149,8 @@ def ratio_specs(scale: Scale, seed: int) -> list[Spec]:
 DATASETS = {"smoke": ("digits",), "laptop": ("cifar10", "tiny_imagenet20"), "paper": ("cifar10", "tiny_imagenet20")}
 """Scale -> data sets of the table that compares them; the twenty classes of Tiny ImageNet are a choice of ours."""
 DATASET_ATTACKS = ("badnets", "blended")
-DATASET_DEFENSES = ("ft", "ft_sam", "sau", "npd")
+HEADLINE = ("ft", "ft_sam", "sau", "npd")
+"""FT and the defenses of the three defense papers."""
 
 
 def dataset_specs(scale: Scale, seed: int) -> list[Spec]:
@@ -160,7 +161,7 @@ def dataset_specs(scale: Scale, seed: int) -> list[Spec]:
         found.append(ex.train(there, seed=seed))
         for attack in DATASET_ATTACKS:
             parent = attacked(there, attack, seed=seed)
-            found += [parent, *(defended(there, parent, defense) for defense in DATASET_DEFENSES)]
+            found += [parent, *(defended(there, parent, defense) for defense in HEADLINE)]
     return found
 
 
@@ -168,16 +169,15 @@ SEEDED = {"smoke": (), "laptop": ("blended", "badnets", "wanet"), "paper": MAIN}
 """Scale -> attacks whose victims and defenses are computed from further seeds."""
 MORE_SEEDS = 2
 """Seeds beside the one of the notebook."""
-SEEDED_DEFENSES = ("ft", "ft_sam", "sau", "npd")
 
 
 def seed_specs(scale: Scale, seed: int) -> list[Spec]:
-    """The three defenses of the team's papers and FT, each seed with a victim of its own."""
+    """The headline defenses, each seed with a victim of its own."""
     found: list[Spec] = []
     for attack in SEEDED[scale.name]:
         for one in range(seed, seed + 1 + MORE_SEEDS):
             parent = attacked(scale, attack, seed=one)
-            found += [parent, *(defended(scale, parent, defense) for defense in SEEDED_DEFENSES)]
+            found += [parent, *(defended(scale, parent, defense) for defense in HEADLINE)]
     return found
 
 
@@ -329,7 +329,7 @@ def draw_datasets(results: Results) -> Artefact:
         clean = results.get(ex.train(there, seed=results.seed))
         for attack in DATASET_ATTACKS:
             parent = attacked(there, attack, seed=results.seed)
-            for defense in ("none", *DATASET_DEFENSES):
+            for defense in ("none", *HEADLINE):
                 result = results.get(parent if defense == "none" else defended(there, parent, defense))
                 if result is None:
                     continue
@@ -347,11 +347,8 @@ def draw_datasets(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"no data set has a result at {results.scale.name} scale")
     frame = pd.DataFrame(rows)
-    whole = len(DATASETS[results.scale.name]) * len(DATASET_ATTACKS) * (1 + len(DATASET_DEFENSES))
-    sizes = "; ".join(
-        f"{sources.DATASETS[dataset].title}: {images(scales.on(results.scale, dataset))}"
-        for dataset in DATASETS[results.scale.name]
-    )
+    whole = len(DATASETS[results.scale.name]) * len(DATASET_ATTACKS) * (1 + len(HEADLINE))
+    sizes = "; ".join(images(scales.on(results.scale, dataset)) for dataset in DATASETS[results.scale.name])
     caption = (
         f"Two attacks at {100 * RATIO:g} % on every data set that is here, {len(frame)} of {whole} cells. {sizes}. PreAct-ResNet18 "
         f"of width {results.scale.width}, {results.scale.name} scale, seed {results.seed}."
@@ -367,7 +364,7 @@ def draw_seeds(results: Results) -> Artefact:
     scale, rows = results.scale, []
     seeds = range(results.seed, results.seed + 1 + MORE_SEEDS)
     for attack in SEEDED[scale.name]:
-        for defense in ("none", *SEEDED_DEFENSES):
+        for defense in ("none", *HEADLINE):
             parents = [attacked(scale, attack, seed=seed) for seed in seeds]
             wanted = parents if defense == "none" else [defended(scale, parent, defense) for parent in parents]
             found = [results.get(spec) for spec in wanted]
@@ -405,7 +402,8 @@ def repeated(scale: Scale) -> dict[str, dict[str, Any]]:
 
 def repetition_specs(scale: Scale, seed: int) -> list[Spec]:
     """What was computed twice."""
-    return [spec for row in repeated(scale).values() if (spec := from_dict(row["spec"])).seed == seed]
+    found = (from_dict(row["spec"]) for row in repeated(scale).values())
+    return [spec for spec in found if spec.seed == seed and isinstance(spec, TrainSpec | DefendSpec)]
 
 
 def draw_repetition(results: Results) -> Artefact:
@@ -422,9 +420,7 @@ def draw_repetition(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"nothing was computed twice at {results.scale.name} scale")
     cells = pd.DataFrame(rows)
-    devices = sorted(
-        {second[spec.key]["provenance"]["device"] for spec in repetition_specs(results.scale, results.seed)}
-    )
+    kinds = sorted({row["provenance"]["device"] for row in second.values()})
     shown = []
     for defense in ("none", *DEFENSES):
         mine = cells[cells.defense == defense]
@@ -444,7 +440,7 @@ def draw_repetition(results: Results) -> Artefact:
             )
     frame = pd.DataFrame(shown)
     caption = (
-        f"The same cells computed twice from the same seeds, on a GPU and on a {' and '.join(devices).upper()}: absolute differences "
+        f"The same cells computed twice from the same seeds, on a GPU and on a {' and '.join(kinds).upper()}: absolute differences "
         f"in points, {len(cells)} cells. {_where(results)}."
     )
     notes = [
