@@ -8,6 +8,7 @@ import pytest
 
 from paperlib.lab.spec import CleanseSpec, DetectSpec, Spec, TrainSpec
 from paperlib.papers import Results, drawable, reason, specs, vdc
+from paperlib.papers.vdc import runs
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory
 from paperlib.scales import LAPTOP, PAPER, SMOKE, Scale
@@ -91,12 +92,12 @@ def test_every_item_is_there_or_has_a_reason() -> None:
 
 @scales
 def test_columns(scale: Scale) -> None:
-    found = list(vdc.columns(scale, 3))
+    found = list(runs.columns(scale, 3))
     assert len({spec.key for *_, spec in found}) == len(found) and {spec.seed for *_, spec in found} == {3}
     for group, name, spec in found:
         if group in ("poisoned", "few"):
             assert (
-                spec.ratio == (vdc.ETA if group == "poisoned" else vdc.LOW)
+                spec.ratio == (runs.ETA if group == "poisoned" else runs.LOW)
                 and spec.selection == "balanced"
                 and not spec.noise
             )
@@ -106,7 +107,7 @@ def test_columns(scale: Scale) -> None:
         if group == "clean label":
             assert dict(spec.attack_params).get("labels", "clean") == "clean" and spec.selection == "random"
         if group == "hybrid":
-            assert f"{spec.attack}+{spec.noise}" == name and spec.ratio == vdc.ETA and spec.noise_ratio == vdc.NOISE
+            assert f"{spec.attack}+{spec.noise}" == name and spec.ratio == runs.ETA and spec.noise_ratio == runs.NOISE
         if group == "by people":
             assert spec.noise_ratio == 0  # it is what people made it
     assert (scale is PAPER) == (found[0][2].reference == 0)  # the paper's model needs no labelled picture
@@ -116,21 +117,21 @@ def test_the_baselines_use_the_benchmarks_models_below_paper_scale() -> None:
     from paperlib import experiments as ex
 
     for scale in (SMOKE, LAPTOP):
-        assert vdc.victim(scale, "badnets", seed=0) == ex.train(scale, "badnets")
-        spec = vdc.same_data(scale, "badnets", seed=0)
+        assert runs.victim(scale, "badnets", seed=0) == ex.train(scale, "badnets")
+        spec = runs.same_data(scale, "badnets", seed=0)
         assert (spec.ratio, spec.selection, spec.seed) == (0.1, "random", 0)
-    assert vdc.victim(PAPER, "sig", seed=0).ratio == vdc.ETA
-    assert dict(vdc.victim(PAPER, "sig", seed=0).attack_params)["labels"] == "all_to_one"
+    assert runs.victim(PAPER, "sig", seed=0).ratio == runs.ETA
+    assert dict(runs.victim(PAPER, "sig", seed=0).attack_params)["labels"] == "all_to_one"
 
 
 @scales
 def test_retraining_sees_what_was_cleaned(scale: Scale) -> None:
-    found = vdc.retrainings(scale, 0)
+    found = runs.retrainings(scale, 0)
     for (dirt, name), spec in found.items():
         assert (spec.cleansed is None) == (name == "dirty") and bool(spec.noise) == (dirt == "symmetric")
         if isinstance(spec.cleansed, CleanseSpec):
             assert (spec.cleansed.engine == "truth") == (name == "truth")
-    curve = vdc.slipped(scale, 0)
+    curve = runs.slipped(scale, 0)
     assert curve[0.0] == found["blended", "truth"] and all(
         spec.ratio == ratio for ratio, spec in curve.items() if ratio
     )
@@ -169,13 +170,13 @@ def test_table1_shows_every_printed_value_beside_ours() -> None:
     assert noisy.published.notna().sum() == 48 and set(noisy[noisy.ours.notna()].dataset) == {"cifar10"}
     laptop = vdc.ITEMS["table1"].draw(results_of(specs("vdc", LAPTOP), LAPTOP)).frame
     average = laptop[(laptop.defense == "vdc") & (laptop.attack == "average") & (laptop.metric == "TPR")]
-    assert average.ours.item() == pytest.approx(sum(90 + len(a) for a in vdc.ATTACKS) / 6)
+    assert average.ours.item() == pytest.approx(sum(90 + len(a) for a in runs.ATTACKS) / 6)
 
 
 def test_what_is_missing_is_counted() -> None:
-    gone = vdc.cleaning(SMOKE, "blended", seed=0).key
+    gone = runs.cleaning(SMOKE, "blended", seed=0).key
     made = vdc.OURS["every_column"].draw(results_of(specs("vdc", SMOKE), without=[gone]))
-    total = len(list(vdc.columns(SMOKE, 0)))
+    total = len(list(runs.columns(SMOKE, 0)))
     assert f"{total - 1} of {total} sets" in made.caption
 
 

@@ -1,4 +1,4 @@
-"""The VDC paper (arXiv 2309.16211): grid, tables, figures and claims of notebook 01.
+"""Which experiments the VDC paper (arXiv 2309.16211) needs.
 
 Setting: dirty CIFAR-10. Poisoned: six triggers, all-to-one with target class 0, the same number of images from every class but
 the target, 9 % of the data (SIG too changes the label here). Noisy: 40 % of the labels, symmetric or asymmetric. Hybrid: both.
@@ -9,12 +9,14 @@ clean labelled reference pictures, which the paper's model does not. Every capti
 poisoned data run there on the benchmark's models (10 % poisoned, drawn from all classes), which exist already.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from paperlib import experiments as ex
 from paperlib.detection import DETECTORS
 from paperlib.lab.spec import CleanseSpec, DetectSpec, Spec, TrainSpec, pairs
+from paperlib.papers import Results
+from paperlib.report.claims import NotRun
 from paperlib.scales import Scale
 
 PAPER = "vdc"
@@ -117,6 +119,11 @@ def same_data(scale: Scale, attack: str, *, seed: int, **changes: Any) -> Cleans
     return ex.cleanse(scale, attack, BENCHMARK, seed=seed, **{**ENGINE[scale.name], **changes})
 
 
+def compared(scale: Scale, seed: int, attacks: Iterable[str] = ATTACKS) -> list[CleanseSpec]:
+    """VDC on the training sets into which its baselines look."""
+    return [same_data(scale, attack, seed=seed) for attack in JUDGED[scale.name] if attack in attacks]
+
+
 def mislabelled(scale: Scale, noise: str, *, seed: int, **changes: Any) -> TrainSpec:
     """The classifier that is trained on wrong labels."""
     return ex.train(scale, noise=noise, noise_ratio=NOISE, seed=seed, **changes)
@@ -188,3 +195,59 @@ def of(groups: str, scale: Scale, seed: int) -> list[Spec]:
 def clean_label(scale: Scale, attack: str, *, seed: int) -> CleanseSpec:
     """VDC on an attack that leaves the labels right, which VDC cannot see."""
     return ex.cleanse(scale, attack, CLEAN_LABEL_RATIO, seed=seed, **ENGINE[scale.name])
+
+
+# ------------------------------------------------------------------------------------------------ their results
+
+
+def got(results: Results, groups: str = "", needed: bool = True) -> list[tuple[str, str, CleanseSpec, dict[str, Any]]]:
+    """The columns that were run: group, name, spec, result.
+
+    Raises
+    ------
+    NotRun
+        None was, and one is needed.
+    """
+    wanted = [entry for entry in columns(results.scale, results.seed) if not groups or entry[0] in groups.split(",")]
+    found = [(*entry, result) for entry in wanted if (result := results.get(entry[2])) is not None]
+    if needed and not found:
+        raise NotRun(f"no set was cleaned by VDC at {results.scale.name} scale")
+    return found
+
+
+def detected(results: Results, dirts: Iterable[str]) -> list[tuple[str, str, DetectSpec, dict[str, Any]]]:
+    """The baselines that were run on these kinds of dirt: dirt, detector, spec, result."""
+    kept = set(dirts)
+    return [
+        (dirt, name, spec, result)
+        for dirt, name, spec in detections(results.scale, results.seed)
+        if dirt in kept and (result := results.get(spec)) is not None
+    ]
+
+
+def rule(
+    result: Mapping[str, Any],
+    score: str,
+    alpha: float | None = None,
+    *,
+    tie: str = "clean",
+    target: float | None = None,
+) -> Any:
+    """The rates of a result under a rule; None where it was not evaluated."""
+    for entry in result["rules"]:
+        same = entry["score"] == score and entry["tie"] == tie and entry.get("target_fpr") == target
+        if same and (target is not None or entry["alpha"] == alpha):
+            return entry
+    return None
+
+
+def missed(results: Results) -> dict[str, int]:
+    """Detector -> poisoned images of the retrained attack that it missed, on the benchmark's set."""
+    scale, seed = results.scale, results.seed
+    out = {}
+    if (result := results.get(same_data(scale, RETRAINED, seed=seed))) is not None:
+        out["vdc"] = result["n_missed"]
+    n = round(victim(scale, RETRAINED, seed=seed).ratio * (scale.n_train or 50_000))
+    for _, name, _, result in detected(results, (RETRAINED,)):
+        out[name] = round(n * (1 - result["tpr"] / 100))
+    return out

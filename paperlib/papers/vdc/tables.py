@@ -1,0 +1,579 @@
+"""The VDC paper's tables, and how results are read for tables, figures and claims alike."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paperlib.lab.spec import DetectSpec
+from paperlib.papers import Results, shared
+from paperlib.papers.vdc import runs
+from paperlib.papers.vdc.runs import (
+    ATTACKS,
+    BENCHMARK,
+    ETA,
+    LOW,
+    NOISE,
+    NOISES,
+    PAPER,
+    RETRAINED,
+    detected,
+    got,
+    rule,
+)  # fmt: skip
+from paperlib.report import compare, style, tables
+from paperlib.report.artefact import Artefact
+from paperlib.report.claims import NotRun
+from paperlib.report.published import published, raw
+from paperlib.scales import Scale
+
+UNPUBLISHED = "not published to us"
+SCORES = {"vote": "vote", "mean_p": "mean probability", "logit_mean": "mean logit"}
+PEOPLE = {"aggregate": "CIFAR-10N, majority of three", "worst": "CIFAR-10N, worst of three"}
+SAME = "vdc, same data"
+"""VDC's row on exactly the training sets into which its baselines look."""
+CALLS = {"CIFAR-10": 50_000 * 6, "ImageNet-100": 50_000 * 8, "ImageNet-Dog": 8_000 * 6}
+"""Questions to the multimodal model that the paper's sets need: images times questions."""
+
+
+# ------------------------------------------------------------------------------------------------- words and numbers
+
+
+def name_of(dirt: str) -> str:
+    """``badnets+symmetric`` -> BadNets + Symmetric noise."""
+    return " + ".join(PEOPLE.get(part, style.title("attack", part)) for part in dirt.split("+"))
+
+
+def engine(result: Mapping[str, Any]) -> str:
+    """The engine behind a result in one clause, with what it saw beforehand."""
+    seen = (
+        f"{result['reference']:,} clean labelled reference images ({result['reference_percent']:g} % of the data's size, "
+        f"{result['reference_source']})"
+        if result["reference"]
+        else "no labelled picture"
+    )
+    stand_in = ", a stand-in for the paper's InstructBLIP" if result["engine"] == "embedded" else ""
+    return f"{result['model']}{stand_in}, {seen}"
+
+
+def about(found: Iterable[Mapping[str, Any]]) -> str:
+    """Two sentences for a caption: who answered, and by which rule."""
+    result = next(iter(found), None)
+    if result is None:
+        return ""
+    rule = f"{SCORES[result['score']]} below {result['threshold']:.3g}"
+    if result["target_fpr"]:
+        rule += f", set on the reference for {100 * result['target_fpr']:g} % false alarms"
+    return f"Engine: {engine(result)}; flagged: {rule}."
+
+
+def data(scale: Scale) -> str:
+    """Data set and size, for a caption."""
+    return f"{shared.images(scale)}, {scale.name} scale."
+
+
+def coverage(found: Iterable[Any], wanted: Iterable[Any], what: str) -> str:
+    """``5 of 6 triggers``."""
+    return f"{len(list(found))} of {len(list(wanted))} {what}"
+
+
+def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
+    more = {"engine": runs.ENGINE[results.scale.name]}
+    return shared.artefact(PAPER, results, id_, kind, more, **content)
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number for a cell; a dash where there is none."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+# ------------------------------------------------------------------------------------ Tables 1 and 3: beside the print
+
+
+def _row(dataset: str, ratio: float, dirt: str, method: str, result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for metric in ("tpr", "fpr"):
+        yield {
+            "dataset": dataset, "model": "", "ratio": ratio, "attack": dirt, "defense": method, "metric": metric,
+            "value": result[metric], "n_seeds": 1,
+        }  # fmt: skip
+
+
+def _average(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over the paper's six triggers, of the methods that have all of them."""
+    frame = pd.DataFrame(rows)
+    out = []
+    for _, group in frame.groupby(["defense", "metric"], sort=False) if len(frame) else ():
+        if set(ATTACKS) <= set(group.attack):
+            first: dict[str, Any] = {str(name): value for name, value in group.iloc[0].items()}
+            out.append({**first, "attack": "average", "value": group.value.mean()})
+    return out
+
+
+def _beside(results: Results, rows: list[dict[str, Any]], item: str) -> pd.DataFrame:
+    """Our rows beside the printed ones; at small scales the data set and the benchmark's ratio stand in for the paper's."""
+    scale = results.scale
+    printed = published(PAPER, item).assign(setting="")
+    columns = ["dataset", "model", "ratio", "attack", "defense", "metric", "value", "n_seeds"]
+    stand_ins: dict[str, dict[Any, Any]] | None = None
+    if scale.name != "paper":
+        stand_ins = {**(shared.stand_ins(scale) or {}), "ratio": {BENCHMARK: ETA}}
+    tolerances = {
+        metric: compare.Tolerance(2.0, "ours: no repetition of these cells is known") for metric in ("TPR", "FPR")
+    }
+    frame = compare.compare(
+        pd.DataFrame(rows, columns=columns), printed, scale=scale.name, stand_ins=stand_ins, tolerances=tolerances
+    )
+    order = {name: i for i, name in enumerate(dict.fromkeys([*printed.defense, "vdc", SAME]))}
+    return frame.sort_values("defense", key=lambda names: names.map(order), kind="stable")
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Methods by the names that the paper prints."""
+    titles = {SAME: "VDC, baselines' data"}
+    return frame.assign(defense=[titles.get(name) or style.title("detector", name) for name in frame.defense])
+
+
+def _shares(results: Results, found: Iterable[tuple[str, str, DetectSpec, dict[str, Any]]]) -> str:
+    """What every method saw beforehand, ours and the paper's."""
+    printed = published(PAPER, "table1").drop_duplicates("defense").set_index("defense").setting.to_dict()
+    printed |= published(PAPER, "table_noisy_labels").drop_duplicates("defense").set_index("defense").setting.to_dict()
+    n = results.scale.n_train or 50_000
+    parts = []
+    for name, spec in {name: spec for _, name, spec, _ in found}.items():
+        from paperlib.detection import CLEAN, DETECTORS, MODEL_AND_CLEAN
+
+        ours = 100 * spec.n_clean / n if DETECTORS[name][0].access in (CLEAN, MODEL_AND_CLEAN) else 0.0
+        parts.append(
+            f"{style.title('detector', name)} {ours:g} % ({printed[name].removeprefix('clean_data=').replace('%', ' %')})"
+        )
+    return f"Clean images given to a method, ours (the paper's): {', '.join(parts)}." if parts else ""
+
+
+def _printed(
+    results: Results, id_: str, caption: str, rows: list[dict[str, Any]], count: str, notes: Iterable[str] = ()
+) -> Artefact:
+    """A table with every printed value, ours beside it; the data set that is ours first."""
+    frame = _beside(results, rows, id_).sort_values("dataset", key=lambda names: names != "cifar10", kind="stable")
+    lines = ("dataset", "defense") if frame.dataset.nunique() > 1 else ("defense",)
+    html = tables.paper_table(
+        _shown(frame), caption, rows=lines, columns="attack", everything=True, coverage=count, notes=notes
+    )
+    return _artefact(results, id_, "table", caption=caption, frame=frame, html=html)
+
+
+def printed_table(id_: str, title: str) -> Callable[[Results], Artefact]:
+    """Draws a table of poisoned-sample detection of which there is print alone: its data set is not among ours."""
+    caption = f"{title} Printed numbers only: the data set is made from ImageNet and is not among ours."
+    return lambda results: _printed(results, id_, caption, [], "nothing run")
+
+
+def table1(results: Results) -> Artefact:
+    """TPR and FPR of VDC and its seven baselines on poisoned data, beside the printed values."""
+    scale = results.scale
+    cleaned = {name: result for _, name, _, result in got(results, "poisoned", needed=False)}
+    found = detected(results, ATTACKS)
+    ours = [row for name, result in cleaned.items() for row in _row(scale.dataset, ETA, name, "vdc", result)]
+    rows, notes = ours + _average(ours), [_shares(results, found)]
+    for attack, name, _, result in found:
+        rows += _row(scale.dataset, ETA if scale.name == "paper" else BENCHMARK, attack, name, result)
+    if scale.name != "paper":
+        for spec in runs.compared(scale, results.seed):
+            rows += _row(scale.dataset, BENCHMARK, spec.attack, SAME, result) if (result := results.get(spec)) else []
+        notes.append(
+            f"The baselines look into the benchmark's classifiers ({100 * BENCHMARK:g} % poisoned, drawn from all classes, width "
+            f"{scale.width}); the last row is VDC on exactly those training sets."
+        )
+    if not rows:
+        raise NotRun(f"nothing was detected in poisoned data at {scale.name} scale")
+    judged = coverage({attack for attack, *_ in found}, ATTACKS, "for its baselines")
+    caption = f"Table 1. Poisoned-sample detection, {100 * ETA:g} % poisoned. {data(scale)} {about(cleaned.values())}"
+    count = f"{coverage(cleaned, ATTACKS, 'triggers for VDC')}, {judged}"
+    return _printed(results, "table1", caption, rows, count, notes)
+
+
+def table_noisy_labels(results: Results) -> Artefact:
+    """TPR and FPR of VDC and its five baselines on wrong labels, beside the printed values."""
+    scale = results.scale
+    cleaned = {name: result for _, name, _, result in got(results, "noisy", needed=False)}
+    found = detected(results, NOISES)
+    every = [*((name, "vdc", result) for name, result in cleaned.items()), *((d, n, r) for d, n, _, r in found)]
+    rows = [row for dirt, name, result in every for row in _row(scale.dataset, NOISE, dirt, name, result)]
+    if not rows:
+        raise NotRun(f"no wrong label was looked for at {scale.name} scale")
+    judged = coverage({noise for noise, *_ in found}, NOISES, "for its baselines")
+    caption = f"Table 3. Noisy-label detection, {100 * NOISE:g} % of the labels wrong. {data(scale)} {about(cleaned.values())}"
+    notes = [_shares(results, found), "ImageNet-100 is not among our data sets: printed values only."]
+    count = f"{coverage(cleaned, NOISES, 'noises for VDC')}, {judged}"
+    return _printed(results, "table_noisy_labels", caption, rows, count, notes)
+
+
+# -------------------------------------------------------------------------------------------------- further tables
+
+
+def _table(
+    results: Results,
+    id_: str,
+    rows: list[dict[str, Any]],
+    caption: str,
+    notes: Iterable[str] = (),
+    frame: pd.DataFrame | None = None,
+) -> Artefact:
+    shown = pd.DataFrame(rows)
+    html = tables.to_html(shown, caption, notes=notes)
+    return _artefact(results, id_, "table", caption=caption, frame=shown if frame is None else frame, html=html)
+
+
+def table_hybrid(results: Results) -> Artefact:
+    """Wrong labels first, then poison: what VDC catches of each kind, and of each alone."""
+    found = got(results, "hybrid")
+    scale, seed = results.scale, results.seed
+    rows = []
+    for _, name, _, result in found:
+        attack, noise = name.split("+")
+        alone = (
+            results.get(runs.cleaning(scale, attack, seed=seed)),
+            results.get(runs.noisy(scale, noise, seed=seed)),
+        )
+        kinds = result["kinds"]
+        rows.append(
+            {
+                "Dirt": name_of(name), "Dirty images": result["n_dirty"],
+                "TPR": number(result["tpr"]), "FPR": number(result["fpr"]),
+                "TPR of the poisoned": number(kinds["poisoned"]["flagged"]),
+                "poisoned alone": number(alone[0]["tpr"] if alone[0] else None),
+                "TPR of the wrongly labelled": number(kinds["noisy"]["flagged"]),
+                "wrongly labelled alone": number(alone[1]["tpr"] if alone[1] else None),
+                "Paper": UNPUBLISHED,
+            }
+        )  # fmt: skip
+    caption = (
+        f"Hybrid dirt: {100 * NOISE:g} % of the labels wrong, then {100 * ETA:g} % poisoned "
+        f"({coverage(found, runs.hybrids(scale), 'hybrids')}). {data(scale)} {about(r for *_, r in found)}"
+    )
+    notes = [
+        "In percent. Poisoned and wrongly labelled at once counts as poisoned.",
+        "The paper's ratios are not known to us; these are those of its other tables.",
+    ]
+    return _table(results, "table_hybrid", rows, caption, notes)
+
+
+SETS = {"dirty": "nothing removed", "vdc": "what VDC flagged removed", "truth": "all dirt removed"}
+
+
+def table_retraining(results: Results) -> Artefact:
+    """C-Acc and ASR of classifiers trained on the dirty, the cleaned and the truly clean set."""
+    scale, seed = results.scale, results.seed
+    rows, specs = [], runs.retrainings(scale, seed)
+    for (dirt, name), spec in specs.items():
+        result = results.get(spec)
+        if result is None:
+            continue
+        rows.append(
+            {
+                "Dirt": name_of(dirt), "Trained on": SETS[name], "Images": result["n_train"],
+                "Poisoned left": result["n_poisoned"] if dirt == RETRAINED else None,
+                "Wrong labels left": result.get("n_noisy"),
+                "C-Acc": result["c_acc"], "ASR": result.get("asr"), "Paper": UNPUBLISHED,
+            }
+        )  # fmt: skip
+    if not rows:
+        raise NotRun(f"no classifier was trained on a cleaned set at {scale.name} scale")
+    rows.sort(key=lambda row: (row["Dirt"], list(SETS.values()).index(row["Trained on"])))
+    cleaned = [r for r in (results.get(runs.same_data(scale, RETRAINED, seed=seed)),) if r]
+    ratio = specs[RETRAINED, "dirty"].ratio
+    shown = {RETRAINED: f"{100 * ratio:g} %", NOISES[0]: f"{100 * NOISE:g} %"}
+    dirt = ", ".join(f"{name_of(name)} at {shown[name]}" for name in dict.fromkeys(name for name, _ in specs))
+    caption = (
+        f"Training on the cleaned set: {dirt} ({coverage(rows, specs, 'trainings')}). {data(scale)} PreAct-ResNet18 of width "
+        f"{scale.width}, one seed. {about(cleaned)}"
+    )
+    return _table(results, "table_retraining", rows, caption, ["C-Acc and ASR in percent."])
+
+
+def table_models(results: Results) -> Artefact:
+    """The same cleaning by other engines, at the paper's threshold and at a calibrated one."""
+    scale = results.scale
+    found = [(d, s, r) for d, s in runs.engines(scale, results.seed) if (r := results.get(s)) is not None]
+    if not found:
+        raise NotRun(f"no engine was asked at {scale.name} scale")
+    rows = []
+    for dirt, spec, result in found:
+        vote = rule(result, "vote", 0.5)
+        calibrated = rule(result, "logit_mean", target=0.1)
+        rows.append(
+            {
+                "Engine": result["model"], "Reference images": spec.reference or "none (ImageNet's taxonomy)" if spec.engine == "embedded" else spec.reference,
+                "Dirt": name_of(dirt), "Class accuracy": number(result["class_accuracy"]),
+                "TPR at vote < 0.5": number(vote["tpr"]), "FPR at vote < 0.5": number(vote["fpr"]),
+                "TPR at 10 % FPR asked": number(calibrated and calibrated["tpr"]),
+                "FPR at 10 % FPR asked": number(calibrated and calibrated["fpr"]),
+                "AUROC, vote": number(vote["auroc"]),
+                "AUROC, mean logit": number(rule(result, "logit_mean", 0.5)["auroc"]),
+            }
+        )  # fmt: skip
+    wanted = ["InstructBLIP (Vicuna-7B)", "LLaVA-1.5-7B", "Qwen3-VL-2B"] if scale.name != "paper" else []
+    dash = {name: "needs an endpoint or a GPU" if name == "Reference images" else "–" for name in rows[0]}
+    rows += [{**dash, "Engine": model, "Dirt": "not run"} for model in wanted]
+    caption = f"Effect of the engine ({len(found)} cleanings). {data(scale)}"
+    notes = [
+        "In percent. Class accuracy: likeliest class of all pictures, triggers included, against the true one.",
+        "The embedded engine is a stand-in: ImageNet features with a head fitted on the reference images, or, without them, a table "
+        "from ImageNet's classes to the data set's. Multimodal models read the questions and need neither.",
+    ]
+    return _table(results, "table_models", rows, caption, notes)
+
+
+def table_time(results: Results) -> Artefact:
+    """Seconds of every method, and what the paper's sets would cost."""
+    scale = results.scale
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for _, name, _, result in detected(results, (*ATTACKS, *NOISES)):
+        seconds.setdefault((name, shared.device_of(results, result)), []).append(result["seconds"])
+    same = [runs.same_data(scale, attack, seed=results.seed) for attack in runs.JUDGED[scale.name]]
+    every = [*(result for *_, result in got(results)), *filter(None, map(results.get, same))]
+    cleaned = [result for result in every if result["images_per_second"] and result["asked"] >= result["n"]]
+    if not cleaned:
+        raise NotRun("no whole set was asked about in one go")
+    first = cleaned[0]
+    n = first["n"]
+    rows = [
+        {
+            "Method": f"VDC, {first['model']}", "Seconds": round(n / first["images_per_second"], 1),
+            "Images per second": first["images_per_second"], "Images per CPU second": first["images_per_cpu_second"],
+            "On": shared.device_of(results, first), "Needs a trained classifier": "no",
+        }
+    ]  # fmt: skip
+    for (name, device), found in seconds.items():
+        mean = float(np.mean(found))
+        rows.append(
+            {
+                "Method": style.title("detector", name), "Seconds": round(mean, 1), "Images per second": round(n / mean, 1),
+                "Images per CPU second": None, "On": device, "Needs a trained classifier": "no" if name == "frequency" else "yes, its training not counted",
+            }
+        )  # fmt: skip
+    questions = first["general"] + first["specific"]
+    derived = ", ".join(f"{name} {calls:,}" for name, calls in CALLS.items())
+    hours = CALLS["CIFAR-10"] / questions / first["images_per_second"] / 3600
+    caption = f"Computation time for {n:,} images, mean over the runs of a method. {data(scale)}"
+    notes = [
+        f"Derived, not measured: the paper's sets need so many questions to the multimodal model (images x questions): {derived}. "
+        f"At one second each on one device, CIFAR-10 takes {CALLS['CIFAR-10'] / 3600:.0f} hours; the embedded engine, which sees a "
+        f"picture once for all its questions, {hours:.1f} hours at the speed of the first row.",
+        "Wall-clock time of one process on a machine that may have been shared; compare rows of the same device only. The paper's times "
+        "are not published to us.",
+        f"VDC's time is that of {n:,} pictures not seen before; another trigger on the same set asks only about what changed.",
+    ]
+    return _table(results, "table_time", rows, caption, notes)
+
+
+def table_low_ratios(results: Results) -> Artefact:
+    """The same triggers on a tenth of the images."""
+    found = got(results, "few")
+    scale, seed = results.scale, results.seed
+    rows = []
+    for _, attack, _, result in found:
+        usual = results.get(runs.cleaning(scale, attack, seed=seed))
+        rows.append(
+            {
+                "Trigger": style.title("attack", attack), "Poisoned": result["n_dirty"], "TPR": number(result["tpr"]),
+                "FPR": number(result["fpr"]), "Precision": number(result["precision"]), "AUROC": number(result["auroc"]),
+                f"TPR at {100 * ETA:g} %": number(usual["tpr"] if usual else None),
+                f"Precision at {100 * ETA:g} %": number(usual["precision"] if usual else None), "Paper": UNPUBLISHED,
+            }
+        )  # fmt: skip
+    caption = (
+        f"Poisoned-sample detection at a ratio of {100 * LOW:g} % ({coverage(found, runs.LOW_TRIGGERS[scale.name], 'triggers')}). "
+        f"{data(scale)} {about(r for *_, r in found)}"
+    )
+    notes = [
+        "In percent. No classifier has to learn the trigger, so that TPR does not depend on how many images carry it; the share of "
+        "false alarms among what is flagged does."
+    ]
+    return _table(results, "table_low_ratios", rows, caption, notes)
+
+
+def every_column(results: Results) -> Artefact:
+    """All sets that VDC was asked to clean: rates, precision, AUROC of three scores."""
+    found = got(results)
+    rows = []
+    for group, name, _, result in found:
+        rows.append(
+            {
+                "Dirt": name_of(name), "Kind": group, "Dirty, %": number(100 * result["n_dirty"] / result["n"]),
+                "TPR": number(result["tpr"]), "FPR": number(result["fpr"]), "Precision": number(result["precision"]),
+                "F1": number(result["f1"]),
+                **{f"AUROC, {text}": number(rule(result, score, 0.5)["auroc"]) for score, text in SCORES.items()},
+                "Suggested label right": number(result["suggestions_right"]),
+            }
+        )  # fmt: skip
+    total = list(runs.columns(results.scale, results.seed))
+    caption = f"Everything that VDC cleaned ({coverage(found, total, 'sets')}). {data(results.scale)} {about(r for *_, r in found)}"
+    notes = [
+        "In percent. AUROC: over all thresholds. Suggested label right: of the caught samples with a wrong label, the share for "
+        "which the likeliest class is the true one."
+    ]
+    return _table(results, "every_column", rows, caption, notes)
+
+
+def ties(results: Results) -> Artefact:
+    """The paper's rule, vote against 0.5, with the three ways to break a tie."""
+    found = got(results, "poisoned,noisy")
+    rows = []
+    for _, name, _, result in found:
+        row: dict[str, Any] = {"Dirt": name_of(name)}
+        for tie, text in (
+            ("clean", "a tie is clean"),
+            ("dirty", "a tie is dirty"),
+            ("paper-code", "as the authors' code"),
+        ):
+            rates = rule(result, "vote", 0.5, tie=tie)
+            row |= {f"TPR, {text}": number(rates["tpr"]), f"FPR, {text}": number(rates["fpr"])}
+        rows.append(row)
+    caption = (
+        f"What a tie costs: vote against 0.5 ({coverage(found, _wanted(results, 'poisoned,noisy'), 'sets')}). "
+        f"{data(results.scale)} Engine: {engine(found[0][3])}."
+    )
+    notes = [
+        "In percent. The authors' code counts a tie as caught when the sample is truly dirty and as clean when it is truly clean: "
+        "it looks at the answer. Nobody can do that with data of unknown quality; it has the TPR of one honest rule and the FPR of the other."
+    ]
+    return _table(results, "ties", rows, caption, notes)
+
+
+def _wanted(results: Results, groups: str) -> list[Any]:
+    return runs.of(groups, results.scale, results.seed)
+
+
+def clean_label(results: Results) -> Artefact:
+    """Attacks that keep the label: there is no contradiction to be seen."""
+    found = got(results, "clean label")
+    rows = [
+        {
+            "Attack": style.title("attack", name), "Poisoned": result["n_dirty"], "TPR": number(result["tpr"]),
+            "FPR": number(result["fpr"]), "AUROC": number(result["auroc"]),
+        }
+        for _, name, _, result in found
+    ]  # fmt: skip
+    caption = (
+        f"The limit: attacks whose poisoned images keep their label, {100 * runs.CLEAN_LABEL_RATIO:g} % poisoned "
+        f"({coverage(found, runs.CLEAN_LABEL[results.scale.name], 'attacks')}). {data(results.scale)} {about(r for *_, r in found)}"
+    )
+    notes = [
+        "In percent. 50 % AUROC is chance. What lies above it comes from the trigger's damage to the picture, not from the label."
+    ]
+    return _table(results, "clean_label", rows, caption, notes)
+
+
+def questions(results: Results) -> Artefact:
+    """Which questions tell clean from dirty, and which do not."""
+    name, result = next(((n, r) for g, n, _, r in got(results, "noisy") if n == "symmetric"), (None, None))
+    if result is None:
+        raise NotRun("symmetric noise was not cleaned")
+    frame = pd.DataFrame(result["per_question"])
+    frame["gap"] = frame.clean - frame.dirty
+    ranked = frame.dropna(subset=["gap"]).sort_values("gap", ascending=False, kind="stable")
+    shown = pd.concat([ranked.head(5), ranked.tail(8)])
+    rows = [
+        {
+            "Label": row["label"], "Question (ours)": row["question"], "Right on clean": number(row["clean"]),
+            "Right on dirty": number(row["dirty"]), "Difference": number(row["gap"]),
+        }
+        for row in shown.to_dict("records")
+    ]  # fmt: skip
+    means = ranked.groupby("kind").gap.mean()
+    caption = (
+        f"Good and poor questions: the 5 best and the 8 worst of {len(ranked)} by how much more often they are answered right on clean than on "
+        f"dirty samples ({name_of(str(name))}, {100 * NOISE:g} %). {data(results.scale)} Engine: {engine(result)}."
+    )
+    notes = [
+        f"Mean difference in points: {', '.join(f'{kind} questions {value:.1f}' for kind, value in means.items())}. In percent."
+    ]
+    return _table(results, "questions", rows, caption, notes, frame)
+
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def _settings(results: Results, id_: str, title: str, words: str, ours: Mapping[str, str]) -> Artefact:
+    """The known settings in which one of ``words`` occurs, and ours."""
+    frame = raw("vdc_settings.csv")
+    found = frame[frame.item.str.contains(words)]
+    shown = found.rename(
+        columns={"item": "Setting", "dataset": "Data set", "value": "The paper", "status": "How it is known"}
+    ).drop(columns="source")
+    notes = [f"Ours at {results.scale.name} scale, {name}: {value}." for name, value in ours.items()]
+    html = tables.to_html(shown, title, notes=notes)
+    return _artefact(results, id_, "table", caption=title, frame=found, html=html)
+
+
+def table_attack_settings(results: Results) -> Artefact:
+    """Data sets, dirt and questions as far as they are known, and ours."""
+    triggers = ", ".join(style.title("attack", a) for a in runs.TRIGGERS[results.scale.name])
+    ours = {
+        "data": shared.images(results.scale),
+        "triggers": f"{triggers} with the benchmark's settings",
+        "poisoned": f"{100 * ETA:g} % and {100 * LOW:g} %, the same number from every class but the target",
+        "noise": f"{100 * NOISE:g} %, symmetric and asymmetric",
+    }
+    words = "trigger|classes|per class|per non-target|target|noise|SIG|questions"
+    title = "Data sets, dirt and questions of the paper, as far as they are known"
+    return _settings(results, "table_attack_settings", title, words, ours)
+
+
+def table_training_settings(results: Results) -> Artefact:
+    """How the paper trains on the cleaned set, and how we do."""
+    scale = results.scale
+    schedule = scale.schedule.replace("_", " ")
+    ours = {
+        "network": f"PreAct-ResNet18 of width {scale.width}",
+        "training": f"{scale.epochs} epochs, batch {scale.batch_size}, learning rate {scale.lr:g}, {schedule}",
+        "engine": runs.ENGINE[scale.name]["engine"],
+    }
+    title = "Training on the cleaned set and the paper's models, as far as they are known"
+    return _settings(results, "table_training_settings", title, "retraining|MLLM|LLM|decoding|threshold|tie rule", ours)
+
+
+OURS_ONLY = "The wording is ours; the paper's text is not reproduced."
+
+
+def table10(results: Results) -> Artefact:
+    """Our general questions."""
+    from paperlib.vdc.questions import bank
+
+    rows = [
+        {"Bank": name, "General question (ours)": question.text}
+        for name in ("cifar10", "digits", "template")
+        for question in bank(name, ("airplane",) if name == "cifar10" else ("0",)).general
+    ]
+    note = "The answer to each is a description; it is right when it names the label."
+    return _table(results, "table10", rows, f"Table 10. General questions. {OURS_ONLY}", [note])
+
+
+def _specific(results: Results, id_: str, name: str, what: str, request: str) -> Artefact:
+    """The label-specific questions of a bank, with a request to a chat model below."""
+    from paperlib.vdc.questions import FOLDER, from_file
+
+    found = from_file(FOLDER / f"{name}.yaml")
+    rows = [
+        {"Label": label, "Question (ours)": question.text, "About": question.attribute, "Right answer": question.expected,
+         "True of": ", ".join(sorted(found.attributes.get(question.attribute, ())))}
+        for label, asked in found.specific.items()
+        for question in asked
+    ]  # fmt: skip
+    caption = f"Table {id_.removeprefix('table')}. Label-specific questions for {what}. {OURS_ONLY}"
+    return _table(results, id_, rows, caption, [f"Our request to a chat model {request}"])
+
+
+def table11(results: Results) -> Artefact:
+    """Our label-specific questions for CIFAR-10, and the request that would have a chat model suggest more."""
+    from paperlib.vdc.questions import REQUEST
+
+    return _specific(results, "table11", "cifar10", "CIFAR-10", f"for more: {REQUEST}")
+
+
+def table12(results: Results) -> Artefact:
+    """Our label-specific questions for digits, and the request with which a chat model judges a description."""
+    from paperlib.vdc.judges import REQUEST
+
+    return _specific(results, "table12", "digits", "digits", f"that judges a description: {REQUEST}")
