@@ -49,7 +49,7 @@ $(STAMP): requirements.lock.txt pyproject.toml
 	test -x $(BIN)/python || { echo "Making .venv"; $$uv venv --quiet .venv; }; \
 	export VIRTUAL_ENV=.venv; \
 	echo "Installing the packages of requirements.lock.txt (about 6 GB on disk with CUDA, the first time a while)"; \
-	$$uv pip sync --quiet --require-hashes requirements.lock.txt; \
+	$$uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock.txt; \
 	$$uv pip install --quiet --no-deps --editable .
 	@touch $@
 

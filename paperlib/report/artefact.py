@@ -107,6 +107,12 @@ class Artefact:
             sys.modules["matplotlib.pyplot"].close(self.figure)  # it can still be saved, but is not shown by itself
 
     @cached_property
+    def box(self) -> Any:
+        """The box around everything drawn, in inches, of the figure laid out and stamped with its scale."""
+        assert self.figure is not None
+        return _finished(self.figure, self.scale)
+
+    @cached_property
     def png(self) -> bytes:
         """The figure as PNG, at most :data:`PNG_LIMIT` bytes whenever 100 dpi and 128 colours allow it."""
         for dpi in (style.PNG_DPI, 150, 100):
@@ -203,33 +209,30 @@ def _render(artefact: Artefact, form: str, dpi: int, metadata: Mapping[str, str 
     assert figure is not None
     buffer = io.BytesIO()
     with style.context(), matplotlib.rc_context({"figure.constrained_layout.use": False}):
-        _lay_out(figure)
-        _thin(figure)
-        _stamp(figure, artefact.scale)
-        box = _drawn(figure, form, dpi).padded(0.05)
-        figure.savefig(buffer, format=form, bbox_inches=box, dpi=dpi, metadata=metadata)
+        figure.savefig(buffer, format=form, bbox_inches=artefact.box, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
 
 
-def _lay_out(figure: "Figure") -> None:
-    """Lay the figure out once: every layout measures every letter twice, and savefig makes one for each file."""
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)  # "none" leaves a stand-in, for which savefig draws everything once more
+def _finished(figure: "Figure", scale: str) -> Any:
+    """Lay the figure out, stamp it with its scale, and measure the box around everything drawn, in inches.
 
-
-def _drawn(figure: "Figure", form: str, dpi: int) -> Any:
-    """The box around everything drawn, in inches: that of ``bbox_inches="tight"``, for which savefig draws twice."""
+    Measuring text is what drawing spends its time on. ``savefig`` with a layout engine and ``bbox_inches="tight"`` would do
+    it five times for a PNG and an SVG; here it is done once for both.
+    """
+    import matplotlib
     from matplotlib.backends.backend_agg import RendererAgg
-    from matplotlib.backends.backend_svg import RendererSVG
 
-    before = figure.dpi
-    figure.dpi = 72 if form == "svg" else dpi  # letters have other widths at other resolutions
-    width, height = figure.bbox.size
-    renderer = RendererSVG(width, height, io.StringIO()) if form == "svg" else RendererAgg(width, height, dpi)
-    box = figure.get_tightbbox(renderer).frozen()
-    figure.dpi = before
-    return box
+    with style.context(), matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+            figure.set_layout_engine(None)  # "none" leaves a stand-in, for which savefig draws everything once more
+        _thin(figure)
+        renderer = RendererAgg(*figure.bbox.size, figure.dpi)
+        box = figure.get_tightbbox(renderer)
+        if scale != "paper":
+            stamp = _stamp(figure, scale, box).get_window_extent(renderer)
+            box = box.union([box, stamp.transformed(figure.dpi_scale_trans.inverted())])
+        return box.padded(0.05)
 
 
 def _thin(figure: "Figure") -> None:
@@ -242,14 +245,11 @@ def _thin(figure: "Figure") -> None:
             cloud.set_rasterized(True)
 
 
-def _stamp(figure: "Figure", scale: str) -> None:
-    """Write the scale below the lower right corner of everything drawn, once, unless it is the paper's."""
-    if scale == "paper" or any(text.get_gid() == "scale" for text in figure.texts):
-        return
-    box = _drawn(figure, "png", style.RC["figure.dpi"])
+def _stamp(figure: "Figure", scale: str, box: Any) -> Any:
+    """Write the scale below the lower right corner of everything drawn."""
     width, height = figure.get_size_inches()
     x, y = box.x1 / width, (box.y0 - 0.03) / height
-    figure.text(x, y, f"{scale} scale", ha="right", va="top", fontsize=6.5, color="#555555", gid="scale")
+    return figure.text(x, y, f"{scale} scale", ha="right", va="top", fontsize=6.5, color="#555555")
 
 
 def _palette(png: bytes) -> bytes:
