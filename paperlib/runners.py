@@ -375,6 +375,7 @@ def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
         seed=spec.seed,
         progress=context.progress,
         judge=lambda candidate: evaluate(candidate, around),
+        chance_ok=True,
         **dict(spec.params),
     )
     seconds = seconds_since(start)
@@ -400,6 +401,7 @@ def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
         clean=clean,
         seed=spec.seed,
         progress=context.progress,
+        chance_ok=True,
         **dict(spec.params),
     )
     seconds = seconds_since(start)

@@ -107,7 +107,7 @@ def test_pairs_of_tensors_are_taken_as_they_come() -> None:
     ("x", "y", "words"),
     [
         (torch.full((8, 3, 8, 8), 2.0), torch.arange(8), "must lie in"),
-        (torch.zeros(8, 3, 8), torch.arange(8), r"\(N, C, H, W\)"),
+        (torch.zeros(8, 3), torch.arange(8), r"\(N, C, H, W\)"),
         (torch.zeros(8, 3, 8, 8), torch.arange(8) / 2, "labels must be integers"),
         (torch.zeros(8, 3, 8, 8), torch.arange(8) - 1, "integers from 0"),
     ],

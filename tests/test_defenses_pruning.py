@@ -330,7 +330,7 @@ def test_no_convolution_before_batch_norm() -> None:
 
 
 def test_batch_norm_without_running_statistics(data: ImageData) -> None:
-    bare = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
+    bare = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten())
     for method in ("clp", "bnp"):
         with pytest.raises(NotApplicable, match="keeps no running"):
             defend(bare, method=method, **given(method, data))

@@ -249,7 +249,7 @@ def data() -> ImageData:
         (
             "frequency",
             {"clean": images(4, size=16)},
-            r"data has images of shape \(3, 8, 8\) and clean of \(3, 16, 16\)",
+            r"clean holds images of shape \(3, 16, 16\), data of \(3, 8, 8\)",
         ),
         ("frequency", {"epochs": 0}, "epochs=0 must be at least 1"),
         ("bhn", {"alfa": 0.1}, "did you mean 'alpha'"),

@@ -317,13 +317,13 @@ def test_a_class_without_image(data: ImageData) -> None:
 
 
 def test_no_image_at_all(data: ImageData) -> None:
-    with pytest.raises(PaperlibError, match="clean holds 0 images"):
+    with pytest.raises(PaperlibError, match="clean holds no image"):
         defend(model(data), clean=data.subset(data.y < 0), method="ft", **FAST)
 
 
 def test_tensors_without_the_last_class(data: ImageData) -> None:
     few = data.y < data.n_classes - 1
-    with pytest.raises(PaperlibError, match=r"clean has 3 classes \(labels 0 to 2\), the model has 4 outputs"):
+    with pytest.raises(PaperlibError, match=r"clean holds 15 images and none of: class 3"):
         defend(model(data), clean=(data.x[few], data.y[few]), method="ft", **FAST)
 
 
@@ -337,7 +337,7 @@ def test_weights_that_are_no_numbers(data: ImageData, value: float) -> None:
 
 
 def test_a_model_on_another_device(data: ImageData) -> None:
-    with pytest.raises(PaperlibError, match="the model lies on meta, the images on cpu"):
+    with pytest.raises(PaperlibError, match="the model lies on meta, where it has no weights"):
         defend(model(data).to("meta"), clean=data, method="ft_sam", **FAST)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from paperlib.data.images import ImageData
 
-    Images = ImageData | tuple[Tensor, Tensor]
+    Images = ImageData | tuple[Tensor, Tensor] | Any
 
 BATCH_NORM = "batch norm"
 CLEAN, POISONED, NOTHING = "clean subset", "poisoned training set", "nothing"
@@ -81,55 +81,21 @@ def config_class(name: str) -> type:
     return Method(method.module, config, config).load()
 
 
-def check_clean(model: "nn.Module", clean: "ImageData") -> None:
-    """Say what is wrong with the model or the clean subset before any work begins.
+def check_classes(clean: "ImageData") -> None:
+    """Say which class has no image in the clean subset.
 
     Raises
     ------
     PaperlibError
-        No image at all, fewer images than classes, a class without image, weights that are not numbers, a model on another
-        device than the images, or one that knows other classes.
+        Fewer images than classes, or a class without image.
     """
     import torch
 
-    from paperlib.training import evaluating
-
-    classes = len(clean.class_names)
-    if len(clean) and not 0 <= clean.y.min() <= clean.y.max() < classes:
-        raise PaperlibError(
-            f"clean has labels from {clean.y.min()} to {clean.y.max()}; its {classes} classes are 0 to {classes - 1}."
-        )
+    classes = clean.n_classes
     present = torch.bincount(clean.y, minlength=classes)
     if len(clean) < classes or (present == 0).any():
         absent = ", ".join(clean.class_names[i] for i in (present == 0).nonzero().flatten().tolist())
         raise PaperlibError(f"clean holds {len(clean)} images and none of: {absent}; give at least one of every class.")
-    check_weights(model, clean)
-    with torch.no_grad(), evaluating(model):
-        outputs = model(clean.float(torch.tensor([0]))).shape[1]
-    if outputs != classes:
-        raise PaperlibError(
-            f"clean has {classes} classes (labels 0 to {classes - 1}), the model has {outputs} outputs; give at least one image of "
-            "every class that the model knows."
-        )
-
-
-def check_weights(model: "nn.Module", data: "ImageData | None") -> None:
-    """Say whether the weights are numbers, and lie where the images do.
-
-    Raises
-    ------
-    PaperlibError
-        Weights or statistics that are not finite, or a model on another device than ``data``.
-    """
-    import torch
-
-    for name, weight in (*model.named_parameters(), *model.named_buffers()):
-        if data is not None and weight.device != data.x.device:
-            raise PaperlibError(f"the model lies on {weight.device}, the images on {data.x.device}; move one of them.")
-        if not torch.isfinite(weight).all():
-            raise PaperlibError(
-                f"weight {name!r} of the model holds values that are not finite; it cannot be purified."
-            )
 
 
 def purify(
@@ -141,6 +107,7 @@ def purify(
     seed: int = 0,
     progress: Any = None,
     judge: "Callable[[nn.Module], dict[str, float]] | None" = None,
+    chance_ok: bool = False,
     **params: Any,
 ) -> "tuple[nn.Module, dict[str, Any]]":
     """As :func:`defend`, with what the method noted on its way: small JSON values, e.g. the classes that NC flags.
@@ -153,20 +120,20 @@ def purify(
     PaperlibError
         As :func:`defend`; also ``selection="paper"`` without ``judge``.
     """
-    from paperlib.data.images import from_tensors
+    from paperlib.data.inputs import image_data
+    from paperlib.models.foreign import adopt, check_learned, given_back
 
     config = configure(config_class(method), method, **params)
     entry, _ = DEFENSES[method]
+    argument = "clean" if entry.access == CLEAN else "poisoned"
     given = {CLEAN: clean, POISONED: poisoned, NOTHING: None}[entry.access]
     if given is None and entry.access != NOTHING:
-        argument = "clean" if entry.access == CLEAN else "poisoned"
         raise PaperlibError(f"method={method!r} works on the {entry.access}; give it as {argument}=.")
-    data = from_tensors(*given) if isinstance(given, tuple) else given
-    if entry.access == CLEAN:
-        assert data is not None
-        check_clean(model, data)
-    else:
-        check_weights(model, data)
+    inner, data = adopt(model, None if given is None else image_data(given, argument), argument)
+    if data is not None and entry.access == CLEAN:
+        check_classes(data)
+    if data is not None and not chance_ok:
+        check_learned(inner, data, argument)
     more = {}
     if getattr(config, "selection", "") == "paper":
         if judge is None:
@@ -174,7 +141,8 @@ def purify(
                 "selection='paper' chooses by test data, as the original does; it needs judge=. Use selection='validation'."
             )
         more["judge"] = judge
-    return entry.load()(model, data, config, seed=seed, progress=progress, **more)
+    made, notes = entry.load()(inner, data, config, seed=seed, progress=progress, **more)
+    return given_back(made, model), notes
 
 
 def defend(model: "nn.Module", *, method: str, **given: Any) -> "nn.Module":
@@ -183,19 +151,23 @@ def defend(model: "nn.Module", *, method: str, **given: Any) -> "nn.Module":
     Parameters
     ----------
     model
-        Takes images (B, C, H, W) in [0, 1], returns logits (B, classes).
+        Takes images (B, C, H, W) in [0, 1], returns logits (B, classes), or a tuple, dictionary or object with them. One that
+        takes normalised images: ``paperlib.models.normalised(model, mean, std)``.
     clean, poisoned
-        What the defender holds, on the model's device: a clean subset, or the poisoned training set;
-        ``DEFENSES[method].access`` says which one the method works on. An ``ImageData``, or a pair of tensors: images
-        (N, C, H, W), uint8 or float in [0, 1], and labels (N,).
+        What the defender holds: a clean subset, or the poisoned training set; ``DEFENSES[method].access`` says which one the
+        method works on. An ``ImageData``, a pair (images, labels) of tensors, arrays or lists, a ``Dataset`` or a
+        ``DataLoader``: :func:`paperlib.data.inputs.image_data`.
     seed, progress
         Seed of every random draw; ``progress(fraction, text)`` is called now and then.
+    chance_ok
+        Go on although the model is right no more often than by guessing.
     **params
         Fields of the method's hyper-parameter dataclass.
 
     Raises
     ------
     PaperlibError
-        Unknown method or parameter, data that the method needs and did not get, or what :func:`check_clean` finds.
+        Unknown method or parameter, data that the method needs and did not get, or a model and data that do not fit
+        each other: :mod:`paperlib.data.inputs`, :mod:`paperlib.models.foreign`.
     """
     return purify(model, method=method, **given)[0]

@@ -14,8 +14,6 @@ from paperlib.registry import Method, configure
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from paperlib.data.images import ImageData
-
 MODEL, MODEL_AND_CLEAN, CLEAN, NOTHING = "model", "model and clean subset", "clean subset", "nothing"
 
 DETECTORS: dict[str, tuple[Method, str]] = {
@@ -63,31 +61,59 @@ def config_class(name: str) -> type:
 
 
 def detect(
-    data: "ImageData",
+    data: Any,
     *,
     method: str,
     model: "nn.Module | None" = None,
-    clean: "ImageData | None" = None,
+    clean: Any = None,
     seed: int = 0,
     progress: Any = None,
+    chance_ok: bool = False,
     **params: Any,
 ) -> Detection:
-    """Score every sample of ``data`` with the detector ``method``; ``params`` are fields of its hyper-parameter dataclass.
+    """Score every sample of ``data`` with the detector ``method``.
+
+    Parameters
+    ----------
+    data
+        The suspicious training set, in any form of :func:`paperlib.data.inputs.image_data`.
+    model, clean
+        The classifier that was trained on it, and a few clean images, where ``DETECTORS[method].access`` names them.
+    seed, progress
+        Seed of every random draw; ``progress(fraction, text)`` is called now and then.
+    chance_ok
+        Go on although the model is right no more often than by guessing.
+    **params
+        Fields of the method's hyper-parameter dataclass.
 
     Raises
     ------
     PaperlibError
-        Unknown method or parameter; no image at all; the model or the clean subset that the method needs is not given.
+        Unknown method or parameter; no image at all; the model or the clean subset that the method needs is not given, or they
+        do not fit each other.
     """
+    from paperlib.data.inputs import check_same_size, image_data
+    from paperlib.models.foreign import adopt, check_learned
+
     config = configure(config_class(method), method, **params)
     found, _ = DETECTORS[method]
-    if len(data) == 0:
-        raise PaperlibError("data holds no image; give the training set that is to be examined.")
-    if found.access in (MODEL, MODEL_AND_CLEAN) and model is None:
-        raise PaperlibError(f"method={method!r} looks inside a classifier; give the one trained on data as model=.")
-    if found.access in (MODEL_AND_CLEAN, CLEAN) and (clean is None or len(clean) == 0):
-        raise PaperlibError(f"method={method!r} compares with clean images; give a few of every class as clean=.")
-    return found.load()(data, model, clean, config, seed=seed, progress=progress)
+    images = image_data(data, "data")
+    known = None
+    if found.access in (MODEL_AND_CLEAN, CLEAN):
+        if clean is None or (hasattr(clean, "__len__") and len(clean) == 0):
+            raise PaperlibError(f"method={method!r} compares with clean images; give a few of every class as clean=.")
+        known = image_data(clean, "clean")
+        check_same_size(images, known)
+    if found.access in (MODEL, MODEL_AND_CLEAN):
+        if model is None:
+            raise PaperlibError(f"method={method!r} looks inside a classifier; give the one trained on data as model=.")
+        given, (model, adopted) = model, adopt(model, images, "data")
+        images = adopted or images
+        if known is not None:
+            known = adopt(given, known, "clean")[1]
+        if not chance_ok:
+            check_learned(model, known or images, "clean" if known else "data")
+    return found.load()(images, model, known, config, seed=seed, progress=progress)
 
 
 def rates(found: Detection, dirty: "Tensor") -> dict[str, Any]:

@@ -149,11 +149,8 @@ def frequency(
     """
     if config.epochs < 1:
         raise PaperlibError(f"epochs={config.epochs!r} must be at least 1.")
-    if min(data.x.shape[2:]) < 8 or clean.x.shape[1:] != data.x.shape[1:]:
-        raise PaperlibError(
-            f"data has images of shape {tuple(data.x.shape[1:])} and clean of {tuple(clean.x.shape[1:])}; both must be "
-            "the same, with at least 8 pixels a side."
-        )
+    if min(data.x.shape[2:]) < 8:
+        raise PaperlibError(f"data has images of shape {tuple(data.x.shape[1:])}; they need at least 8 pixels a side.")
     net = trained(clean, config, seed, progress)
     scores = torch.cat([batch_logits(net, part.float().div(255)).softmax(1)[:, 1] for part in data.x.split(500)])
     return Detection(scores, scores > config.threshold, {"threshold": config.threshold})

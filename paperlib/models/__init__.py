@@ -8,6 +8,8 @@ from paperlib.lab.spec import pairs
 from paperlib.registry import Method
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from paperlib.data.images import ImageData
@@ -58,6 +60,34 @@ def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "n
         torch.manual_seed(seed)
         model = cls(data.mean, data.std, len(data.class_names), width=width, **dict(method.defaults))
     return model.to(data.x.device, memory_format=torch.channels_last)
+
+
+def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float]") -> "nn.Module":
+    """``model``, which was trained on (x - mean) / std, as one that takes images x (B, C, H, W) in [0, 1].
+
+    Parameters
+    ----------
+    mean, std
+        One number per channel, in units of images in [0, 1].
+
+    Raises
+    ------
+    PaperlibError
+        No torch model, numbers that are not finite, no positive ``std``, or two different lengths.
+    """
+    import math
+
+    from paperlib.models.foreign import Normalised, unwrapped
+
+    try:
+        m, s = tuple(map(float, mean)), tuple(map(float, std))
+    except (TypeError, ValueError):
+        raise PaperlibError(f"mean={mean!r} and std={std!r} must be sequences of numbers, one per channel.") from None
+    if len(m) != len(s) or not m:
+        raise PaperlibError(f"mean has {len(m)} numbers and std {len(s)}; both need one per channel.")
+    if not all(math.isfinite(v) for v in (*m, *s)) or min(s) <= 0:
+        raise PaperlibError(f"mean={m!r} must be finite and std={s!r} positive.")
+    return Normalised(unwrapped(model), m, s).to(next(iter(model.parameters())).device).train(model.training)
 
 
 def fresh(model: "nn.Module", seed: int) -> "nn.Module":
