@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from paperlib.experiments.scales import LAPTOP
 from paperlib.lab.provenance import device_name, environment
 from paperlib.lab.run import run
 from paperlib.lab.store import Store
 from paperlib.papers.benchmark_runs import attacked
-from paperlib.scales import LAPTOP
 
 EIGHT = ("lc", "lf", "ssba", "input_aware", "wanet", "badnets", "blended", "sig")
 

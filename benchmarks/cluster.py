@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import ray
 
+from paperlib.experiments.specs import TrainSpec
 from paperlib.lab.provenance import device_name, environment
 from paperlib.lab.run import Context, run
-from paperlib.lab.spec import Spec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
 
 

@@ -19,13 +19,13 @@ from statistics import median
 
 import torch
 
-from paperlib import experiments as ex
 from paperlib import models
 from paperlib.attacks import attack, draw, poison
 from paperlib.data import images
 from paperlib.defenses import purify
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import LAPTOP
 from paperlib.lab.provenance import device_name, environment
-from paperlib.scales import LAPTOP
 from paperlib.training import Recipe, fit
 
 PROMISED = {"ft_sam": 2.3, "npd": 3.0, "sau": 14.0}

@@ -13,11 +13,12 @@ import time
 from itertools import product
 from pathlib import Path
 
+from paperlib.experiments.specs import DefendSpec, TrainSpec
 from paperlib.lab.ledger import export, import_ledger
 from paperlib.lab.plan import plan
 from paperlib.lab.provenance import device_name, environment
 from paperlib.lab.run import run
-from paperlib.lab.spec import DefendSpec, Spec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.lab.store import Record, Store
 
 

@@ -14,17 +14,18 @@ import threading
 import time
 from pathlib import Path
 
-from paperlib import experiments as ex
 from paperlib.attacks import ATTACKS
 from paperlib.defenses import DEFENSES, POISONED
 from paperlib.detection import DETECTORS
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
+from paperlib.experiments.specs import CleanseSpec, DefendSpec
 from paperlib.lab.ledger import export
 from paperlib.lab.plan import method
 from paperlib.lab.run import RunFailed, run
-from paperlib.lab.spec import CleanseSpec, DefendSpec, Spec
+from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
 from paperlib.papers import specs
-from paperlib.scales import LAPTOP, PAPER, SMOKE
 
 DEFENSE_PAPERS = ("benchmark", "ft_sam", "sau", "polarizer")
 LONG = ("lc", "lira", "lf", "ssba", "input_aware", "wanet")

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paperlib import papers, paths, scales
+from paperlib import papers, paths
 from paperlib.errors import PaperlibError, choose
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
 from paperlib.lab import ledger, provenance
 from paperlib.lab.plan import duration, plan
 from paperlib.lab.run import pick_device, run
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
-from paperlib.scales import Scale
 
 if TYPE_CHECKING:
     from paperlib.report.artefact import Artefact

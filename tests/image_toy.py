@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from paperlib import models
-from paperlib.attacks import ATTACKS, attack, draw, poison, with_state
+from paperlib.attacks import ATTACKS, attack, draw, with_state
+from paperlib.attacks.scene import Scene
 from paperlib.data.images import ImageData
-from paperlib.lab.spec import TrainSpec, pairs
-from paperlib.runners import Ground
+from paperlib.lab.spec import pairs
 from paperlib.training import Recipe, fit
 
 TINY: dict[str, dict[str, Any]] = {
@@ -77,12 +77,11 @@ def ready(name: str, data: ImageData, *, target: int = 0, **params: Any) -> Any:
     return with_state(made, _READY[key])
 
 
-def ground(data: ImageData, name: str = "badnets", *, ratio: float = 0.2, target: int = 0) -> Ground:
+def scene(data: ImageData, name: str = "badnets", *, ratio: float = 0.2, target: int = 0) -> Scene:
     """``data`` as training and test set, with the attack ``name``."""
     made = ready(name, data, target=target)
-    spec = TrainSpec(dataset="toy", n_train=0, epochs=1, attack=name, ratio=ratio, target=target)
-    indices = draw(data.y.numpy(), ratio, made.labels, target, 0)
-    return Ground(spec, data, replace(data), made, poison(data, made, target=target, indices=indices))
+    about = Scene(data, replace(data), target=target, name=name, ratio=ratio, recipe=Recipe(1))
+    return about.under(made, draw(data.y.numpy(), ratio, made.labels, target, 0))
 
 
 def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:

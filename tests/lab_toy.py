@@ -13,8 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from paperlib.experiments.specs import DefendSpec, TrainSpec
 from paperlib.lab.run import Context, run
-from paperlib.lab.spec import DefendSpec, Spec, TrainSpec, pairs
+from paperlib.lab.spec import Spec, pairs
 from paperlib.lab.store import Store
 
 WEIGHTS = b"not really weights" * 100

@@ -8,33 +8,34 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from image_toy import ground, images, model, same, state
+from image_toy import images, model, same, scene, state
 from torch import Tensor, nn
 
-from paperlib.analysis import TOOLS, activations
-from paperlib.analysis.activations import layer_output, named_layer
+from paperlib.analysis import TOOLS
 from paperlib.analysis.gradcam import class_activation_map, gradcam
 from paperlib.analysis.neurons import neurons, trigger_activated_change, weight_norms
 from paperlib.analysis.sam_geometry import sam_geometry
 from paperlib.analysis.tsne import embed, tsne
 from paperlib.attacks import render
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
-from paperlib.runners import Ground
+from paperlib.models import layers
+from paperlib.models.layers import layer_output, named_layer
 
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32 throughout, whatever the processor offers."""
-    monkeypatch.setattr(activations, "autocast", lambda device: nullcontext())
+    monkeypatch.setattr(layers, "autocast", lambda device: nullcontext())
 
 
 @pytest.fixture
-def around() -> Ground:
-    return ground(images(40, size=16))
+def around() -> Scene:
+    return scene(images(40, size=16))
 
 
 @pytest.fixture
-def net(around: Ground) -> nn.Module:
+def net(around: Scene) -> nn.Module:
     made = model(around.train).train()
     made(around.train.float())  # running statistics of real images
     return made.eval()
@@ -43,7 +44,7 @@ def net(around: Ground) -> nn.Module:
 # --------------------------------------------------------------------------------------------------- activations
 
 
-def test_layer_output_is_what_the_layer_puts_out(around: Ground, net: nn.Module) -> None:
+def test_layer_output_is_what_the_layer_puts_out(around: Scene, net: nn.Module) -> None:
     seen: list[Tensor] = []
     handle = net.layer4.register_forward_hook(lambda m, i, out: seen.append(out))
     with torch.no_grad():
@@ -88,7 +89,7 @@ def naive_tac(net: nn.Module, layer: str, clean: Tensor, triggered: Tensor, per_
 
 
 @pytest.mark.parametrize("per_image", [False, True])
-def test_tac_image_by_image(around: Ground, net: nn.Module, per_image: bool) -> None:
+def test_tac_image_by_image(around: Scene, net: nn.Module, per_image: bool) -> None:
     clean = around.test.x[:9]
     triggered = render(around.attack, clean)
     found = trigger_activated_change(net, net.last_conv, clean, triggered, per_image=per_image)
@@ -96,7 +97,7 @@ def test_tac_image_by_image(around: Ground, net: nn.Module, per_image: bool) -> 
     assert found.tolist() == pytest.approx(expected, abs=1e-4) and min(expected) > 0
 
 
-def test_without_a_trigger_nothing_changes(around: Ground, net: nn.Module) -> None:
+def test_without_a_trigger_nothing_changes(around: Scene, net: nn.Module) -> None:
     x = around.test.x[:9]
     assert trigger_activated_change(net, net.last_conv, x, x).tolist() == [0] * 32
 
@@ -112,7 +113,7 @@ def test_norms_of_the_filters(net: nn.Module) -> None:
 @pytest.mark.parametrize("name", ["badnets", "badnets_a2a", "sig"])
 def test_neurons_pairs_every_image_with_itself(name: str, net: nn.Module) -> None:
     """Also where the triggered set leaves out the target class, the pairs are of the same image."""
-    around = ground(images(40, size=16), name)
+    around = scene(images(40, size=16), name)
     other = model(around.train, seed=1).eval()
     kept = around.test.x if name == "badnets_a2a" else around.test.x[around.test.y != 0]
     found = neurons([net, other], around, seed=0, n=12)
@@ -168,13 +169,13 @@ def test_a_map_that_is_negative_everywhere_is_empty() -> None:
     assert torch.equal(maps, torch.zeros_like(maps))  # and not 0 / 0
 
 
-def test_grad_cam_works_where_gradients_are_switched_off(around: Ground, net: nn.Module) -> None:
+def test_grad_cam_works_where_gradients_are_switched_off(around: Scene, net: nn.Module) -> None:
     with torch.no_grad():
         maps, _ = class_activation_map(net, "layer4", around.test.float()[:2])
     assert maps.shape == (2, 2, 2) and maps.min() >= 0 and maps.max() <= 1
 
 
-def test_gradcam_shows_one_image_of_the_class_twice(around: Ground, net: nn.Module) -> None:
+def test_gradcam_shows_one_image_of_the_class_twice(around: Scene, net: nn.Module) -> None:
     other = model(around.train, seed=1).eval()
     found = gradcam([net, other], around, seed=0, true_class=2)
     assert found["shape"] == [3, 16, 16]
@@ -205,7 +206,7 @@ def test_tsne_is_the_same_for_the_same_seed() -> None:
     assert np.isfinite(embed(features[:5], 0)).all()  # fewer points than the usual perplexity
 
 
-def test_tsne_shows_the_training_set_in_its_own_proportion(around: Ground, net: nn.Module) -> None:
+def test_tsne_shows_the_training_set_in_its_own_proportion(around: Scene, net: nn.Module) -> None:
     found = tsne([net, net], around, seed=0, n=20)
     assert sum(found["poisoned"]) == 4 == round(20 * 0.2)  # a fifth of the training set is poisoned
     assert np.array(found["xy"]).shape == (2, 20, 2) and len(found["y"]) == 20
@@ -218,7 +219,7 @@ def test_tsne_shows_the_training_set_in_its_own_proportion(around: Ground, net: 
 
 
 def test_sam_geometry_against_the_formulas(net: nn.Module) -> None:
-    around = ground(images(40, size=16, pad=0, flip=False))
+    around = scene(images(40, size=16, pad=0, flip=False))
     before = state(net)
     found = sam_geometry([net], around, seed=0, rho=0.5, rhos=(0.25, 0.5), n_clean=16, batch_size=16)
     assert same(before, state(net)) and not net.training  # weights and statistics, bit for bit
@@ -251,13 +252,13 @@ def test_sam_geometry_against_the_formulas(net: nn.Module) -> None:
     assert found["mean_gradient"][1] == pytest.approx(np.mean(found["gradient_ft_sam"]), abs=2e-6)
 
 
-def test_sam_geometry_depends_on_the_seed_only(around: Ground, net: nn.Module) -> None:
+def test_sam_geometry_depends_on_the_seed_only(around: Scene, net: nn.Module) -> None:
     first = sam_geometry([net], around, seed=0, n_clean=16, batch_size=8)
     assert first == sam_geometry([net], around, seed=0, n_clean=16, batch_size=8)
     assert first != sam_geometry([net], around, seed=1, n_clean=16, batch_size=8)
 
 
-def test_every_tool_that_looks_at_models_leaves_them_alone(around: Ground, net: nn.Module) -> None:
+def test_every_tool_that_looks_at_models_leaves_them_alone(around: Scene, net: nn.Module) -> None:
     before = state(net)
     for name, params in {
         "tsne": {"n": 10},

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from image_toy import ground, images, model, same, state
+from image_toy import images, model, same, scene, state
 from torch import Tensor, nn
 
 from paperlib.analysis import (
     TOOLS,
-    activations,
     confusion,
     dynamics,
     feature_visualisation,
@@ -33,15 +32,14 @@ from paperlib.analysis import (
 )
 from paperlib.analysis.activated_images import by_difference, strongest
 from paperlib.analysis.activation_distribution import histogram
-from paperlib.analysis.activations import as_maps, layer_output
 from paperlib.analysis.gradcam import class_activation_map
 from paperlib.attacks import render
 from paperlib.attacks.badnets import BadNets
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import TrainSpec
-from paperlib.models import fresh
+from paperlib.models import fresh, layers
+from paperlib.models.layers import as_maps, layer_output
 from paperlib.report import analysis_figures
-from paperlib.runners import Ground
 from paperlib.training import Recipe, fit, predict
 
 mpl.use("Agg")
@@ -50,21 +48,17 @@ mpl.use("Agg")
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32 throughout, whatever the processor offers."""
-    for module in (activations, loss_landscape):
+    for module in (layers, loss_landscape):
         monkeypatch.setattr(module, "autocast", lambda device: nullcontext())
 
 
 @pytest.fixture(scope="module")
-def around() -> Ground:
-    made = ground(images(40, size=16))
-    spec = TrainSpec(
-        dataset="toy", n_train=0, epochs=2, batch_size=10, lr=0.05, schedule="constant", attack="badnets", ratio=0.2
-    )
-    return replace(made, spec=spec)
+def around() -> Scene:
+    return replace(scene(images(40, size=16)), recipe=Recipe(2, 10, 0.05, "constant"))
 
 
 @pytest.fixture(scope="module")
-def net(around: Ground) -> Any:
+def net(around: Scene) -> Any:
     made = model(around.train).train()
     fit(made, around.poisoned.data, Recipe(2, 10, 0.05, "constant"), seed=0)  # type: ignore[union-attr]
     made.zero_grad(set_to_none=True)
@@ -143,7 +137,7 @@ def test_grad_cam_of_a_transformer() -> None:
         class_activation_map(net, "head", x)
 
 
-def test_the_sample_has_the_proportion_of_the_training_set(around: Ground) -> None:
+def test_the_sample_has_the_proportion_of_the_training_set(around: Scene) -> None:
     x, y, mask = samples.poisoned_sample(around, 20, 0)
     assert len(x) == 20 and mask.sum() == 4 and (y[mask] == 0).all()
     assert len(samples.poisoned_sample(around, 10_000, 0)[0]) == 40
@@ -153,7 +147,7 @@ def test_the_sample_has_the_proportion_of_the_training_set(around: Ground) -> No
         samples.poisoned_sample(around, 0, 0)
 
 
-def test_pairs_are_the_same_images(around: Ground) -> None:
+def test_pairs_are_the_same_images(around: Scene) -> None:
     clean, triggered, y = samples.attacked_pairs(around, 9, "tool")
     assert (y != 0).all() and torch.equal(triggered, render(around.attack, clean)) and len(clean) == 9  # type: ignore[arg-type]
 
@@ -184,7 +178,7 @@ def test_shapley_values_sum_to_the_difference_of_the_scores(layer: str) -> None:
     assert torch.allclose(found.flatten(2).sum(2), expected, atol=2e-4) and expected.abs().max() > 0.05
 
 
-def test_shapley_reports_its_gap(around: Ground, net: Any) -> None:
+def test_shapley_reports_its_gap(around: Scene, net: Any) -> None:
     found = shapley.shapley([net], around, seed=0, true_class=2, backgrounds=10, steps=20, top=2)
     sums, differences = np.array(found["sum"]), np.array(found["difference"])
     assert np.abs(sums - differences).max() == pytest.approx(found["gap"], abs=1e-4)
@@ -195,7 +189,7 @@ def test_shapley_reports_its_gap(around: Ground, net: Any) -> None:
 # ------------------------------------------------------------------------------------------------ frequency saliency
 
 
-def test_frequency_saliency_of_a_wave(around: Ground) -> None:
+def test_frequency_saliency_of_a_wave(around: Scene) -> None:
     """A score that is the image's correlation with a wave of 3 periods across: all else is noise 60 dB below."""
     wave = torch.cos(2 * math.pi * 3 * torch.arange(16) / 16).expand(3, 16, 16)
 
@@ -219,7 +213,7 @@ def test_frequency_saliency_of_a_wave(around: Ground) -> None:
 # --------------------------------------------------------------------------------------------------------- neurons
 
 
-def test_neuron_activation_image_by_image(around: Ground, net: Any) -> None:
+def test_neuron_activation_image_by_image(around: Scene, net: Any) -> None:
     found = TOOLS["neuron_activation"].load()([net], around, seed=0, n=20)
     x, _, mask = samples.poisoned_sample(around, 20, 0)
     seen: list[Tensor] = []
@@ -249,7 +243,7 @@ def test_strongest_images_and_their_classes() -> None:
         strongest(activation, 5)
 
 
-def test_feature_maps_are_those_of_the_layer(around: Ground, net: Any) -> None:
+def test_feature_maps_are_those_of_the_layer(around: Scene, net: Any) -> None:
     found = TOOLS["feature_maps"].load()([net], around, seed=0, layer="layer2", true_class=1, shown=3)
     pair = samples.image_pair(around, 1, 0, "test")
     expected = layer_output(net, "layer2", pair)
@@ -258,7 +252,7 @@ def test_feature_maps_are_those_of_the_layer(around: Ground, net: Any) -> None:
     assert np.array(found["maps"]) == pytest.approx(expected[:, found["channels"]].numpy(), abs=1e-3)
 
 
-def test_feature_visualisation_raises_the_activation(around: Ground, net: Any) -> None:
+def test_feature_visualisation_raises_the_activation(around: Scene, net: Any) -> None:
     found = feature_visualisation.feature_visualisation([net], around, seed=0, neurons=(3, 5), iterations=15, lr=0.2)
     assert all(b > a for a, b in zip(found["start"], found["final"], strict=True))
     pictures = [analysis_figures.picture(text, found["shape"]) for text in found["images"]]
@@ -288,7 +282,7 @@ def test_lipschitz_by_brute_force(net: Any) -> None:
     assert list(lipschitz.constants(Smooth())) == ["conv", "linear"]  # without batch norm: kernels alone
 
 
-def test_network_structure_counts_every_weight(around: Ground, net: Any) -> None:
+def test_network_structure_counts_every_weight(around: Scene, net: Any) -> None:
     found = network_structure.network_structure([net], around, seed=0)
     assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]
     assert found["parameters"] == sum(w.numel() for w in net.parameters())
@@ -308,7 +302,7 @@ def test_directions_are_as_long_as_the_filters(net: Any) -> None:
     assert not made["linear.bias"].any() and not made["layer1.0.bn1.weight"].any()
 
 
-def test_loss_landscape_point_by_point(around: Ground, net: Any) -> None:
+def test_loss_landscape_point_by_point(around: Scene, net: Any) -> None:
     found = loss_landscape.loss_landscape([net], around, seed=0, n=12, grid=3, radius=0.5)
     clean, triggered, y = samples.attacked_pairs(around, 12, "test")
     with torch.no_grad():
@@ -379,7 +373,7 @@ def test_lanczos_stops_in_an_invariant_space() -> None:
 # ------------------------------------------------------------------------------------------------- counts and dynamics
 
 
-def test_confusion_counts(around: Ground, net: Any) -> None:
+def test_confusion_counts(around: Scene, net: Any) -> None:
     y, predicted = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])
     assert confusion.counts(y, predicted, 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     found = confusion.confusion([net], around, seed=0)
@@ -397,7 +391,7 @@ def test_forgetting_events_by_hand() -> None:
     assert never.tolist() == [False, True, False, False] and first.tolist() == [1, 0, 2, 1]
 
 
-def test_dynamics_is_the_training_of_the_spec(around: Ground, net: Any) -> None:
+def test_dynamics_is_the_training_of_the_spec(around: Scene, net: Any) -> None:
     """The last epoch's measures are those of a model trained by hand in the same way."""
     found = dynamics.dynamics([net], around, seed=0, n=8, n_gradient=4)
     data, mask = around.poisoned.data, around.poisoned.mask  # type: ignore[union-attr]
@@ -415,12 +409,12 @@ def test_dynamics_is_the_training_of_the_spec(around: Ground, net: Any) -> None:
     for group in ("clean", "poisoned"):
         one = found[group]
         assert sum(one["events"]) + one["never"] == one["n"] == 8 and sum(one["first"]) == one["n"] - one["never"]
-    other = replace(around, spec=replace(around.spec, attack="wanet"))
+    other = replace(around, name="wanet")
     with pytest.raises(PaperlibError, match="attack='wanet' poisons anew in every batch"):
         dynamics.dynamics([net], other, seed=0)
 
 
-def test_the_trigger_is_altered_and_moved(around: Ground, net: Any) -> None:
+def test_the_trigger_is_altered_and_moved(around: Scene, net: Any) -> None:
     x = around.test.float()
     four = trigger_generalisation.moved(BadNets(patch=4), 3)(x)  # two pixels of a 16-pixel image
     expected = x.clone()
@@ -460,7 +454,7 @@ PARAMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_every_tool_is_small_deterministic_and_drawn(name: str, around: Ground, net: Any) -> None:
+def test_every_tool_is_small_deterministic_and_drawn(name: str, around: Scene, net: Any) -> None:
     before = state(net)
     tool = TOOLS[name].load()
     found = tool([net], around, seed=3, **PARAMS[name])
@@ -473,7 +467,7 @@ def test_every_tool_is_small_deterministic_and_drawn(name: str, around: Ground, 
     mpl.pyplot.close(figure)
 
 
-def test_forgetting_is_drawn(around: Ground, net: Any) -> None:
+def test_forgetting_is_drawn(around: Scene, net: Any) -> None:
     found = dynamics.dynamics([net], around, seed=0, n=8, n_gradient=4)
     figure = analysis_figures.forgetting([found])
     bars: Any = figure.axes[0].patches
@@ -485,12 +479,12 @@ def test_forgetting_is_drawn(around: Ground, net: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["shapley", "neuron_activation", "loss_landscape", "hessian", "dynamics", "feature_maps"]
 )
-def test_a_clean_model_is_refused(name: str, around: Ground, net: Any) -> None:
+def test_a_clean_model_is_refused(name: str, around: Scene, net: Any) -> None:
     with pytest.raises(PaperlibError, match="was trained on clean data"):
         TOOLS[name].load()([net], replace(around, attack=None, poisoned=None), seed=0)
 
 
-def test_tools_look_at_transformers(around: Ground) -> None:
+def test_tools_look_at_transformers(around: Scene) -> None:
     net = Tokens().eval()
     for name in ("neuron_activation", "activation_distribution", "feature_maps", "hessian", "shapley", "lipschitz"):
         params = {**PARAMS[name], **({"layer": "first"} if name in ("feature_maps", "shapley") else {})}
@@ -500,13 +494,13 @@ def test_tools_look_at_transformers(around: Ground) -> None:
 # --------------------------------------------------------------------------------------------------------------- UMAP
 
 
-def test_umap_is_optional(around: Ground, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_umap_is_optional(around: Scene, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(PaperlibError, match="needs the package umap-learn, which is not installed"):
         TOOLS["umap"].load()([net], around, seed=0)
 
 
-def test_umap_gets_features_and_the_seed(around: Ground, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_umap_gets_features_and_the_seed(around: Scene, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the package is asked; the package itself is not installed with the tests."""
     asked: dict[str, Any] = {}
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from image_toy import TINY, images, model, ready, same
 from torch import Tensor, nn
 
-from paperlib import experiments
 from paperlib.attacks import ATTACKS, LABEL_POLICIES, attack, draw, poison, poisoned_test, render
 from paperlib.attacks.badnets import BadNets
 from paperlib.attacks.blended import Blended, picture
@@ -24,8 +23,9 @@ from paperlib.attacks.trojannn import TrojanNN, penultimate
 from paperlib.data import images as image_sets
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as experiments
+from paperlib.experiments.scales import SMOKE
 from paperlib.lab.spec import pairs
-from paperlib.scales import SMOKE
 
 EVERY = sorted(ATTACKS)
 PREPARED = [name for name in EVERY if ATTACKS[name].prepare]

@@ -11,7 +11,6 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 from torch import Tensor
 
-from paperlib import experiments
 from paperlib.attacks import ATTACKS, attack, poison
 from paperlib.attacks.badnets import BadNets
 from paperlib.attacks.blended import Blended, picture
@@ -20,9 +19,10 @@ from paperlib.attacks.ctrl import CTRL
 from paperlib.attacks.ftrojan import FTrojan
 from paperlib.attacks.pictures import load, trigger_image
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as experiments
+from paperlib.experiments.scales import SMOKE
 from paperlib.lab.spec import from_dict, pairs
 from paperlib.report import style
-from paperlib.scales import SMOKE
 
 # --------------------------------------------------------------------------------------------- CTRL and FTrojan
 

@@ -11,9 +11,9 @@ import pytest
 from paperlib import companion, papers, paths
 from paperlib.companion import check_parameters, declared_parameters, differences, injected
 from paperlib.errors import PaperlibError
+from paperlib.experiments.scales import SMOKE
 from paperlib.lab.store import Store
 from paperlib.papers import Results, ft_sam
-from paperlib.scales import SMOKE
 
 REPOSITORY = paths.ROOT
 DECLARED = {"scale": "", "seed": 0, "device": "auto", "recorded": False, "strength": 0.5, "free": None}

@@ -18,12 +18,12 @@ import torchvision
 from PIL import Image
 from typer.testing import CliRunner
 
-from paperlib import experiments
+from paperlib.cli.data import app
 from paperlib.data import decode, folder, images, sources
-from paperlib.data.cli import app
 from paperlib.data.protocols import PROTOCOLS
 from paperlib.errors import DataMissing, PaperlibError
-from paperlib.scales import LAPTOP, PAPER, SMOKE, on
+from paperlib.experiments import plan as experiments
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, on
 
 WNIDS = list(sources.TINY20)
 

@@ -21,8 +21,8 @@ import torchvision
 from PIL import Image
 from typer.testing import CliRunner
 
+from paperlib.cli.data import app
 from paperlib.data import images, sources
-from paperlib.data.cli import app
 from paperlib.errors import DataMissing, PaperlibError
 
 BATCHES = [name for names in sources.CIFAR10_BATCHES.values() for name in names]
@@ -427,5 +427,5 @@ def test_commands(fake: Fake) -> None:
 
 
 def test_sources_do_not_import_torch() -> None:
-    code = "import sys, paperlib.data.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, paperlib.cli.data; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,12 +8,12 @@ import torch
 from image_toy import images, model, same, state
 from torch import nn
 
-from paperlib import experiments as ex
 from paperlib.data.images import ImageData
 from paperlib.defenses import CLEAN, DEFENSES, POISONED, config_class, defend, purify
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import SMOKE
 from paperlib.registry import Method, configure
-from paperlib.scales import SMOKE
 from paperlib.training import Recipe, fit, load_weights, save_weights
 
 SHORT = {

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from image_toy import ground, images, model, same, state
+from image_toy import images, model, same, scene, state
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.defenses import DEFENSES, POISONED, abl, dbd, filtering, purify
 from paperlib.detection import Detection
 from paperlib.errors import PaperlibError
+from paperlib.experiments.scales import LAPTOP
 from paperlib.models import fresh
-from paperlib.scales import LAPTOP
 from paperlib.training import Recipe, fit
 
 FAST = {
@@ -36,7 +36,7 @@ def data() -> ImageData:
 
 def poisoned() -> tuple[ImageData, Tensor]:
     """40 toy images, eight of them with the BadNets trigger and label 0."""
-    made = ground(images()).poisoned
+    made = scene(images()).poisoned
     assert made is not None
     return made.data, made.mask
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from image_toy import images, model, same, state
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import watching
 from paperlib.data.images import ImageData
 from paperlib.defenses import config_class, defend, mcr, nad, purify
 from paperlib.defenses.i_bau import IBAU, hypergradient
 from paperlib.defenses.mcr import bezier
 from paperlib.defenses.nad import attention, distillation, stages
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import watching
 from paperlib.training import Recipe, fit
 
 FAST: dict[str, dict[str, object]] = {

@@ -10,14 +10,14 @@ import lab_toy
 import pytest
 from lab_toy import RUNNERS, computed, grid
 
-from paperlib import experiments as ex
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import SMOKE
+from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.cluster import CHUNK, tasks
 from paperlib.lab.plan import plan
 from paperlib.lab.run import run
-from paperlib.lab.spec import AnalysisSpec
 from paperlib.lab.store import Store
-from paperlib.scales import SMOKE
 
 ray = pytest.importorskip("ray", reason="the optional extra [cluster] is not installed")
 
@@ -126,7 +126,7 @@ def test_a_node_that_is_removed_loses_nothing(cluster, tmp_path):
 def test_real_models_are_bit_equal_to_inline(cluster, tmp_path, monkeypatch):
     import torch
 
-    from paperlib.runners import restore
+    from paperlib.experiments.scene import restore
 
     scale = SMOKE.__class__(
         **{**SMOKE.__dict__, "n_train": 200, "n_test": 100, "epochs": 2, "n_clean": 40, "defense_epochs": 2}

@@ -8,8 +8,8 @@ import pytest
 from lab_toy import RUNNERS, computed, defend_spec, grid, train_spec
 from typer.testing import CliRunner
 
+from paperlib.cli import lab as cli
 from paperlib.errors import PaperlibError
-from paperlib.lab import cli
 from paperlib.lab.ledger import export, import_ledger, load
 from paperlib.lab.plan import plan
 from paperlib.lab.run import run

@@ -7,11 +7,11 @@ import lab_toy
 import pytest
 from lab_toy import RUNNERS, computed, grid
 
-from paperlib import experiments as ex
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import SMOKE
 from paperlib.lab.run import RunFailed, run
 from paperlib.lab.store import Store
-from paperlib.scales import SMOKE
 
 
 def side_by_side(specs, store, runners=RUNNERS, **options):

@@ -15,10 +15,11 @@ from lab_toy import RUNNERS, WEIGHTS, computed, defend, defend_spec, grid, train
 
 import paperlib.lab.run as lab_run
 from paperlib.errors import PaperlibError
+from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.plan import duration, plan
 from paperlib.lab.provenance import commit, environment
 from paperlib.lab.run import RunFailed, pick_device, run
-from paperlib.lab.spec import AnalysisSpec, pairs
+from paperlib.lab.spec import pairs
 from paperlib.lab.store import Store
 
 TOY = Path(__file__).parent / "lab_toy.py"
@@ -347,5 +348,5 @@ def test_two_processes_race_for_one_key(store):
 
 
 def test_the_lab_does_not_import_torch():
-    code = "import sys, paperlib.lab.cli, paperlib.lab.run; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, paperlib.cli.lab, paperlib.lab.run; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import AnalysisSpec, CleanseSpec, DefendSpec, Spec, TrainSpec, from_dict, pairs
+from paperlib.experiments.specs import AnalysisSpec, CleanseSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec, from_dict, pairs
 
 GOLDEN = Path(__file__).parent / "golden" / "keys.json"
 

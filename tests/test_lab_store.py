@@ -13,7 +13,7 @@ import pytest
 from lab_toy import WEIGHTS, defend_spec, train_spec
 
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import AnalysisSpec
+from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.store import Damaged, Record, Store
 
 

@@ -14,11 +14,12 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from paperlib import detection, experiments, training
+from paperlib import detection, training
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS, attack
 from paperlib.defenses import DEFENSES, config_class
 from paperlib.detection import DETECTORS
+from paperlib.experiments import plan as experiments
 from paperlib.models import MODELS
 from paperlib.selection import SELECTIONS
 from paperlib.selection import config_class as selection_class

@@ -9,9 +9,9 @@ from image_toy import images, same, state
 from torch import nn
 
 from paperlib import models
-from paperlib.analysis.activations import layer_output
 from paperlib.errors import PaperlibError
 from paperlib.models import MODELS, zoo
+from paperlib.models.layers import layer_output
 from paperlib.training import Recipe, autocast, fit, load_weights, logits, save_weights
 
 GREY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from test_notebooks import code, every, tags
 
-from paperlib.cli import execute
+from paperlib.cli.main import execute
 from paperlib.companion import recorded_file
+from paperlib.experiments.scales import PAPER
 from paperlib.lab import ledger
-from paperlib.scales import PAPER
 
 
 @every

@@ -11,17 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib import papers, scales
+from paperlib import papers
 from paperlib.attacks import ATTACKS
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, PrepareSpec, Spec, TrainSpec
+from paperlib.experiments import scales
+from paperlib.experiments.scales import LAPTOP, PAPER, SCALES, SMOKE, Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, PrepareSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.metrics import der
 from paperlib.papers import PAPERS, Results, drawable, ft_sam
 from paperlib.papers.shared import PRINTED_DATASETS
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory, published
-from paperlib.scales import LAPTOP, PAPER, SCALES, SMOKE, Scale
 
 Change = Callable[[Spec, dict[str, Any]], dict[str, Any]]
 NEURONS = 20

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from paperlib import companion, paths
 from paperlib.cli import app
 from paperlib.errors import PaperlibError
+from paperlib.experiments.scales import LAPTOP, SMOKE
 from paperlib.papers import Results, benchmark, benchmark_views
 from paperlib.report.artefact import save
 from paperlib.report.published import FOLDER, inventory
-from paperlib.scales import LAPTOP, SMOKE
 
 NOTHING = Results(SMOKE, 0, {})
 OWN = set(benchmark_views.ITEMS)  # drawn from models of ours, or from the package

@@ -6,28 +6,29 @@ from typing import Any
 
 import pytest
 import torch
-from image_toy import ground, images
+from image_toy import images, scene
 from typer.testing import CliRunner
 
 from paperlib import models
 from paperlib.analysis.triggers import triggers
 from paperlib.attacks import ATTACKS
+from paperlib.cli.lab import app
 from paperlib.defenses import BATCH_NORM, CLEAN, DEFENSES, NOTHING, POISONED, applicable
 from paperlib.detection import DETECTORS
-from paperlib.lab.cli import app
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, DetectSpec, Spec, TrainSpec
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, DetectSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.metrics import der
 from paperlib.models import MODELS, WITHOUT_BATCH_NORM
 from paperlib.papers import Results, benchmark, drawable
 from paperlib.papers import benchmark_runs as runs
 from paperlib.report.claims import NotRun
-from paperlib.scales import LAPTOP, PAPER, SMOKE
 
 
 @cache
 def look() -> dict[str, Any]:
     """What the tool ``triggers`` says of BadNets on toy images."""
-    return triggers([], ground(images(40, size=16)), seed=0)
+    return triggers([], scene(images(40, size=16)), seed=0)
 
 
 def made_up(spec: Spec) -> dict[str, Any] | None:

@@ -6,18 +6,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from image_toy import ground, images, model
+from image_toy import images, model, scene
 
 from paperlib.analysis import TOOLS
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.papers import Results, benchmark
 from paperlib.papers import benchmark_runs as runs
 from paperlib.papers import benchmark_views as views
 from paperlib.report import ranks
 from paperlib.report.claims import NotRun
 from paperlib.report.compare import repetition_noise
-from paperlib.scales import LAPTOP, PAPER, SMOKE
 
 SMALL: dict[str, dict[str, Any]] = {
     "tsne": {"n": 20},
@@ -33,7 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
 @cache
 def looked(tool: str, count: int) -> dict[str, Any]:
     """What ``tool`` says of ``count`` toy models."""
-    around = ground(images(40, size=16))
+    around = scene(images(40, size=16))
     net = model(around.train).eval()
     return dict(TOOLS[tool].load()([net] * count, around, seed=0, **SMALL[tool]))
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paperlib import companion, papers, scales
+from paperlib import companion, papers
 from paperlib.analysis.fair_protocol import fair_protocol
 from paperlib.errors import PaperlibError
+from paperlib.experiments import scales
 from paperlib.lab.store import Store
 from paperlib.papers import Results
 from paperlib.papers import mp_fair_regression as mp

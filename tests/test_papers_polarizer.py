@@ -7,23 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_toy import ground, images, model, same, state
+from image_toy import images, model, same, scene, state
 from torch import nn
 
 from paperlib import models, papers
 from paperlib.analysis import perturbations as tool
 from paperlib.attacks import render
+from paperlib.attacks.scene import Scene
 from paperlib.defenses.npd import place, runner_up
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
+from paperlib.experiments.scales import LAPTOP, PAPER, SCALES, SMOKE, Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Results, benchmark_runs, polarizer
 from paperlib.papers import polarizer_runs as runs
 from paperlib.papers.shared import PRINTED_DATASETS
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory, published
-from paperlib.runners import Ground
-from paperlib.scales import LAPTOP, PAPER, SCALES, SMOKE, Scale
 
 
 def believable(spec: Spec) -> dict[str, Any]:
@@ -244,18 +245,18 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def around() -> Ground:
-    return ground(images(40, size=16))
+def around() -> Scene:
+    return scene(images(40, size=16))
 
 
 @pytest.fixture
-def net(around: Ground) -> nn.Module:
+def net(around: Scene) -> nn.Module:
     made = model(around.train).train()
     made(around.train.float())
     return made.eval()
 
 
-def test_distances_and_estimate_are_those_of_the_definitions(exact: None, around: Ground, net: nn.Module) -> None:
+def test_distances_and_estimate_are_those_of_the_definitions(exact: None, around: Scene, net: nn.Module) -> None:
     before = state(net)
     found = tool.perturbations([net, net], around, seed=0, n=20, true_class=1, index=0)
     assert same(before, state(net)) and not net.layer4._forward_hooks  # type: ignore[union-attr]
@@ -275,9 +276,9 @@ def test_distances_and_estimate_are_those_of_the_definitions(exact: None, around
     assert all(len(base64.b64decode(i)) == 3 * 16 * 16 for i in found["images"] + found["residuals"])
 
 
-def test_bad_input_of_the_tool(around: Ground, net: nn.Module) -> None:
+def test_bad_input_of_the_tool(around: Scene, net: nn.Module) -> None:
     with pytest.raises(PaperlibError, match="true_class=1: the test set has 10 such images"):
         tool.perturbations([net], around, seed=0, true_class=1, index=10)
-    clean = Ground(TrainSpec(dataset="toy", n_train=0, epochs=1), around.train, around.test, None, None)
+    clean = Scene(around.train, around.test)
     with pytest.raises(PaperlibError, match="it has no trigger"):
         tool.perturbations([net], clean, seed=0)

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 
 from paperlib import papers
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.metrics import der
 from paperlib.papers import Results, benchmark_runs, sau, sau_grid, sau_tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.compare import is_average
 from paperlib.report.published import inventory, published
-from paperlib.scales import LAPTOP, PAPER, SMOKE, Scale
 
 Change = Callable[[Spec, dict[str, Any]], dict[str, Any]]
 EPOCHS = [0, 2, 4]

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, PrepareSpec, SelectSpec, Spec, TrainSpec
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, PrepareSpec, SelectSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.papers import Results, drawable, selection, specs
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory
-from paperlib.scales import LAPTOP, PAPER, SMOKE, Scale
 from paperlib.selection.lps import LPS
 
 GAIN = {"random": 0.0, "balanced": 5.0, "fus": 7.0, "lps": 20.0}

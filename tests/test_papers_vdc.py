@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from paperlib.lab.spec import CleanseSpec, DetectSpec, Spec, TrainSpec
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
+from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.papers import Results, drawable, reason, specs, vdc
 from paperlib.papers.vdc import runs
 from paperlib.report.claims import NotRun, evaluate
 from paperlib.report.published import inventory
-from paperlib.scales import LAPTOP, PAPER, SMOKE, Scale
 
 scales = pytest.mark.parametrize("scale", [SMOKE, LAPTOP, PAPER], ids=lambda scale: scale.name)
 RUN = [id_ for id_, item in drawable("vdc").items() if item.specs(SMOKE, 0)]
@@ -114,7 +115,7 @@ def test_columns(scale: Scale) -> None:
 
 
 def test_the_baselines_use_the_benchmarks_models_below_paper_scale() -> None:
-    from paperlib import experiments as ex
+    from paperlib.experiments import plan as ex
 
     for scale in (SMOKE, LAPTOP):
         assert runs.victim(scale, "badnets", seed=0) == ex.train(scale, "badnets")

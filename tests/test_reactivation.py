@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from image_toy import ground, images, model, same, state
+from image_toy import images, model, same, scene, state
 from torch import Tensor, nn
 
 from paperlib.analysis.reactivation import reactivation, success, universal_perturbation
@@ -75,7 +75,7 @@ def test_what_cannot_be_optimised_is_said(x: Tensor, given: dict[str, Any], said
 
 
 def test_reactivation_judges_every_model_on_test_images_of_other_classes() -> None:
-    around = ground(images(40, size=8))
+    around = scene(images(40, size=8))
     net, other = model(around.train).eval(), model(around.train, seed=1).eval()
     found = reactivation([net, other], around, seed=0, steps=3, batch_size=8)
     assert found["n"] == 30 and len(found["clean"]) == len(found["triggered"]) == 2

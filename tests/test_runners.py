@@ -8,15 +8,17 @@ import pytest
 import torch
 from image_toy import same, state
 
-from paperlib import experiments as ex
-from paperlib import metrics, runners
+from paperlib import metrics
 from paperlib.attacks import ATTACKS
 from paperlib.data.images import clean_subset
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scene as scenes
+from paperlib.experiments.scales import LAPTOP, PAPER, SCALES, SMOKE, scale
+from paperlib.experiments.specs import DefendSpec, TrainSpec
 from paperlib.lab.run import RunFailed, run
-from paperlib.lab.spec import DefendSpec, TrainSpec, from_dict, pairs
+from paperlib.lab.spec import from_dict, pairs
 from paperlib.lab.store import Store
-from paperlib.scales import LAPTOP, PAPER, SCALES, SMOKE, scale
 from paperlib.training import predict
 
 TINY = {"dataset": "digits", "n_train": 200, "n_test": 100, "width": 4, "epochs": 2, "batch_size": 50, "lr": 0.1}
@@ -46,7 +48,7 @@ def test_a_trained_model_and_what_is_stored_of_it(store: Store) -> None:
 
 @pytest.mark.parametrize("spec", [BADNETS, FT, SAM], ids=lambda spec: spec.label)
 def test_the_stored_numbers_belong_to_the_stored_weights(store: Store, spec) -> None:
-    net, around = runners.restore(spec, store, "cpu")
+    net, around = scenes.restore(spec, store, "cpu")
     result = store.result(spec)
     y = around.test.y.numpy()
     assert result["c_acc"] == pytest.approx(100 * (predict(net, around.test.x).numpy() == y).mean(), abs=1e-3)
@@ -59,11 +61,11 @@ def test_the_stored_numbers_belong_to_the_stored_weights(store: Store, spec) -> 
 
 
 def test_the_training_set_is_made_again_from_its_seeds(store: Store) -> None:
-    _, around = runners.restore(SAM, store, "cpu")
-    assert around.spec == BADNETS and around.poisoned is not None
+    _, around = scenes.restore(SAM, store, "cpu")
+    assert (around.name, around.target, around.seed) == ("badnets", 3, 0) and around.poisoned is not None
     assert around.poisoned.mask.sum() == 20 and (around.poisoned.data.y[around.poisoned.mask] == 3).all()
-    runners.ground.cache_clear()
-    again = runners.ground(BADNETS, "cpu")
+    scenes.scene.cache_clear()
+    again = scenes.scene(BADNETS, "cpu")
     assert torch.equal(again.poisoned.data.x, around.poisoned.data.x)
     assert torch.equal(again.poisoned.indices, around.poisoned.indices)
 
@@ -73,7 +75,7 @@ def test_the_attacker_who_trains_adversarially(store: Store) -> None:
     assert spec.key != BADNETS.key and replace(BADNETS, adversarial=0.0).key == BADNETS.key
     assert "adversarial" in spec.label and "adversarial" not in BADNETS.label
     runs(store, spec)
-    (hard, around), (plain, _) = (runners.restore(one, store, "cpu") for one in (spec, BADNETS))
+    (hard, around), (plain, _) = (scenes.restore(one, store, "cpu") for one in (spec, BADNETS))
     assert around.poisoned is not None and not same(state(hard), state(plain))
 
 
@@ -91,7 +93,7 @@ def test_two_triggers_with_different_targets(store: Store, attack: str) -> None:
     assert "and-badnets" in spec.label and spec.key != replace(spec, second=()).key
     runs(store, spec)
     result = store.result(spec)
-    model, around = runners.restore(spec, store, "cpu")
+    model, around = scenes.restore(spec, store, "cpu")
     assert around.second is not None and around.poisoned is not None
     other, target = around.second
     triggered = around.test.x[around.test.y != 5].float() / 255
@@ -125,7 +127,7 @@ def test_a_second_trigger_must_fit_to_the_first() -> None:
 
 
 def test_every_defense_gets_the_same_clean_images(store: Store) -> None:
-    _, around = runners.restore(FT, store, "cpu")
+    _, around = scenes.restore(FT, store, "cpu")
     few, many = around.clean(20, 0), around.clean(40, 0)
     assert torch.equal(few.x, around.train.x[clean_subset(around.train.y, 20, 0)])
     assert few.y.bincount().tolist() == [2] * 10 and torch.equal(few.x, many.x[:20])
@@ -139,16 +141,16 @@ def test_the_same_spec_gives_the_same_result_anywhere(store: Store, tmp_path: Pa
     for spec in (BADNETS, FT):
         first, second = ({**s.result(spec), "seconds": 0} for s in (store, other))
         assert first == second
-        assert same(*(state(runners.restore(spec, s, "cpu")[0]) for s in (store, other)))
+        assert same(*(state(scenes.restore(spec, s, "cpu")[0]) for s in (store, other)))
 
 
 def test_defenses_start_from_the_backdoored_model(store: Store) -> None:
-    parent = state(runners.restore(BADNETS, store, "cpu")[0])
+    parent = state(scenes.restore(BADNETS, store, "cpu")[0])
     for spec in (FT, SAM):
-        assert not same(parent, state(runners.restore(spec, store, "cpu")[0]))
+        assert not same(parent, state(scenes.restore(spec, store, "cpu")[0]))
     frozen = DefendSpec(parent=BADNETS, defense="ft", params=pairs(epochs=1, lr=0.0), n_clean=20)
     runs(store, frozen)  # with no learning rate the weights are the parent's
-    after = state(runners.restore(frozen, store, "cpu")[0])
+    after = state(scenes.restore(frozen, store, "cpu")[0])
     assert all(torch.equal(after[name], w) for name, w in parent.items() if "running" not in name and "num" not in name)
 
 
@@ -163,7 +165,7 @@ def test_a_clean_model_has_no_asr_and_no_trigger(tmp_path: Path) -> None:
     spec, store = TrainSpec(**{**TINY, "epochs": 1}), Store(tmp_path)
     result = runs(store, spec)[spec.key]
     assert "asr" not in result and result["n_poisoned"] == 0 and "loss_poisoned" not in result["log"][0]
-    _, around = runners.restore(spec, store, "cpu")
+    _, around = scenes.restore(spec, store, "cpu")
     with pytest.raises(PaperlibError, match="was trained on clean data; it has no trigger"):
         _ = around.triggered
 
@@ -223,7 +225,7 @@ def test_every_scale_is_feasible(name: str) -> None:
     n = found.n_train or 50_000
     assert found.n_clean == n // 20 and found.n_clean // 5 >= 10  # Table 3 goes down to a fifth of it
     if found.dataset == "digits":
-        y = runners._images("digits", "train", found.n_train, 0, "cpu").y.numpy()
+        y = scenes.dataset("digits", "train", found.n_train, 0, "cpu").y.numpy()
         assert len(y) == n and np.bincount(y).min() >= round(0.1 * n)
     assert n % 10 == 0 and found.batch_size <= n and found.defense_batch <= found.n_clean
 

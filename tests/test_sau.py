@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from image_toy import ground, images, model, same, state
+from image_toy import images, model, same, scene, state
 from torch import Tensor, nn
 
 from paperlib.analysis import adversarial_risk as risk
@@ -332,7 +332,7 @@ def test_notes_and_the_watcher(data: ImageData, trained: nn.Module) -> None:
 
 
 def test_the_tools(data: ImageData, trained: nn.Module, purified: nn.Module) -> None:
-    around = ground(data)
+    around = scene(data)
     out = risk.adversarial_risk([trained, purified], around, seed=0, n=40)
     assert out["types"]["shared"][0][1:] == [0, 0]  # what theta = b gets wrong, b gets wrong in the same way
     assert out["types"]["shared"][1][0] < out["types"]["shared"][0][0] and out["n"] == 40
@@ -343,7 +343,7 @@ def test_the_tools(data: ImageData, trained: nn.Module, purified: nn.Module) -> 
 
 
 def test_with_the_trigger_in_the_set_the_bounds_hold_on_images(data: ImageData, trained: nn.Module) -> None:
-    around = ground(data)
+    around = scene(data)
     out = risk.adversarial_risk([trained, model(data, seed=1).eval()], around, seed=0, n=40, steps=1, trigger=True)
     for i in range(2):
         assert out["backdoor"][i] <= out["sub"][i] <= out["adversarial"][i]

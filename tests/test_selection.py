@@ -18,16 +18,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from paperlib import attacks, models
-from paperlib import experiments as ex
-from paperlib.analysis.activations import layer_output
 from paperlib.analysis.selected import selected
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
+from paperlib.experiments.scene import scene
+from paperlib.experiments.specs import SelectSpec, TrainSpec
 from paperlib.lab.run import run
-from paperlib.lab.spec import SelectSpec, TrainSpec, from_dict
+from paperlib.lab.spec import from_dict
 from paperlib.lab.store import Store
-from paperlib.runners import ground
-from paperlib.scales import LAPTOP, PAPER, SMOKE
+from paperlib.models.layers import layer_output
 from paperlib.selection import SELECTIONS, fus, lps, search, select
 from paperlib.selection.problem import Problem, Rounds, top_k
 from paperlib.training import logits, loss_function, sgd_step
@@ -345,7 +346,7 @@ def test_a_killed_run_goes_on_in_the_lab(tmp_path: Path) -> None:
     resumed, whole = store.result(selected), other.result(selected)
     assert (resumed["resumed_after_round"], whole["resumed_after_round"]) == (2, 0) and not left.exists()
     assert all(resumed[name] == whole[name] for name in ("indices", "loss", "overlap", "per_class"))
-    around = ground(spec, "cpu", store)
+    around = scene(spec, "cpu", store)
     assert around.poisoned is not None and around.poisoned.indices.tolist() == whole["indices"]
     assert whole["per_class"] == [0] + [1] * 9
 
@@ -433,7 +434,7 @@ def test_bad_input(
 
 
 def test_pictures_margins_and_place_of_what_was_selected(data: ImageData, surrogate: nn.Module) -> None:
-    around = image_toy.ground(data, "blended", ratio=0.3)
+    around = image_toy.scene(data, "blended", ratio=0.3)
     assert around.poisoned is not None
     indices = around.poisoned.indices
     y = data.y[indices]

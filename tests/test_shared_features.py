@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from image_toy import ground, images, model, same, state
+from image_toy import images, model, same, scene, state
 from torch import Tensor, nn
 
 from paperlib.analysis import shared_features as tool
@@ -14,7 +14,7 @@ from paperlib.defenses.sau import SAU
 
 def test_distances_of_each_kind_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "autocast", lambda device: nullcontext())
-    around = ground(images(40, size=8))
+    around = scene(images(40, size=8))
     b, theta = model(around.train).eval(), model(around.train, seed=1).eval()
     before = state(b)
     found = tool.shared_features([b, theta], around, seed=0, n=20, steps=2)
@@ -48,7 +48,7 @@ def test_distances_of_each_kind_image_by_image(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_against_itself_every_example_is_shared() -> None:
-    around = ground(images(40, size=8))
+    around = scene(images(40, size=8))
     b: nn.Module = model(around.train).eval()
     found = tool.shared_features([b, b], around, seed=0, n=20, steps=2)
     assert found["shared"] and not found["other"]

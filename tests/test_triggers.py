@@ -9,16 +9,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from image_toy import ground, images
+from image_toy import images, scene
 from torch import Tensor
 
 from paperlib.analysis.triggers import AMPLIFICATIONS, quality, residual, ssim, triggers
 from paperlib.attacks import render
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
-from paperlib.lab.spec import TrainSpec
 from paperlib.report import attack_gallery
 from paperlib.report.artefact import Artefact
-from paperlib.runners import Ground
 
 NAMES = ("badnets", "blended", "sig", "ctrl", "ftrojan")
 
@@ -126,13 +125,13 @@ def unpacked(text: str, shape: list[int]) -> Tensor:
 @pytest.fixture(scope="module")
 def results() -> list[dict[str, Any]]:
     data = images(40, size=16)
-    return [triggers([], ground(data, name), seed=0, n=12, true_class=2, index=1, shown=5) for name in NAMES]
+    return [triggers([], scene(data, name), seed=0, n=12, true_class=2, index=1, shown=5) for name in NAMES]
 
 
 @pytest.mark.parametrize("k", range(len(NAMES)))
 def test_triggers_of_an_attack(results: list[dict[str, Any]], k: int) -> None:
     found, data = results[k], images(40, size=16)
-    around = ground(data, NAMES[k])
+    around = scene(data, NAMES[k])
     clean, poisoned, shown = (unpacked(found[part], found["shape"]) for part in ("clean", "poisoned", "residual"))
     assert torch.equal(clean, data.x[data.y == 2][1]) and found["attack"] == NAMES[k] and found["true_class"] == 2
     assert torch.equal(poisoned, render(around.attack, clean[None])[0])
@@ -164,31 +163,31 @@ def test_an_image_that_the_trigger_leaves_alone() -> None:
     """White images under a white patch: no PSNR, and JSON without infinity."""
     data = images(40, size=16)
     data.x[:] = 255
-    found = triggers([], ground(data), seed=0)
+    found = triggers([], scene(data), seed=0)
     assert found["test"]["unchanged"] == found["test"]["n"] == 30 and found["test"]["psnr"] is None
     assert found["test"]["ssim"] == 1 and found["test"]["linf"] == 0 and found["amplification"] == 1
     json.dumps(found, allow_nan=False)
     data.x[1] = 0  # one that is changed counts alone
-    found = triggers([], ground(data), seed=0)
+    found = triggers([], scene(data), seed=0)
     assert found["test"]["unchanged"] == 29
     assert found["test"]["psnr"] == pytest.approx(10 * math.log10(16 * 16 / 4), abs=1e-3)  # a patch of 2x2 pixels
 
 
 def test_all_to_all_keeps_the_target_class() -> None:
-    found = triggers([], ground(images(40, size=16), "badnets_a2a"), seed=0)
+    found = triggers([], scene(images(40, size=16), "badnets_a2a"), seed=0)
     assert found["test"]["n"] == 40 and found["samples"]["given"] != found["samples"]["true"]
 
 
 def test_what_cannot_be_shown() -> None:
     data = images(40, size=16)
-    clean = Ground(TrainSpec(dataset="toy", n_train=0, epochs=1), data, data, None, None)
+    clean = Scene(data, data)
     with pytest.raises(PaperlibError, match="was trained on clean data; it has no trigger to look at"):
         triggers([], clean, seed=0)
     for where in ({"index": 10}, {"index": -1}, {"true_class": 4}):
         with pytest.raises(PaperlibError, match=r"index=-?\d+ of true_class=\d: the test set has (10|0) such images"):
-            triggers([], ground(data), seed=0, **where)
+            triggers([], scene(data), seed=0, **where)
     with pytest.raises(PaperlibError, match="SSIM needs images of at least 11x11"):
-        triggers([], ground(images(40, size=8)), seed=0)
+        triggers([], scene(images(40, size=8)), seed=0)
 
 
 # -------------------------------------------------------------------------------------------------------- figures
@@ -247,7 +246,7 @@ def test_figures_become_artefacts(results: list[dict[str, Any]]) -> None:
 def test_images_without_a_change_are_drawn_too() -> None:
     data = images(40, size=16)
     data.x[:] = 255
-    found = [triggers([], ground(data), seed=0)]
+    found = [triggers([], scene(data), seed=0)]
     figure = attack_gallery.gallery(found)
     assert "PSNR ∞" in "".join(text.get_text() for text in figure.texts)
     plt.close(figure)

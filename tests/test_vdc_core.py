@@ -38,7 +38,7 @@ def oracle(x: np.ndarray, true: Any, **options: Any) -> OracleEngine:
 
 
 def test_importing_the_package_and_planning_needs_no_torch() -> None:
-    code = "import sys, paperlib.vdc.cleanse, paperlib.vdc.cli, paperlib.vdc.engines; print('torch' in sys.modules)"
+    code = "import sys, paperlib.vdc.cleanse, paperlib.cli.vdc, paperlib.vdc.engines; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"
 
 

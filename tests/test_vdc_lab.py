@@ -10,15 +10,16 @@ import pytest
 import torch
 from vdc_server import pictures
 
-from paperlib import experiments as ex
-from paperlib import runners
 from paperlib.attacks import attack
 from paperlib.data import images, noise
 from paperlib.errors import PaperlibError
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scene as scenes
+from paperlib.experiments.scales import SMOKE
+from paperlib.experiments.specs import CleanseSpec, TrainSpec
 from paperlib.lab.run import run
-from paperlib.lab.spec import CleanseSpec, TrainSpec, from_dict, pairs
+from paperlib.lab.spec import from_dict, pairs
 from paperlib.lab.store import Store
-from paperlib.scales import SMOKE
 from paperlib.selection import search
 from paperlib.training import load_state
 from paperlib.vdc.engines.embedded import EmbeddedEngine
@@ -83,7 +84,7 @@ def test_the_reference_is_none_of_the_images_to_be_cleaned() -> None:
 
 def test_noise_comes_first_and_the_attacker_draws_evenly() -> None:
     spec = ex.cleanse(TINY, "badnets", 0.09, selection="balanced", noise="symmetric", noise_ratio=0.4)
-    around = runners.ground(spec, "cpu")
+    around = scenes.scene(spec, "cpu")
     train = around.train
     indices, _ = search(train, attack("badnets"), 0.09, strategy="balanced", seed=0)
     expected = noise.hybrid(
@@ -92,7 +93,7 @@ def test_noise_comes_first_and_the_attacker_draws_evenly() -> None:
     assert torch.equal(around.dirty, expected.dirty) and torch.equal(around.data.y, expected.data.y)
     assert torch.equal(around.data.x, expected.data.x) and train.y[indices].bincount().tolist() == [0] + [1] * 9
     assert around.poisoned is not None and int((around.data.y[around.poisoned.mask] == 0).sum()) == 9
-    wanet = runners.ground(
+    wanet = scenes.scene(
         ex.cleanse(TINY, "wanet", 0.09, selection="balanced", attack_params=pairs(cross_ratio=0)), "cpu"
     )
     changed = (wanet.data.x != train.x).flatten(1).any(1)
@@ -114,7 +115,7 @@ def test_training_without_what_was_flagged(store: Store) -> None:
 def test_detectors_look_at_wrong_labels(store: Store) -> None:
     spec = ex.train(TINY, noise="asymmetric", noise_ratio=0.4)
     (found,) = results(store, ex.detect(TINY, spec, "simifeat_v"))
-    _, around = runners.restore(spec, store, "cpu")
+    _, around = scenes.restore(spec, store, "cpu")
     flagged = load_state(store.weights_path(ex.detect(TINY, spec, "simifeat_v")))["flagged"]
     assert int(around.dirty.sum()) == 40 and found["n_flagged"] == int(flagged.sum())
     assert found["tpr"] == pytest.approx(100 * flagged[around.dirty].double().mean().item(), abs=1e-3)
@@ -130,7 +131,7 @@ def test_a_clean_picture_is_asked_about_once(store: Store) -> None:
     assert first["asked"] == N + 60 and second["asked"] == first["n_dirty"] == 9
     assert first["fpr"] == second["fpr"], "the same clean pictures"
     for spec, found in zip(specs, (first, second), strict=True):
-        kept, around = load_state(store.weights_path(spec)), runners.ground(spec, "cpu")
+        kept, around = load_state(store.weights_path(spec)), scenes.scene(spec, "cpu")
         dirty, flagged = around.dirty, kept["flagged"]
         assert found["tpr"] == pytest.approx(100 * flagged[dirty].double().mean().item(), abs=1e-3)
         assert found["n_missed"] == int((dirty & ~flagged).sum()) and found["n_flagged"] == int(flagged.sum())

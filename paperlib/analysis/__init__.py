@@ -1,7 +1,7 @@
 """Analysis tools: one tool, one file.
 
-A tool is a function ``tool(models, ground, *, seed, **params) -> dict`` of small JSON values: what a figure is drawn from.
-``models`` are the models to look at, ``ground`` the data and attack they share; a tool that needs no trained model gets none,
+A tool is a function ``tool(models, scene, *, seed, **params) -> dict`` of small JSON values: what a figure is drawn from.
+``models`` are the models to look at, ``scene`` the data and attack they share; a tool that needs no trained model gets none,
 and None. Drawing happens elsewhere.
 """
 

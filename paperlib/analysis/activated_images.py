@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import layer_output
 from paperlib.analysis.samples import packed, poisoned_sample, rounded
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import layer_output
 
 
 def strongest(activation: Tensor, k: int) -> Tensor:
@@ -36,7 +37,7 @@ def by_difference(activation: Tensor, mask: Tensor) -> Tensor:
 
 def activated_images(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     layer: str = "",
@@ -57,7 +58,7 @@ def activated_images(
     PaperlibError
         A model trained on clean data, a neuron that the layer does not have, ``k`` larger than ``n``.
     """
-    x, y, mask = poisoned_sample(ground, n, seed)
+    x, y, mask = poisoned_sample(scene, n, seed)
     activation = layer_output(models[0], layer or str(models[0].features), x, pooled=True)
     width = activation.shape[1]
     if bad := [i for i in neurons if not 0 <= i < width]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.activated_images import by_difference, strongest
-from paperlib.analysis.activations import layer_output
 from paperlib.analysis.samples import poisoned_sample
+from paperlib.attacks.scene import Scene
+from paperlib.models.layers import layer_output
 
 
 def histogram(best: Tensor, y: Tensor, mask: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -22,7 +23,7 @@ def histogram(best: Tensor, y: Tensor, mask: Tensor, classes: int) -> tuple[Tens
 
 
 def activation_distribution(
-    models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", n: int = 1000, k: int = 50, shown: int = 16
+    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 1000, k: int = 50, shown: int = 16
 ) -> dict[str, Any]:
     """Classes of the ``k`` images, of ``n``, that activate each neuron of the first of ``models`` most.
 
@@ -39,14 +40,14 @@ def activation_distribution(
     PaperlibError
         A model trained on clean data, or ``k`` larger than ``n``.
     """
-    x, y, mask = poisoned_sample(ground, n, seed)
+    x, y, mask = poisoned_sample(scene, n, seed)
     activation = layer_output(models[0], layer or str(models[0].features), x, pooled=True)
     best = strongest(activation, k)
     chosen = by_difference(activation, mask)[:shown]
-    clean, poisoned = histogram(best[chosen], y, mask, ground.train.n_classes)
+    clean, poisoned = histogram(best[chosen], y, mask, scene.train.n_classes)
     return {
         "neurons": chosen.tolist(),
-        "classes": list(ground.train.class_names),
+        "classes": list(scene.train.class_names),
         "clean": clean.tolist(),
         "poisoned": poisoned.tolist(),
         "share": [round(v, 4) for v in mask[best].float().mean(1).tolist()],

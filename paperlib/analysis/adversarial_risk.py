@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paperlib.attacks.scene import Scene
 from paperlib.defenses.sau import SAU, example_types, perturb, sau
 from paperlib.training import autocast, evaluating, predict
 
@@ -67,15 +68,15 @@ def shared_risk(found: Tensor, reference: Tensor, y: Tensor) -> float:
 class Watched:
     """A part of the test set, clean and triggered, on which risks are estimated."""
 
-    def __init__(self, ground: Any, n: int):
+    def __init__(self, scene: Scene, n: int):
         from paperlib.attacks import poisoned_labels, render
 
-        _, _ = ground.triggered  # a clean model has no trigger, and the ground says so
-        spec, attack = ground.spec, ground.attack
-        part = ground.test.subset(torch.arange(min(n, len(ground.test)), device=ground.test.y.device))
+        _, _ = scene.triggered  # a clean model has no trigger, and the scene says so
+        attack = scene.attack
+        part = scene.test.subset(torch.arange(min(n, len(scene.test)), device=scene.test.y.device))
         self.x, self.y, self.clean = part.x, part.y, part.float()
         self.triggered = render(attack, part.x)
-        self.wanted = poisoned_labels(part.y, attack.labels, spec.target, len(part.class_names))
+        self.wanted = poisoned_labels(part.y, attack.labels, scene.target, len(part.class_names))
 
     def predictions(self, model: nn.Module, images: list[Tensor]) -> Tensor:
         """Classes (K, N) of K lists of float images."""
@@ -123,7 +124,7 @@ class Watched:
 
 def adversarial_risk(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     n: int = 500,
@@ -140,7 +141,7 @@ def adversarial_risk(
         n; clean, backdoor, adversarial, sub, shared: one fraction per model; types: ``shared`` and ``vanilla`` (the inner
         objective), per model how many adversarial examples are of type I, II and III.
     """
-    watched, config = Watched(ground, n), SAU(steps=steps, eps=eps, step=step)
+    watched, config = Watched(scene, n), SAU(steps=steps, eps=eps, step=step)
     out: dict[str, Any] = {"n": len(watched.y), **{name: [] for name in RISKS}, "types": {"shared": [], "vanilla": []}}
     for model in models:
         risks, types = watched.measure(model, models[0], config, trigger=trigger)
@@ -152,7 +153,7 @@ def adversarial_risk(
 
 
 def sau_curve(
-    models: list[nn.Module], ground: Any, *, seed: int, n: int = 500, n_clean: int = 500, every: int = 1, **params: Any
+    models: list[nn.Module], scene: Scene, *, seed: int, n: int = 500, n_clean: int = 500, every: int = 1, **params: Any
 ) -> dict[str, Any]:
     """SAU, watched: the risks after every ``every``-th epoch on ``n`` test images, which the defense does not see.
 
@@ -168,7 +169,7 @@ def sau_curve(
     from paperlib.registry import configure
 
     config = configure(SAU, "sau", **params)
-    watched = Watched(ground, n)
+    watched = Watched(scene, n)
     out: dict[str, Any] = {"n": len(watched.y), "epoch": [], "c_acc": [], "asr": [], **{name: [] for name in RISKS}}
     out["types"] = {"shared": [], "vanilla": []}
 
@@ -182,5 +183,5 @@ def sau_curve(
         for inner, counts in types.items():
             out["types"][inner].append(counts)
 
-    sau(models[0], ground.clean(n_clean, seed), config, seed=seed, each_epoch=watch)
+    sau(models[0], scene.clean(n_clean, seed), config, seed=seed, each_epoch=watch)
     return out

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paperlib.attacks.scene import Scene
 from paperlib.training import predict
 
 
@@ -13,7 +14,7 @@ def counts(y: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return torch.bincount(y * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
-def confusion(models: list[nn.Module], ground: Any, *, seed: int) -> dict[str, Any]:
+def confusion(models: list[nn.Module], scene: Scene, *, seed: int) -> dict[str, Any]:
     """Counts over the test set and, under an attack, over the triggered test set, in every model.
 
     Returns
@@ -22,11 +23,11 @@ def confusion(models: list[nn.Module], ground: Any, *, seed: int) -> dict[str, A
         classes: their names; target; clean, triggered: per model a classes x classes matrix, rows true classes. Without
         an attack ``triggered`` is empty. Rows of classes that are not attacked are 0.
     """
-    k = ground.test.n_classes
-    out: dict[str, Any] = {"classes": list(ground.test.class_names), "target": ground.spec.target}
-    out["clean"] = [counts(ground.test.y, predict(model, ground.test.x), k).tolist() for model in models]
+    k = scene.test.n_classes
+    out: dict[str, Any] = {"classes": list(scene.test.class_names), "target": scene.target}
+    out["clean"] = [counts(scene.test.y, predict(model, scene.test.x), k).tolist() for model in models]
     out["triggered"] = []
-    if ground.attack is not None:
-        data, _ = ground.triggered
+    if scene.attack is not None:
+        data, _ = scene.triggered
         out["triggered"] = [counts(data.y, predict(model, data.x), k).tolist() for model in models]
     return out

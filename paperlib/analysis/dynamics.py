@@ -18,6 +18,7 @@ Differences from the benchmark
 Introduced in notebook 07.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,9 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.analysis.samples import attacked
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
-from paperlib.training import Recipe, evaluating, fit, logits
+from paperlib.training import evaluating, fit, logits
 
 
 def forgetting(correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,7 +60,7 @@ def _histogram(values: Tensor) -> list[int]:
 
 
 def dynamics(
-    models: list[nn.Module], ground: Any, *, seed: int, n: int = 1000, n_gradient: int = 100, epochs: int = 0
+    models: list[nn.Module], scene: Scene, *, seed: int, n: int = 1000, n_gradient: int = 100, epochs: int = 0
 ) -> dict[str, Any]:
     """Train the architecture of the first of ``models`` as its spec says and watch ``n`` samples of each group.
 
@@ -83,20 +85,19 @@ def dynamics(
     """
     from paperlib.attacks import ATTACKS
 
-    attacked(ground, "dynamics")
-    spec = ground.spec
-    if ATTACKS[spec.attack].controls_training:
+    attacked(scene, "dynamics")
+    if ATTACKS[scene.name].controls_training:
         raise PaperlibError(
-            f"attack={spec.attack!r} poisons anew in every batch; the tool dynamics needs an attack with a fixed poisoned set."
+            f"attack={scene.name!r} poisons anew in every batch; the tool dynamics needs an attack with a fixed poisoned set."
         )
     for name, value, least in (("n", n, 1), ("n_gradient", n_gradient, 1), ("epochs", epochs, 0)):
         if value < least:
             raise PaperlibError(f"{name}={value!r} must be at least {least}.")
-    data, mask = ground.poisoned.data, ground.poisoned.mask
+    data, mask = scene.poisoned.data, scene.poisoned.mask
     groups = {"clean": _chosen(~mask, n, seed), "poisoned": _chosen(mask, n, seed)}
     share = mask.float().mean().item()
     correct: dict[str, list[Tensor]] = {name: [] for name in groups}
-    model = fresh(models[0], spec.seed)
+    model = fresh(models[0], scene.seed)
     log: list[dict[str, float]] = []
 
     def watch(epoch: int) -> dict[str, float]:
@@ -117,9 +118,9 @@ def dynamics(
         log.append({name: round(value, 5) for name, value in entry.items()})
         return {}
 
-    recipe = Recipe(epochs or spec.epochs, spec.batch_size, spec.lr, spec.schedule)
-    fit(model, data, recipe, seed=spec.seed, each_epoch=watch)
-    out: dict[str, Any] = {"attack": spec.attack, "ratio": spec.ratio, "epochs": log}
+    recipe = replace(scene.recipe, epochs=epochs or scene.recipe.epochs)
+    fit(model, data, recipe, seed=scene.seed, each_epoch=watch)
+    out: dict[str, Any] = {"attack": scene.name, "ratio": scene.ratio, "epochs": log}
     for name, noted in correct.items():
         events, never, first = forgetting(torch.stack(noted))
         out[name] = {

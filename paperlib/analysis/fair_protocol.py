@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import data as fair_data
 from paperlib.fairness import protocols
@@ -31,7 +32,7 @@ SEVERAL_ATTRIBUTES = ("fig3", "fig6", "fig8", "fig9", "demo_kernel")
 
 def fair_protocol(
     models: Sequence[Any],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     item: str,
@@ -45,7 +46,7 @@ def fair_protocol(
 
     Parameters
     ----------
-    models, ground, seed
+    models, scene, seed
         Not used: nothing is trained, and the splits are the paper's own.
     item : str
         A key of :data:`paperlib.fairness.protocols.PROTOCOLS`, or 'scaling'.

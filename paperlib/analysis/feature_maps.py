@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from paperlib.analysis.activations import as_maps, layer_output
 from paperlib.analysis.samples import image_pair, packed, rounded
+from paperlib.attacks.scene import Scene
+from paperlib.models.layers import as_maps, layer_output
 
 
 def feature_maps(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     layer: str = "",
@@ -35,7 +36,7 @@ def feature_maps(
     PaperlibError
         A model trained on clean data, an image that the test set does not have, a layer without positions.
     """
-    pair = image_pair(ground, true_class, index, "feature_maps")
+    pair = image_pair(scene, true_class, index, "feature_maps")
     where = layer or str(models[0].features)
     maps = as_maps(layer_output(models[0], where, pair), where)
     change = (maps[1] - maps[0]).abs().sum((1, 2))

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.activated_images import by_difference
-from paperlib.analysis.activations import layer_output, per_neuron, watching
 from paperlib.analysis.samples import packed, poisoned_sample, rounded
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import layer_output, per_neuron, watching
 from paperlib.training import evaluating
 
 
@@ -64,7 +65,7 @@ def ascend(
 
 def feature_visualisation(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     layer: str = "",
@@ -92,7 +93,7 @@ def feature_visualisation(
     if iterations < 1:
         raise PaperlibError(f"iterations={iterations!r} must be at least 1.")
     model, where = models[0], layer or str(models[0].features)
-    x, _, mask = poisoned_sample(ground, n, seed)
+    x, _, mask = poisoned_sample(scene, n, seed)
     activation = layer_output(model, where, x, pooled=True)
     width = activation.shape[1]
     if bad := [i for i in neurons if not 0 <= i < width]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.samples import image_pair, packed, rounded
+from paperlib.attacks.scene import Scene
 from paperlib.training import evaluating
 
 
@@ -35,7 +36,7 @@ def saliency(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frequency_saliency(
-    models: list[nn.Module], ground: Any, *, seed: int, true_class: int = 4, index: int = 0
+    models: list[nn.Module], scene: Scene, *, seed: int, true_class: int = 4, index: int = 0
 ) -> dict[str, Any]:
     """Frequency saliency of one test image, without and with the trigger, in every model.
 
@@ -49,7 +50,7 @@ def frequency_saliency(
     PaperlibError
         A model trained on clean data, or an image that the test set does not have.
     """
-    pair = image_pair(ground, true_class, index, "frequency_saliency")
+    pair = image_pair(scene, true_class, index, "frequency_saliency")
     found = [saliency(model, pair.float() / 255) for model in models]
     return {
         "shape": list(pair.shape[1:]),

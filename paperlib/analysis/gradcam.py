@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import as_maps, watching
 from paperlib.analysis.samples import packed
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import as_maps, watching
 from paperlib.training import evaluating
 
 
@@ -43,7 +44,7 @@ def class_activation_map(model: nn.Module, layer: str, x: Tensor) -> tuple[Tenso
 
 
 def gradcam(
-    models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", true_class: int = 4, index: int = 0
+    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", true_class: int = 4, index: int = 0
 ) -> dict[str, Any]:
     """Maps of one test image of ``true_class``, without and with the trigger, in every model.
 
@@ -58,8 +59,8 @@ def gradcam(
     from paperlib.attacks import render
 
     where = layer or str(models[0].features)
-    image = ground.test.subset(ground.test.y == true_class).x[index]
-    pair = torch.stack([image, render(ground.attack, image[None])[0]])
+    image = scene.test.subset(scene.test.y == true_class).x[index]
+    pair = torch.stack([image, render(scene.attack, image[None])[0]])
     maps, predicted = [], []
     for model in models:
         m, p = class_activation_map(model, where, pair.float() / 255)

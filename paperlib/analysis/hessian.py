@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from paperlib.analysis.samples import attacked_pairs, rounded
 from paperlib.attacks import poisoned_labels
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.training import evaluating
 
@@ -91,7 +92,7 @@ def spectrum(
 
 def hessian(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     n: int = 200,
@@ -115,8 +116,8 @@ def hessian(
     for name, value in (("n", n), ("steps", steps), ("probes", probes), ("top", top), ("points", points)):
         if value < 1:
             raise PaperlibError(f"{name}={value!r} must be at least 1.")
-    clean, triggered, y = attacked_pairs(ground, n, "hessian")
-    wanted = poisoned_labels(y, ground.attack.labels, ground.spec.target, ground.test.n_classes)
+    clean, triggered, y = attacked_pairs(scene, n, "hessian")
+    wanted = poisoned_labels(y, scene.attack.labels, scene.target, scene.test.n_classes)
     out: dict[str, Any] = {"clean": [], "triggered": []}
     for model in models:
         with evaluating(model):

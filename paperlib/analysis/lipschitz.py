@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from paperlib.analysis.samples import rounded
+from paperlib.attacks.scene import Scene
 from paperlib.defenses.clp import lipschitz as scaled_norms
 from paperlib.defenses.clp import pairs, spectral_norms
 from paperlib.errors import NotApplicable
@@ -38,7 +39,7 @@ def constants(model: nn.Module) -> dict[str, Tensor]:
     return out
 
 
-def lipschitz(models: list[nn.Module], ground: Any, *, seed: int) -> dict[str, Any]:
+def lipschitz(models: list[nn.Module], scene: Scene, *, seed: int) -> dict[str, Any]:
     """The constants of every model, layer by layer.
 
     Returns

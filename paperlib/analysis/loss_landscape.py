@@ -23,6 +23,7 @@ from torch.func import functional_call
 
 from paperlib.analysis.samples import attacked_pairs, rounded
 from paperlib.attacks import poisoned_labels
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.training import autocast, evaluating
 
@@ -52,7 +53,7 @@ def losses(model: nn.Module, weights: dict[str, Tensor], x: Tensor, y: Tensor, b
 
 
 def loss_landscape(
-    models: list[nn.Module], ground: Any, *, seed: int, n: int = 1000, grid: int = 11, radius: float = 1.0
+    models: list[nn.Module], scene: Scene, *, seed: int, n: int = 1000, grid: int = 11, radius: float = 1.0
 ) -> dict[str, Any]:
     """Losses on a ``grid`` x ``grid`` of points within +- ``radius`` of every model; the directions are drawn alike for all.
 
@@ -71,8 +72,8 @@ def loss_landscape(
         raise PaperlibError(f"grid={grid!r} must be odd and at least 3, so that its middle is the model.")
     if not radius > 0:
         raise PaperlibError(f"radius={radius!r} must be positive.")
-    clean, triggered, y = attacked_pairs(ground, n, "loss_landscape")
-    wanted = poisoned_labels(y, ground.attack.labels, ground.spec.target, ground.test.n_classes)
+    clean, triggered, y = attacked_pairs(scene, n, "loss_landscape")
+    wanted = poisoned_labels(y, scene.attack.labels, scene.target, scene.test.n_classes)
     at = torch.linspace(-radius, radius, grid).tolist()
     out: dict[str, Any] = {"at": [round(a, 4) for a in at], "clean": [], "triggered": []}
     for model in models:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paperlib.attacks.scene import Scene
 from paperlib.training import evaluating
 
 
@@ -40,7 +41,7 @@ def layers(model: nn.Module, x: Tensor) -> list[dict[str, Any]]:
     return found
 
 
-def network_structure(models: list[nn.Module], ground: Any, *, seed: int) -> dict[str, Any]:
+def network_structure(models: list[nn.Module], scene: Scene, *, seed: int) -> dict[str, Any]:
     """The layers of the first of ``models`` for one image of the test set.
 
     Returns
@@ -49,7 +50,7 @@ def network_structure(models: list[nn.Module], ground: Any, *, seed: int) -> dic
         layers: a list of {name, kind, shape, parameters}; parameters: of the whole model, those outside leaf modules
         (a class token) included; input: shape of an image.
     """
-    x = ground.test.x[:1].float() / 255
+    x = scene.test.x[:1].float() / 255
     return {
         "input": list(x.shape[1:]),
         "layers": layers(models[0], x),

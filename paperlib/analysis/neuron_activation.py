@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from paperlib.analysis.activations import layer_output
 from paperlib.analysis.samples import poisoned_sample, rounded
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import layer_output
 
 
 def neuron_activation(
-    models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", n: int = 1000
+    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 1000
 ) -> dict[str, Any]:
     """Mean activation of every neuron in every model, over ``n`` images in the proportion of the training set.
 
@@ -29,7 +30,7 @@ def neuron_activation(
     PaperlibError
         A model trained on clean data, or so few images that one of the groups is empty.
     """
-    x, _, mask = poisoned_sample(ground, n, seed)
+    x, _, mask = poisoned_sample(scene, n, seed)
     if not mask.any() or mask.all():
         raise PaperlibError(
             f"n={n!r} holds {int(mask.sum())} poisoned images of {len(x)}; both groups need one, take more."

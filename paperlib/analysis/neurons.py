@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import layer_output, named_layer
+from paperlib.attacks.scene import Scene
+from paperlib.models.layers import layer_output, named_layer
 
 
 def weight_norms(model: nn.Module, layer: str) -> Tensor:
@@ -35,7 +36,7 @@ def trigger_activated_change(
 
 
 def neurons(
-    models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", n: int = 500, per_image: bool = False
+    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 500, per_image: bool = False
 ) -> dict[str, Any]:
     """Weight norm of every neuron in every model, and its TAC.
 
@@ -44,10 +45,10 @@ def neurons(
     dict
         norm, tac: one list of ``channels`` numbers per model.
     """
-    triggered, _ = ground.triggered
-    clean = ground.test
+    triggered, _ = scene.triggered
+    clean = scene.test
     if len(triggered) != len(clean):
-        clean = clean.subset(clean.y != ground.spec.target)
+        clean = clean.subset(clean.y != scene.target)
     n = min(n, len(clean))
     out: dict[str, Any] = {"norm": [], "tac": []}
     for model in models:

@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import watching
 from paperlib.analysis.samples import packed
 from paperlib.analysis.triggers import residual
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import watching
 from paperlib.training import autocast, logits
 
 KINDS = ("clean", "trigger", "targeted", "known", "untargeted")
@@ -61,7 +62,7 @@ def variants(model: nn.Module, x: Tensor, triggered: Tensor, y: Tensor, wanted: 
 
 def perturbations(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     n: int = 300,
@@ -99,20 +100,20 @@ def perturbations(
     from paperlib.attacks import poisoned_labels, render
     from paperlib.defenses.npd import runner_up
 
-    if ground.attack is None:
-        raise PaperlibError(f"{ground.spec.label} was trained on clean data; it has no trigger to compare with.")
-    of_class = (ground.test.y == true_class).nonzero().flatten()
+    if scene.attack is None:
+        raise PaperlibError(f"{scene.label} was trained on clean data; it has no trigger to compare with.")
+    of_class = (scene.test.y == true_class).nonzero().flatten()
     if not 0 <= index < len(of_class):
         raise PaperlibError(
             f"index={index!r} of true_class={true_class!r}: the test set has {len(of_class)} such images."
         )
-    model, test = models[0], ground.test
+    model, test = models[0], scene.test
     where = layer or str(model.features)
-    aims = poisoned_labels(test.y, ground.attack.labels, ground.spec.target, len(test.class_names))
+    aims = poisoned_labels(test.y, scene.attack.labels, scene.target, len(test.class_names))
     chosen = (aims != test.y).nonzero().flatten()[:n]
 
     def both(of: Tensor) -> tuple[Tensor, Tensor]:
-        return test.x[of].float() / 255, render(ground.attack, test.x[of]).float() / 255
+        return test.x[of].float() / 255, render(scene.attack, test.x[of]).float() / 255
 
     y, wanted = test.y[chosen], aims[chosen]
     images = variants(model, *both(chosen), y, wanted, rho)

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paperlib.attacks.scene import Scene
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.training import autocast, evaluating, predict
@@ -86,7 +87,7 @@ def _others(data: ImageData, target: int, n: int) -> Tensor:
 
 def reactivation(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     n: int = 2000,
@@ -118,12 +119,12 @@ def reactivation(
     """
     from paperlib.attacks import render
 
-    _, _ = ground.triggered  # a clean model has no trigger, and the ground says so
-    target = ground.spec.target
-    training, testing = _others(ground.train, target, n_train), _others(ground.test, target, n)
+    _, _ = scene.triggered  # a clean model has no trigger, and the scene says so
+    target = scene.target
+    training, testing = _others(scene.train, target, n_train), _others(scene.test, target, n)
     images = {
         "clean": (training, testing),
-        "triggered": (render(ground.attack, training), render(ground.attack, testing)),
+        "triggered": (render(scene.attack, training), render(scene.attack, testing)),
     }
     out: dict[str, Any] = {"eps": round(eps, 6), "n": len(testing), **{base: [] for base in BASES}}
     for model in models:

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from paperlib.analysis.activations import named_layer
+from paperlib.attacks.scene import Scene
 from paperlib.defenses.ft_sam import displaced, frozen_statistics, perturbation
+from paperlib.models.layers import named_layer
 from paperlib.training import augment, loss_function
 
 
 def sam_geometry(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     rho: float = 2.0,
@@ -35,7 +36,7 @@ def sam_geometry(
         every value of ``rhos`` the mean over channels of the norm of the gradient at w + epsilon.
     """
     model = models[0]
-    clean = ground.clean(n_clean, seed)
+    clean = scene.clean(n_clean, seed)
     generator = torch.Generator(clean.x.device).manual_seed(seed)
     index = torch.randperm(len(clean), generator=generator, device=clean.x.device)[:batch_size]
     x = augment(clean.x[index], clean.pad, clean.flip, generator).float() / 255

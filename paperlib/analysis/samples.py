@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 
 
@@ -15,7 +16,7 @@ def packed(image: Tensor) -> str:
     return base64.b64encode(image.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()).decode()
 
 
-def attacked(ground: Any, tool: str) -> None:
+def attacked(scene: Scene, tool: str) -> None:
     """Refuse a model that was trained on clean data.
 
     Raises
@@ -23,13 +24,11 @@ def attacked(ground: Any, tool: str) -> None:
     PaperlibError
         It was.
     """
-    if ground.attack is None:
-        raise PaperlibError(
-            f"{ground.spec.label} was trained on clean data; the tool {tool} compares it with a trigger."
-        )
+    if scene.attack is None:
+        raise PaperlibError(f"{scene.label} was trained on clean data; the tool {tool} compares it with a trigger.")
 
 
-def poisoned_sample(ground: Any, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def poisoned_sample(scene: Scene, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """``n`` images of the poisoned training set in its own proportion of clean and poisoned ones, clean ones first.
 
     Returns
@@ -42,11 +41,11 @@ def poisoned_sample(ground: Any, n: int, seed: int) -> tuple[Tensor, Tensor, Ten
     PaperlibError
         The model was trained on clean data, or ``n`` is not positive.
     """
-    if ground.poisoned is None:
-        raise PaperlibError(f"{ground.spec.label} was trained on clean data; it has no poisoned training set.")
+    if scene.poisoned is None:
+        raise PaperlibError(f"{scene.label} was trained on clean data; it has no poisoned training set.")
     if n < 1:
         raise PaperlibError(f"n={n!r} must be at least 1: it is the number of images to look at.")
-    data, mask = ground.poisoned.data, ground.poisoned.mask.cpu().numpy()
+    data, mask = scene.poisoned.data, scene.poisoned.mask.cpu().numpy()
     rng = np.random.default_rng([seed, 5])
     n = min(n, len(data))
     n_poisoned = round(n * mask.mean())
@@ -60,7 +59,7 @@ def poisoned_sample(ground: Any, n: int, seed: int) -> tuple[Tensor, Tensor, Ten
     return data.x[index], data.y[index], torch.from_numpy(mask[chosen]).to(data.x.device)
 
 
-def attacked_pairs(ground: Any, n: int, tool: str) -> tuple[Tensor, Tensor, Tensor]:
+def attacked_pairs(scene: Scene, n: int, tool: str) -> tuple[Tensor, Tensor, Tensor]:
     """The first ``n`` attacked test images without and with the trigger (uint8), and their true classes (n,).
 
     Raises
@@ -68,15 +67,15 @@ def attacked_pairs(ground: Any, n: int, tool: str) -> tuple[Tensor, Tensor, Tens
     PaperlibError
         The model was trained on clean data.
     """
-    attacked(ground, tool)
-    triggered, _ = ground.triggered
-    clean = ground.test
+    attacked(scene, tool)
+    triggered, _ = scene.triggered
+    clean = scene.test
     if len(triggered) != len(clean):
-        clean = clean.subset((clean.y != ground.spec.target).nonzero().flatten())
+        clean = clean.subset((clean.y != scene.target).nonzero().flatten())
     return clean.x[:n], triggered.x[:n], clean.y[:n]
 
 
-def image_pair(ground: Any, true_class: int, index: int, tool: str) -> Tensor:
+def image_pair(scene: Scene, true_class: int, index: int, tool: str) -> Tensor:
     """Test image number ``index`` of class ``true_class`` without and with the trigger: uint8 (2, C, H, W).
 
     Raises
@@ -86,12 +85,12 @@ def image_pair(ground: Any, true_class: int, index: int, tool: str) -> Tensor:
     """
     from paperlib.attacks import render
 
-    attacked(ground, tool)
-    found = (ground.test.y == true_class).nonzero().flatten()
+    attacked(scene, tool)
+    found = (scene.test.y == true_class).nonzero().flatten()
     if not 0 <= index < len(found):
         raise PaperlibError(f"index={index!r} of true_class={true_class!r}: the test set has {len(found)} such images.")
-    image = ground.test.x[found[index]]
-    return torch.stack([image, render(ground.attack, image[None])[0]])
+    image = scene.test.x[found[index]]
+    return torch.stack([image, render(scene.attack, image[None])[0]])
 
 
 def rounded(values: Tensor, digits: int = 5) -> Any:

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import layer_output
 from paperlib.analysis.samples import packed
 from paperlib.attacks import poisoned_labels, render
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import layer_output
 from paperlib.training import logits
 
 COMPARED = 500
@@ -75,7 +76,7 @@ def place(
     }
 
 
-def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) -> dict[str, Any]:
+def selected(models: list[nn.Module], scene: Scene, *, seed: int, n: int = 10) -> dict[str, Any]:
     """Pictures, classes and margins as lists, mean margins ``mean_clean``, ``mean_triggered``, ``random_clean``,
     ``random_triggered``, and ``place``, see :func:`place`.
 
@@ -84,20 +85,18 @@ def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) ->
     PaperlibError
         The model was trained on clean data.
     """
-    if around is None or around.poisoned is None:
+    if scene is None or scene.poisoned is None:
         raise PaperlibError("the model was trained on clean data; nothing was selected for it.")
-    (model,), data, attack = models, around.train, around.attack
-    indices = around.poisoned.indices
+    (model,), data, attack = models, scene.train, scene.attack
+    indices = scene.poisoned.indices
 
     def margins(index: Tensor) -> tuple[Tensor, Tensor]:
         x, y = data.x[index], data.y[index]
-        wanted = (
-            y if attack.labels == "clean" else poisoned_labels(y, attack.labels, around.spec.target, data.n_classes)
-        )
+        wanted = y if attack.labels == "clean" else poisoned_labels(y, attack.labels, scene.target, data.n_classes)
         return margin(logits(model, x), y), margin(logits(model, render(attack, x)), wanted)
 
     clean, triggered = margins(indices)
-    allowed = data.y == around.spec.target if attack.labels == "clean" else data.y != around.spec.target
+    allowed = data.y == scene.target if attack.labels == "clean" else data.y != scene.target
     pool = allowed.nonzero().squeeze(1)
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))[:COMPARED]
     random = pool[order.to(pool.device)]
@@ -108,7 +107,7 @@ def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) ->
     return {
         "shape": list(data.x.shape[1:]),
         "before": [packed(image) for image in data.x[indices[shown]]],
-        "after": [packed(image) for image in around.poisoned.data.x[indices[shown]]],
+        "after": [packed(image) for image in scene.poisoned.data.x[indices[shown]]],
         "y": y[shown].tolist(),
         "clean_margin": [round(v, 3) for v in clean[shown].tolist()],
         "triggered_margin": [round(v, 3) for v in triggered[shown].tolist()],
@@ -116,5 +115,5 @@ def selected(models: list[nn.Module], around: Any, *, seed: int, n: int = 10) ->
         "mean_triggered": round(triggered.mean().item(), 3),
         "random_clean": round(others_clean.mean().item(), 3),
         "random_triggered": round(others_triggered.mean().item(), 3),
-        "place": place(model, data.x, data.y, indices, around.poisoned.data.x[indices], random, around.spec.target),
+        "place": place(model, data.x, data.y, indices, scene.poisoned.data.x[indices], random, scene.target),
     }

@@ -23,9 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import as_maps, named_layer, watching
 from paperlib.analysis.samples import image_pair, packed, poisoned_sample, rounded
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import as_maps, named_layer, watching
 from paperlib.training import evaluating
 
 
@@ -86,7 +87,7 @@ def expected_gradients(
 
 def shapley(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     layer: str = "",
@@ -115,8 +116,8 @@ def shapley(
     for name, value in (("backgrounds", backgrounds), ("steps", steps), ("top", top)):
         if value < 1:
             raise PaperlibError(f"{name}={value!r} must be at least 1.")
-    pair = image_pair(ground, true_class, index, "shapley")
-    background = poisoned_sample(ground, backgrounds, seed)[0].float() / 255
+    pair = image_pair(scene, true_class, index, "shapley")
+    background = poisoned_sample(scene, backgrounds, seed)[0].float() / 255
     x = pair.float() / 255
     out: dict[str, Any] = {"classes": [], "values": [], "sum": [], "difference": []}
     gap = 0.0

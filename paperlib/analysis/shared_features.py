@@ -22,9 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import watching
 from paperlib.analysis.adversarial_risk import Watched
+from paperlib.attacks.scene import Scene
 from paperlib.defenses.sau import SAU, example_types
+from paperlib.models.layers import watching
 from paperlib.training import autocast, evaluating
 
 KINDS = ("clean", "shared", "other")
@@ -40,7 +41,7 @@ def pooled_features(model: nn.Module, layer: str, x: Tensor) -> Tensor:
 
 def shared_features(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     n: int = 300,
@@ -58,7 +59,7 @@ def shared_features(
     dict
         clean, shared, other: lists of distances; those of the adversarial examples are of all purified models together.
     """
-    watched, config = Watched(ground, n), SAU(steps=steps, eps=eps, step=step)
+    watched, config = Watched(scene, n), SAU(steps=steps, eps=eps, step=step)
     b, kept = models[0], watched.y != watched.wanted
     where = layer or str(b.features)
     poisoned = pooled_features(b, where, watched.triggered.float() / 255)

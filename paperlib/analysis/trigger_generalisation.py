@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from paperlib.analysis.samples import attacked
 from paperlib.attacks import poisoned_labels, render
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError, choose
 from paperlib.training import predict
 
@@ -31,7 +32,7 @@ def moved(attack: Any, pixels: int) -> Any:
 
 def trigger_generalisation(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     values: tuple[float, ...] = (),
@@ -61,26 +62,26 @@ def trigger_generalisation(
     PaperlibError
         A model trained on clean data, a field that the attack does not have, or none for this attack.
     """
-    attacked(ground, "trigger_generalisation")
-    attack, spec = ground.attack, ground.spec
+    attacked(scene, "trigger_generalisation")
+    attack = scene.attack
     known = (
         {f.name for f in fields(attack) if isinstance(getattr(attack, f.name), int | float)}
         if is_dataclass(attack)
         else set()
     )
-    name = field or FIELDS.get(spec.attack, "")
+    name = field or FIELDS.get(scene.name, "")
     if not name:
         raise PaperlibError(
-            f"attack={spec.attack!r} has no usual strength to alter; give field=, one of: {', '.join(sorted(known))}."
+            f"attack={scene.name!r} has no usual strength to alter; give field=, one of: {', '.join(sorted(known))}."
         )
-    choose(f"field of {spec.attack}", name, known)
+    choose(f"field of {scene.name}", name, known)
     trained = getattr(attack, name)
-    keep = torch.ones_like(ground.test.y, dtype=torch.bool)
+    keep = torch.ones_like(scene.test.y, dtype=torch.bool)
     if attack.labels != "all_to_all":
-        keep = ground.test.y != spec.target
+        keep = scene.test.y != scene.target
     index = keep.nonzero().flatten()[:n]
-    x, y = ground.test.x[index], ground.test.y[index]
-    wanted = poisoned_labels(y, attack.labels, spec.target, ground.test.n_classes)
+    x, y = scene.test.x[index], scene.test.y[index]
+    wanted = poisoned_labels(y, attack.labels, scene.target, scene.test.n_classes)
 
     def rates(triggers: list[Any]) -> list[list[float]]:
         sets = [render(trigger, x) for trigger in triggers]
@@ -89,7 +90,7 @@ def trigger_generalisation(
     kept = tuple(values) or (trained,)
     whole = isinstance(trained, int)
     return {
-        "attack": spec.attack,
+        "attack": scene.name,
         "field": name,
         "trained": trained,
         "values": list(kept),

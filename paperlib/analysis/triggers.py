@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.samples import packed
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 
 WINDOW, SIGMA = 11, 1.5
@@ -94,7 +95,7 @@ def _summary(x: Tensor, other: Tensor) -> dict[str, Any]:
 
 def triggers(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     n: int = 500,
@@ -128,35 +129,35 @@ def triggers(
     """
     from paperlib.attacks import render
 
-    if ground.attack is None:
-        raise PaperlibError(f"{ground.spec.label} was trained on clean data; it has no trigger to look at.")
-    of_class = (ground.test.y == true_class).nonzero().flatten()
+    if scene.attack is None:
+        raise PaperlibError(f"{scene.label} was trained on clean data; it has no trigger to look at.")
+    of_class = (scene.test.y == true_class).nonzero().flatten()
     if not 0 <= index < len(of_class):
         raise PaperlibError(
             f"index={index!r} of true_class={true_class!r}: the test set has {len(of_class)} such images."
         )
-    image = ground.test.x[of_class[index]]
-    poisoned = render(ground.attack, image[None])[0]
+    image = scene.test.x[of_class[index]]
+    poisoned = render(scene.attack, image[None])[0]
     amplified, factor = residual(image, poisoned)
 
-    tested = ground.test.y != ground.spec.target if ground.attack.labels != "all_to_all" else ground.test.y >= 0
-    test = ground.test.x[tested.nonzero().flatten()[:n]]
-    used = ground.poisoned.indices
+    tested = scene.test.y != scene.target if scene.attack.labels != "all_to_all" else scene.test.y >= 0
+    test = scene.test.x[tested.nonzero().flatten()[:n]]
+    used = scene.poisoned.indices
     samples = used[torch.linspace(0, len(used) - 1, min(shown, len(used))).round().long().to(used.device)]
     return {
-        "attack": ground.spec.attack,
-        "classes": list(ground.test.class_names),
+        "attack": scene.name,
+        "classes": list(scene.test.class_names),
         "shape": list(image.shape),
         "true_class": true_class,
         "clean": packed(image),
         "poisoned": packed(poisoned),
         "residual": packed(amplified),
         "amplification": factor,
-        "test": _summary(test, render(ground.attack, test)),
-        "train": _summary(ground.train.x[used[:n]], ground.poisoned.data.x[used[:n]]),
+        "test": _summary(test, render(scene.attack, test)),
+        "train": _summary(scene.train.x[used[:n]], scene.poisoned.data.x[used[:n]]),
         "samples": {
-            "images": [packed(one) for one in ground.poisoned.data.x[samples]],
-            "true": ground.train.y[samples].tolist(),
-            "given": ground.poisoned.data.y[samples].tolist(),
+            "images": [packed(one) for one in scene.poisoned.data.x[samples]],
+            "true": scene.train.y[samples].tolist(),
+            "given": scene.poisoned.data.y[samples].tolist(),
         },
     }

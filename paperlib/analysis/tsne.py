@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.manifold import TSNE
 from torch import nn
 
-from paperlib.analysis.activations import layer_output
 from paperlib.analysis.samples import poisoned_sample
+from paperlib.attacks.scene import Scene
+from paperlib.models.layers import layer_output
 
 
 def embed(features: np.ndarray, seed: int) -> np.ndarray:
@@ -19,7 +20,7 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
     return TSNE(2, init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform(features)
 
 
-def tsne(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", n: int = 1000) -> dict[str, Any]:
+def tsne(models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 1000) -> dict[str, Any]:
     """Embed the same ``n`` training images as every model sees them.
 
     Returns
@@ -27,7 +28,7 @@ def tsne(models: list[nn.Module], ground: Any, *, seed: int, layer: str = "", n:
     dict
         xy: per model a list of [x, y]; y: labels the images carry in training; poisoned: 0 or 1 per image.
     """
-    x, y, mask = poisoned_sample(ground, n, seed)
+    x, y, mask = poisoned_sample(scene, n, seed)
     xy = []
     for model in models:
         features = layer_output(model, layer or str(model.features), x, pooled=True).cpu().numpy()

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from paperlib.analysis.activations import layer_output
 from paperlib.analysis.samples import poisoned_sample
+from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import layer_output
 
 
 def umap(
     models: list[nn.Module],
-    ground: Any,
+    scene: Scene,
     *,
     seed: int,
     layer: str = "",
@@ -45,7 +46,7 @@ def umap(
             "tool='umap' needs the package umap-learn, which is not installed; install it (pip install umap-learn), or use the "
             "tool tsne."
         ) from None
-    x, y, mask = poisoned_sample(ground, n, seed)
+    x, y, mask = poisoned_sample(scene, n, seed)
     xy = []
     for model in models:
         features = layer_output(model, layer or str(model.features), x, pooled=True).cpu().numpy()

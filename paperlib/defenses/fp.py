@@ -34,10 +34,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from paperlib.analysis.activations import layer_output, named_layer
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import Judge, accuracy, apply_masks, hold_out, masked_step
 from paperlib.errors import NotApplicable, PaperlibError, choose
+from paperlib.models.layers import layer_output, named_layer
 from paperlib.training import Recipe, fit, loss_function, sgd_step
 
 

@@ -28,9 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import named_layer, watching
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import named_layer, watching
 from paperlib.training import Recipe, autocast, fit
 
 

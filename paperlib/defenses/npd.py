@@ -45,11 +45,11 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
-from paperlib.analysis.activations import named_layer
 from paperlib.data.images import ImageData
 from paperlib.defenses.batches import batches
 from paperlib.defenses.ft_sam import frozen_statistics
 from paperlib.errors import PaperlibError, choose
+from paperlib.models.layers import named_layer
 from paperlib.training import autocast
 
 

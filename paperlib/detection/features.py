@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.activations import layer_output, named_layer, watching
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import layer_output, named_layer, watching
 from paperlib.training import autocast, evaluating
 
 Progress = Callable[[float, str], None] | None

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from paperlib.errors import PaperlibError
+from paperlib.lab.plan import Outcome
 from paperlib.lab.spec import Spec
 
 CHUNK = 4
@@ -117,8 +118,6 @@ def run_ray(
 
 def _lost(chunk: list[Spec], work: Any, error: Exception) -> Iterator[Any]:
     """Outcomes of a task whose retries are used up: its finished runs are in the store, the others failed."""
-    from paperlib.lab.run import Outcome
-
     store = work.keywords["store"]
     text = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     for spec in chunk:

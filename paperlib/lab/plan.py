@@ -34,6 +34,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What became of a spec: ``done``, ``failed``, ``blocked`` (a parent is missing), ``stored`` (by others)."""
+
+    spec: Spec
+    status: str
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """The cells of a grid and of the ancestors it needs, parents first, and what had to be moved aside to make it."""
 

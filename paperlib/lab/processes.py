@@ -13,6 +13,7 @@ from typing import Any
 
 from paperlib.errors import PaperlibError
 from paperlib.lab.cluster import tasks
+from paperlib.lab.plan import Outcome
 from paperlib.lab.spec import Spec
 
 BROKEN = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS")
@@ -107,8 +108,6 @@ def run_processes(
     PaperlibError
         ``workers`` or ``threads`` below 1, ``retries`` below 0.
     """
-    from paperlib.lab.run import Outcome
-
     for name, value, least in (("workers", workers, 1), ("threads", threads, 1), ("retries", retries, 0)):
         if value < least:
             raise PaperlibError(f"{name}={value!r} must be at least {least}.")

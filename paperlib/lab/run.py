@@ -19,24 +19,13 @@ from typing import Any, TextIO
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab import provenance
 from paperlib.lab.cluster import run_ray
-from paperlib.lab.plan import Plan, duration, plan
+from paperlib.lab.plan import Outcome, Plan, duration, plan
 from paperlib.lab.processes import run_processes
-from paperlib.lab.spec import Spec
+from paperlib.lab.spec import RUNNERS, Spec
 from paperlib.lab.store import Store
 
 Runner = Callable[[Spec, "Context"], dict[str, Any]]
 Step = Callable[[float, str], None]
-
-RUNNERS: dict[str, str | Runner] = {
-    "train": "paperlib.runners:run_train",
-    "prepare": "paperlib.runners:run_prepare",
-    "select": "paperlib.runners:run_select",
-    "cleanse": "paperlib.vdc.lab:run_cleanse",
-    "detect": "paperlib.runners:run_detect",
-    "defend": "paperlib.runners:run_defend",
-    "analysis": "paperlib.runners:run_analysis",
-}
-"""Kind of spec -> the function that runs it, or where to import it from (``module:function``)."""
 
 
 def _ignore(fraction: float, text: str) -> None:
@@ -56,16 +45,6 @@ class Context:
     store: Store
     device: str
     progress: Step = _ignore
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a spec: ``done``, ``failed``, ``blocked`` (a parent is missing), ``stored`` (by others)."""
-
-    spec: Spec
-    status: str
-    seconds: float = 0.0
-    error: str = ""
 
 
 class RunFailed(PaperlibError):

@@ -24,11 +24,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from paperlib import scales
 from paperlib.errors import PaperlibError, choose
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.report import published
-from paperlib.scales import Scale
 
 if TYPE_CHECKING:
     from paperlib.report.artefact import Artefact

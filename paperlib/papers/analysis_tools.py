@@ -7,11 +7,12 @@ gallery know the items as those of the benchmark (:data:`ITEMS` is a part of its
 from dataclasses import dataclass
 from typing import Any
 
-from paperlib import experiments as ex
-from paperlib import scales
 from paperlib.data import folder
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
-from paperlib.scales import Scale
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec
 
 
 @dataclass(frozen=True)

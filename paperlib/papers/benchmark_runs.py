@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib import experiments as ex
-from paperlib import paths, scales
+from paperlib import paths
 from paperlib.attacks import ATTACKS
 from paperlib.data import sources
 from paperlib.defenses import CLEAN, DEFENSES, NOTHING, POISONED, applicable
 from paperlib.detection import DETECTORS, NOISE
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import DefendSpec, DetectSpec, TrainSpec
 from paperlib.lab import ledger
-from paperlib.lab.spec import DefendSpec, DetectSpec, Spec, TrainSpec, from_dict, pairs
+from paperlib.lab.spec import Spec, from_dict, pairs
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Item, Results
 from paperlib.papers.shared import artefact, devices, images, stand_ins
@@ -30,7 +33,6 @@ from paperlib.report import attack_gallery, compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 from paperlib.report.published import published
-from paperlib.scales import Scale
 
 PAPER = "benchmark"
 RATIO = 0.1

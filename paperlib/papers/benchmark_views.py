@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib import experiments as ex
-from paperlib import scales
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS
 from paperlib.defenses import DEFENSES
 from paperlib.detection import DETECTORS
-from paperlib.lab.spec import AnalysisSpec, Spec, TrainSpec
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import AnalysisSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.models import MODELS
 from paperlib.papers import Item, Results
 from paperlib.papers import benchmark_runs as runs
@@ -28,7 +30,6 @@ from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 from paperlib.report.compare import repetition_noise
 from paperlib.report.published import inventory, published
-from paperlib.scales import Scale
 
 PAPER = runs.PAPER
 SEEN = {"smoke": 100, "laptop": 1000, "paper": 5000}

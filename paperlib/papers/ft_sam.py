@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib import experiments as ex
-from paperlib import scales
 from paperlib.defenses import applicable
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.metrics import der
 from paperlib.papers import Item, Results
 from paperlib.papers.shared import PRINTED_DATASETS, REACTIVATION, artefact, stand_ins, where
@@ -24,7 +26,6 @@ from paperlib.report import compare, reactivation, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
 from paperlib.report.published import published
-from paperlib.scales import Scale
 
 PAPER = "ft_sam"
 PRINTED_ATTACKS = (

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib import experiments as ex
 from paperlib import paths
-from paperlib.lab.spec import AnalysisSpec, Spec
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import AnalysisSpec
+from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
 from paperlib.report.published import published, raw
-from paperlib.scales import Scale
 
 PAPER = "mp_fair_regression"
 SETS = ("synthetic", "adult", "law_school", "communities_crime")

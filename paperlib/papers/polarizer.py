@@ -13,7 +13,7 @@ Differences from the paper
    main branch; the shortcut of the block goes round the polarizer, as in the paper's default place.
 4. Table 15's places are not named; ours are in :data:`~paperlib.papers.polarizer_runs.PLACES`. Inception-V3 is not among the
    models.
-5. How the attackers of Table 7 train is not printed; ours do as those of SAU's paper (:func:`paperlib.experiments.adversarially`).
+5. How the attackers of Table 7 train is not printed; ours do as those of SAU's paper (:func:`paperlib.experiments.plan.adversarially`).
 6. Table 9 also times every other defense of the benchmark's grid, with seconds of this scale.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib import experiments as ex
+from paperlib.experiments import plan as ex
 from paperlib.metrics import der, der_of_averages, mean_of_ders
 from paperlib.papers import Item, Results
 from paperlib.papers import polarizer_runs as runs

@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from paperlib import experiments as ex
-from paperlib import scales
 from paperlib.defenses import VARIANTS
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.papers import benchmark_runs
 from paperlib.papers.benchmark_runs import attacked, defended
 from paperlib.papers.shared import REACTIVATION
-from paperlib.scales import Scale
 
 PAPER = "polarizer"
 PRINTED_ATTACKS = ("badnets", "badnets_a2a", "blended", "input_aware", "lf", "ssba", "trojannn", "wanet")

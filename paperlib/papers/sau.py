@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib.lab.spec import TrainSpec
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import TrainSpec
 from paperlib.metrics import der
 from paperlib.papers import Item, Results
 from paperlib.papers import sau_grid as grid
@@ -40,7 +41,6 @@ from paperlib.papers.shared import artefact, where
 from paperlib.report import reactivation, style
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
-from paperlib.scales import Scale
 
 __all__ = ["CLAIMS", "ITEMS", "OURS", "PLANNED", "whole_grid"]
 

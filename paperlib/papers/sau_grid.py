@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from paperlib import experiments as ex
-from paperlib import scales
 from paperlib.defenses import VARIANTS, applicable
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, Spec, TrainSpec, pairs
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
+from paperlib.lab.spec import Spec, pairs
 from paperlib.papers.benchmark_runs import attacked, defended
 from paperlib.papers.shared import REACTIVATION
 from paperlib.report.published import published
-from paperlib.scales import Scale
 
 PAPER = "sau"
 ATTACKS = ("badnets", "blended", "input_aware", "lf", "sig", "ssba", "wanet")

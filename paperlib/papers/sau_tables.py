@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib import scales
 from paperlib.defenses import DEFENSES, POISONED
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
 from paperlib.metrics import der
 from paperlib.papers import Item, Results
 from paperlib.papers import sau_grid as grid
@@ -34,7 +35,6 @@ from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 from paperlib.report.published import published
-from paperlib.scales import Scale
 
 _artefact = partial(artefact, PAPER)
 

@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from paperlib import experiments as ex
-from paperlib import scales
-from paperlib.lab.spec import AnalysisSpec, DefendSpec, SelectSpec, Spec, TrainSpec
+from paperlib.experiments import plan as ex
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, SelectSpec, TrainSpec
+from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results, shared
 from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
-from paperlib.scales import Scale
 
 PAPER = "selection"
 ATTACK = "blended"

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paperlib import scales
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
 from paperlib.papers import Results
 from paperlib.report import style
 from paperlib.report.artefact import Artefact
-from paperlib.scales import Scale
 
 PRINTED_DATASETS = {"tiny_imagenet": "tiny"}
 """Data sets that have another name among the published numbers."""

@@ -128,7 +128,7 @@ def select(
         name, trigger = trigger, attack(trigger)
         if ATTACKS[name].prepare:
             raise PaperlibError(
-                f"trigger={name!r} must be prepared first; give the attack with its state, or use paperlib.experiments.select."
+                f"trigger={name!r} must be prepared first; give the attack with its state, or use paperlib.experiments.plan.select."
             )
     elif not hasattr(trigger, "labels"):
         trigger = _Plain(trigger)

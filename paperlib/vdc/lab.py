@@ -18,12 +18,14 @@ import numpy as np
 import torch
 
 from paperlib.analysis.samples import packed
+from paperlib.attacks.scene import Scene
 from paperlib.data import images
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
+from paperlib.experiments.scene import scene
+from paperlib.experiments.specs import CleanseSpec
 from paperlib.lab.run import Context, Step
-from paperlib.lab.spec import CleanseSpec, Pairs
-from paperlib.runners import Ground, ground
+from paperlib.lab.spec import Pairs
 from paperlib.training import pick_device, save_weights
 from paperlib.vdc import scoring
 from paperlib.vdc.asking import Asked
@@ -137,7 +139,7 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
         What :func:`paperlib.vdc.cleanse.cleanse` says, or a reference that cannot be had.
     """
     device = str(pick_device(context.device))
-    around = ground(spec, device, context.store)
+    around = scene(spec, device, context.store)
     data, dirty = around.data.to("cpu"), around.dirty.cpu().numpy()
     if spec.engine == TRUTH:
         kept = {"flagged": torch.from_numpy(dirty), "scores": torch.from_numpy(dirty.astype(np.float32))}
@@ -220,7 +222,7 @@ def _counts(flagged: np.ndarray, dirty: np.ndarray) -> dict[str, Any]:
     return {**out, "precision": round(100 * caught / flagged.sum(), 3) if flagged.any() else None}
 
 
-def _kinds(around: Ground, flagged: np.ndarray) -> dict[str, dict[str, Any]]:
+def _kinds(around: Scene, flagged: np.ndarray) -> dict[str, dict[str, Any]]:
     """How many samples of each kind of dirt there are, and the share of them that is flagged."""
     poisoned = np.zeros(len(flagged), bool) if around.poisoned is None else around.poisoned.mask.cpu().numpy()
     noisy = np.zeros(len(flagged), bool) if around.noisy is None else around.noisy.mask.cpu().numpy() & ~poisoned
@@ -243,7 +245,7 @@ def _better(report: CleanReport, questions: QuestionBank) -> list[str]:
     return suggestions(report.asked, list(report.samples["label"]), questions)
 
 
-def _suggested(report: CleanReport, around: Ground, questions: QuestionBank, caught: np.ndarray) -> float | None:
+def _suggested(report: CleanReport, around: Scene, questions: QuestionBank, caught: np.ndarray) -> float | None:
     """Of the caught samples whose label is wrong, the share in percent for which the suggestion is the true class."""
     wrong = caught & (around.data.y != around.train.y).cpu().numpy()
     if not wrong.any():
@@ -349,7 +351,7 @@ def _per_question(
 
 
 def _examples(
-    report: CleanReport, around: Ground, questions: QuestionBank, flagged: np.ndarray, dirty: np.ndarray
+    report: CleanReport, around: Scene, questions: QuestionBank, flagged: np.ndarray, dirty: np.ndarray
 ) -> list[dict[str, Any]]:
     """A few pictures with the reasons: the surest catches, the dirty ones that look cleanest, the surest false alarms."""
     scores = np.nan_to_num(report.samples["score"].to_numpy(), nan=1.0)
@@ -377,7 +379,7 @@ def _examples(
     return out
 
 
-def _triggered(around: Ground, n: int = 1) -> dict[str, Any] | None:
+def _triggered(around: Scene, n: int = 1) -> dict[str, Any] | None:
     """The first ``n`` poisoned pictures before and after the trigger."""
     if around.poisoned is None:
         return None

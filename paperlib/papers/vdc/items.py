@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item
 from paperlib.papers.vdc import figures, tables
@@ -16,7 +17,6 @@ from paperlib.papers.vdc.runs import (
     retrainings,
     slipped,
 )  # fmt: skip
-from paperlib.scales import Scale
 
 PLANNED = {
     "fig1": "a drawing of the three stages and the vote, without a number; the notebook's text has them as code",

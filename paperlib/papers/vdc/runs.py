@@ -12,12 +12,13 @@ poisoned data run there on the benchmark's models (10 % poisoned, drawn from all
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from paperlib import experiments as ex
 from paperlib.detection import DETECTORS
-from paperlib.lab.spec import CleanseSpec, DetectSpec, Spec, TrainSpec, pairs
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
+from paperlib.lab.spec import Spec, pairs
 from paperlib.papers import Results
 from paperlib.report.claims import NotRun
-from paperlib.scales import Scale
 
 PAPER = "vdc"
 ATTACKS = ("badnets", "blended", "sig", "trojannn", "ssba", "wanet")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib.lab.spec import DetectSpec
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import DetectSpec
 from paperlib.papers import Results, shared
 from paperlib.papers.vdc import runs
 from paperlib.papers.vdc.runs import (
@@ -26,7 +27,6 @@ from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 from paperlib.report.published import published, raw
-from paperlib.scales import Scale
 
 UNPUBLISHED = "not published to us"
 SCORES = {"vote": "vote", "mean_p": "mean probability", "logit_mean": "mean logit"}

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paperlib import __version__, paths, scales
-from paperlib.console import Commands
-from paperlib.data import cli as data_cli
+from paperlib import __version__, paths
+from paperlib.cli import data as data_cli
+from paperlib.cli import lab as lab_cli
+from paperlib.cli import vdc as vdc_cli
+from paperlib.cli.console import Commands
 from paperlib.errors import PaperlibError, choose
-from paperlib.lab import cli as lab_cli
-from paperlib.vdc import cli as vdc_cli
+from paperlib.experiments import scales
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from paperlib.experiments.scales import Scale
     from paperlib.papers import Results
-    from paperlib.scales import Scale
 
 app = typer.Typer(
     cls=Commands,

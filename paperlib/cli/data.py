@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from paperlib import paths
-from paperlib.console import Commands
+from paperlib.cli.console import Commands
 from paperlib.data import folder, sources
 from paperlib.errors import choose
 

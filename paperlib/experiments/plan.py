@@ -9,20 +9,18 @@ from paperlib.data import folder
 from paperlib.defenses import CLEAN, DEFENSES
 from paperlib.detection import DETECTORS
 from paperlib.errors import PaperlibError, choose
-from paperlib.lab.spec import (
+from paperlib.experiments.scales import Scale
+from paperlib.experiments.specs import (
     AnalysisSpec,
     CleanseSpec,
     DefendSpec,
     DetectSpec,
-    Pairs,
     PrepareSpec,
     SelectSpec,
-    Spec,
     TrainSpec,
-    pairs,
 )
+from paperlib.lab.spec import Pairs, Spec, pairs
 from paperlib.models import MODELS
-from paperlib.scales import Scale
 from paperlib.selection import SELECTIONS, WITHOUT_SURROGATE
 from paperlib.vdc.engines import ENGINES, TRUTH
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paperlib.console import Commands
+from paperlib.cli.console import Commands
 from paperlib.errors import PaperlibError, choose
 
 if TYPE_CHECKING:

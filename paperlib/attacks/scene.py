@@ -1,0 +1,87 @@
+"""What surrounds a trained model: the images it was trained and tested on, the attack, and which images were poisoned."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from paperlib.attacks import Attack, Poisoned, poison, poisoned_test
+from paperlib.data.images import ImageData, clean_subset
+from paperlib.data.noise import NoisyLabels
+from paperlib.errors import PaperlibError
+from paperlib.training import Recipe
+
+
+def _none() -> Tensor:
+    return torch.empty(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Data, attack and poisoned images around one model. All tensors lie on one device."""
+
+    train: ImageData
+    """Clean training set."""
+    test: ImageData
+    attack: Attack | None = None
+    poisoned: Poisoned | None = None
+    """Poisoned training set, where the trigger is there; an attack may learn it only while it trains the classifier."""
+    target: int = 0
+    """Class that the attacker wants."""
+    given: ImageData | None = None
+    """Training set before the attack, where it is not ``train``: with wrong labels, or with the images of ``second``."""
+    noisy: NoisyLabels | None = None
+    """Labels before the attacker came, where some of them are wrong."""
+    second: tuple[Attack, int] | None = None
+    """Another trigger in the training set, and its target; ``poisoned`` holds the images of both."""
+    second_indices: Tensor = field(default_factory=_none)
+    name: str = "none"
+    """Of the attack in the registry."""
+    ratio: float = 0.0
+    """Poisoned images / all training images."""
+    seed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
+    """How the model was trained."""
+    label: str = "this model"
+    """How messages call the model."""
+
+    @property
+    def data(self) -> ImageData:
+        """The training set as it is handed in: with wrong labels, poisoned, or both."""
+        if self.poisoned is not None:
+            return self.poisoned.data
+        return self.train if self.given is None else self.given
+
+    @property
+    def dirty(self) -> Tensor:
+        """(N,) bool: wrongly labelled, poisoned, or both."""
+        out = torch.zeros_like(self.train.y, dtype=torch.bool) if self.noisy is None else self.noisy.mask.clone()
+        return out if self.poisoned is None else out | self.poisoned.mask
+
+    @cached_property
+    def triggered(self) -> tuple[ImageData, Tensor]:
+        """Triggered test images with their true labels, and the labels that the attacker wants.
+
+        Raises
+        ------
+        PaperlibError
+            There is no attack.
+        """
+        if self.attack is None:
+            raise PaperlibError(f"{self.label} was trained on clean data; it has no trigger.")
+        return poisoned_test(self.test, self.attack, self.target)
+
+    def clean(self, n: int, seed: int = 0) -> ImageData:
+        """The ``n`` clean training images, balanced by class, that a defender holds; the same for every defense."""
+        return self.train.subset(clean_subset(self.train.y, n, seed))
+
+    def under(self, attack: Attack, indices: object) -> "Scene":
+        """This scene with the trigger of ``attack`` on the training images ``indices`` (P,) of what was handed in before."""
+        poisoned = poison(
+            replace(self, poisoned=None).data, attack, target=self.target, indices=indices, seed=self.seed
+        )
+        if len(self.second_indices):
+            both = torch.cat([poisoned.indices, self.second_indices.to(poisoned.indices.device)])
+            poisoned = replace(poisoned, indices=both.unique())
+        return replace(self, attack=attack, poisoned=poisoned)
