@@ -14,6 +14,7 @@ from paperlib.defenses.i_bau import IBAU, hypergradient
 from paperlib.defenses.mcr import bezier
 from paperlib.defenses.nad import attention, distillation, stages
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import LayerChosen
 from paperlib.models.layers import watching
 from paperlib.training import Recipe, fit
 
@@ -186,8 +187,8 @@ def test_the_students_learning_rate_falls(data: ImageData, trained: nn.Module) -
 
 def test_layers_of_other_models(data: ImageData) -> None:
     made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
-    with pytest.raises(PaperlibError, match=r"layers=\(\) does not suit this model; name some, e.g. of: 0"):
-        purify(made, method="nad", clean=data, **FAST["nad"])
+    with pytest.warns(LayerChosen, match="layer='1' is used, the last layer before the classifier"):
+        assert purify(made, method="nad", clean=data, **FAST["nad"])[1]["layers"] == ["1"]
     _, notes = purify(made, method="nad", clean=data, layers=("1",), **FAST["nad"])
     assert notes["layers"] == ["1"]
     with pytest.raises(PaperlibError, match=r"betas=\(1.0,\) has fewer values than the 2 layers"):
@@ -195,7 +196,7 @@ def test_layers_of_other_models(data: ImageData) -> None:
     with pytest.raises(PaperlibError, match=r"output has shape \(20, 4\)"):
         purify(made, method="nad", clean=data, layers=("4",), **FAST["nad"])
     made.features = "1"  # type: ignore[assignment]
-    assert stages(made) == ("1",)
+    assert stages(made, (), data.x) == ("1",)
     assert config_class("nad") is nad.NAD
 
 

@@ -14,6 +14,7 @@ from paperlib.defenses.clp import lipschitz, pairs
 from paperlib.defenses.ep import entropy
 from paperlib.defenses.pruning import batch_norm_inputs, batch_norms, beyond, epoch, hold_out, masked_step, prune, zeros
 from paperlib.errors import NotApplicable, PaperlibError
+from paperlib.models.default_layer import LayerChosen
 from paperlib.training import Recipe, fit, loss_function, sgd_step
 
 TUNING = {"epochs": 2, "batch_size": 20}
@@ -353,8 +354,8 @@ def test_too_few_images_for_a_held_out_part(made: nn.Module, data: ImageData) ->
 
 
 def test_fp_with_a_wrong_layer_or_variant(data: ImageData) -> None:
-    with pytest.raises(PaperlibError, match="layer='' but the model names no last_conv"):
-        defend(plain(), clean=data, method="fp")
+    with pytest.warns(LayerChosen, match="layer='0' is used, the last convolution"):
+        defend(plain(), clean=data, method="fp", **TUNING)
     with pytest.raises(PaperlibError, match="layer='1' is a BatchNorm2d; it must be a convolution"):
         defend(plain(), clean=data, method="fp", layer="1")
     with pytest.raises(PaperlibError, match=r"variant='convs' is unknown; did you mean 'conv'"):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paperlib.analysis.samples import packed, poisoned_sample, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
 
 
@@ -59,7 +60,7 @@ def activated_images(
         A model trained on clean data, a neuron that the layer does not have, ``k`` larger than ``n``.
     """
     x, y, mask = poisoned_sample(scene, n, seed)
-    activation = layer_output(models[0], layer or str(models[0].features), x, pooled=True)
+    activation = layer_output(models[0], feature_layer(models[0], layer, x), x, pooled=True)
     width = activation.shape[1]
     if bad := [i for i in neurons if not 0 <= i < width]:
         raise PaperlibError(f"neurons={tuple(neurons)!r}: {bad[0]} is none of the layer's {width} (0 to {width - 1}).")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paperlib.analysis.activated_images import by_difference, strongest
 from paperlib.analysis.samples import poisoned_sample
 from paperlib.attacks.scene import Scene
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
 
 
@@ -41,7 +42,7 @@ def activation_distribution(
         A model trained on clean data, or ``k`` larger than ``n``.
     """
     x, y, mask = poisoned_sample(scene, n, seed)
-    activation = layer_output(models[0], layer or str(models[0].features), x, pooled=True)
+    activation = layer_output(models[0], feature_layer(models[0], layer, x), x, pooled=True)
     best = strongest(activation, k)
     chosen = by_difference(activation, mask)[:shown]
     clean, poisoned = histogram(best[chosen], y, mask, scene.train.n_classes)

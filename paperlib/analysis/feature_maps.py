@@ -10,6 +10,7 @@ from torch import nn
 
 from paperlib.analysis.samples import image_pair, packed, rounded
 from paperlib.attacks.scene import Scene
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import as_maps, layer_output
 
 
@@ -37,7 +38,7 @@ def feature_maps(
         A model trained on clean data, an image that the test set does not have, a layer without positions.
     """
     pair = image_pair(scene, true_class, index, "feature_maps")
-    where = layer or str(models[0].features)
+    where = feature_layer(models[0], layer, pair)
     maps = as_maps(layer_output(models[0], where, pair), where)
     change = (maps[1] - maps[0]).abs().sum((1, 2))
     chosen = change.argsort(descending=True, stable=True)[:shown]

@@ -19,6 +19,7 @@ from paperlib.analysis.activated_images import by_difference
 from paperlib.analysis.samples import packed, poisoned_sample, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output, per_neuron, watching
 from paperlib.training import evaluating
 
@@ -92,8 +93,8 @@ def feature_visualisation(
     """
     if iterations < 1:
         raise PaperlibError(f"iterations={iterations!r} must be at least 1.")
-    model, where = models[0], layer or str(models[0].features)
     x, _, mask = poisoned_sample(scene, n, seed)
+    model, where = models[0], feature_layer(models[0], layer, x)
     activation = layer_output(model, where, x, pooled=True)
     width = activation.shape[1]
     if bad := [i for i in neurons if not 0 <= i < width]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from paperlib.analysis.samples import packed
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import as_maps, watching
 from paperlib.training import evaluating
 
@@ -58,9 +59,9 @@ def gradcam(
     """
     from paperlib.attacks import render
 
-    where = layer or str(models[0].features)
     image = scene.test.subset(scene.test.y == true_class).x[index]
     pair = torch.stack([image, render(scene.attack, image[None])[0]])
+    where = feature_layer(models[0], layer, pair)
     maps, predicted = [], []
     for model in models:
         m, p = class_activation_map(model, where, pair.float() / 255)

@@ -11,6 +11,7 @@ from torch import nn
 from paperlib.analysis.samples import poisoned_sample, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
 
 
@@ -37,7 +38,7 @@ def neuron_activation(
         )
     clean, poisoned = [], []
     for model in models:
-        activation = layer_output(model, layer or str(model.features), x, pooled=True)
+        activation = layer_output(model, feature_layer(model, layer, x), x, pooled=True)
         clean.append(activation[~mask].mean(0))
         poisoned.append(activation[mask].mean(0))
     return {

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from paperlib.attacks.scene import Scene
+from paperlib.models.default_layer import last_convolution
 from paperlib.models.layers import layer_output, named_layer
 
 
@@ -52,7 +53,7 @@ def neurons(
     n = min(n, len(clean))
     out: dict[str, Any] = {"norm": [], "tac": []}
     for model in models:
-        where = layer or str(model.last_conv)
+        where = last_convolution(model, layer, clean.x)
         out["norm"].append([round(v, 5) for v in weight_norms(model, where).tolist()])
         tac = trigger_activated_change(model, where, clean.x[:n], triggered.x[:n], per_image=per_image)
         out["tac"].append([round(v, 4) for v in tac.tolist()])

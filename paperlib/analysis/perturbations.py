@@ -26,6 +26,7 @@ from paperlib.analysis.samples import packed
 from paperlib.analysis.triggers import residual
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import watching
 from paperlib.training import autocast, logits
 
@@ -108,7 +109,7 @@ def perturbations(
             f"index={index!r} of true_class={true_class!r}: the test set has {len(of_class)} such images."
         )
     model, test = models[0], scene.test
-    where = layer or str(model.features)
+    where = feature_layer(model, layer, test.x)
     aims = poisoned_labels(test.y, scene.attack.labels, scene.target, len(test.class_names))
     chosen = (aims != test.y).nonzero().flatten()[:n]
 

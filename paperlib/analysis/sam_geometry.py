@@ -12,6 +12,7 @@ from torch import nn
 
 from paperlib.attacks.scene import Scene
 from paperlib.defenses.ft_sam import displaced, frozen_statistics, perturbation
+from paperlib.models.default_layer import last_convolution
 from paperlib.models.layers import named_layer
 from paperlib.training import augment, loss_function
 
@@ -43,7 +44,9 @@ def sam_geometry(
     y = clean.y[index]
     loss = loss_function(0.0)
     weights: list[torch.Tensor] = list(model.parameters())
-    where = next(i for i, w in enumerate(weights) if w is named_layer(model, layer or str(model.last_conv)).weight)
+    where = next(
+        i for i, w in enumerate(weights) if w is named_layer(model, last_convolution(model, layer, clean.x)).weight
+    )
 
     def per_neuron(tensors: list[torch.Tensor]) -> list[float]:
         return [round(v, 6) for v in tensors[where].detach().flatten(1).norm(dim=1).tolist()]

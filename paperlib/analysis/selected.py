@@ -23,6 +23,7 @@ from paperlib.analysis.samples import packed
 from paperlib.attacks import poisoned_labels, render
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
 from paperlib.training import logits
 
@@ -48,7 +49,7 @@ def place(
     """
 
     def features(images: Tensor) -> Tensor:
-        return layer_output(model, str(model.features), images, pooled=True)
+        return layer_output(model, feature_layer(model, "", x), images, pooled=True)
 
     others, clean, poisoned = features(x[random]), features(x[chosen]), features(triggered)
     centres = torch.full((int(y.max()) + 1, others.shape[1]), torch.nan, device=x.device)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from paperlib.analysis.adversarial_risk import Watched
 from paperlib.attacks.scene import Scene
 from paperlib.defenses.sau import SAU, example_types
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import watching
 from paperlib.training import autocast, evaluating
 
@@ -61,7 +62,7 @@ def shared_features(
     """
     watched, config = Watched(scene, n), SAU(steps=steps, eps=eps, step=step)
     b, kept = models[0], watched.y != watched.wanted
-    where = layer or str(b.features)
+    where = feature_layer(b, layer, scene.test.x)
     poisoned = pooled_features(b, where, watched.triggered.float() / 255)
 
     def distances(x: Tensor, chosen: Tensor) -> list[float]:

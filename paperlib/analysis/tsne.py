@@ -11,6 +11,7 @@ from torch import nn
 
 from paperlib.analysis.samples import poisoned_sample
 from paperlib.attacks.scene import Scene
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
 
 
@@ -31,6 +32,6 @@ def tsne(models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n
     x, y, mask = poisoned_sample(scene, n, seed)
     xy = []
     for model in models:
-        features = layer_output(model, layer or str(model.features), x, pooled=True).cpu().numpy()
+        features = layer_output(model, feature_layer(model, layer, x), x, pooled=True).cpu().numpy()
         xy.append(np.round(embed(features, seed), 2).tolist())
     return {"xy": xy, "y": y.tolist(), "poisoned": mask.int().tolist()}

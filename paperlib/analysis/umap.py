@@ -14,6 +14,7 @@ from torch import nn
 from paperlib.analysis.samples import poisoned_sample
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
 
 
@@ -49,7 +50,7 @@ def umap(
     x, y, mask = poisoned_sample(scene, n, seed)
     xy = []
     for model in models:
-        features = layer_output(model, layer or str(model.features), x, pooled=True).cpu().numpy()
+        features = layer_output(model, feature_layer(model, layer, x), x, pooled=True).cpu().numpy()
         made = library.UMAP(n_neighbors=min(neighbours, len(x) - 1), min_dist=min_dist, random_state=seed, n_jobs=1)
         xy.append(np.round(made.fit_transform(features).astype(float), 2).tolist())
     return {"xy": xy, "y": y.tolist(), "poisoned": mask.int().tolist()}

@@ -121,6 +121,7 @@ def purify(
         As :func:`defend`; also ``selection="paper"`` without ``judge``.
     """
     from paperlib.data.inputs import image_data
+    from paperlib.models.default_layer import with_layer
     from paperlib.models.foreign import adopt, check_learned, given_back
 
     config = configure(config_class(method), method, **params)
@@ -134,6 +135,8 @@ def purify(
         check_classes(data)
     if data is not None and not chance_ok:
         check_learned(inner, data, argument)
+    if data is not None:
+        config = with_layer(config, inner, data.x)
     more = {}
     if getattr(config, "selection", "") == "paper":
         if judge is None:

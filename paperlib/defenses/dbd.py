@@ -35,10 +35,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
-from paperlib.detection.features import Progress, embed, feature_layer
+from paperlib.detection.features import Progress, embed
 from paperlib.detection.statistics import budget, top
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
+from paperlib.models.default_layer import feature_layer
 from paperlib.training import Recipe, Step, augment, autocast, fit, logits
 
 
@@ -238,7 +239,7 @@ def dbd(
     model: nn.Module, data: ImageData, config: DBD, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A fresh model like ``model``, trained on the poisoned set ``data`` in three stages."""
-    layer = feature_layer(model, config.layer)
+    layer = feature_layer(model, config.layer, data.x)
     head = last_linear(model := fresh(model, seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

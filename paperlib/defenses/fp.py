@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,8 @@ class FP:
     variant: str = "conv"
     """``conv`` or ``linear``: what is pruned."""
     layer: str = ""
-    """The convolution whose channels are ranked; empty: the model's own ``last_conv``."""
+    """The convolution whose channels are ranked; empty: the model's own ``last_conv``, else the last one that computes."""
+    at_convolution: ClassVar[bool] = True
     budget: float = 0.1
     """Loss of clean accuracy, relative to what it was, at which pruning ends."""
     overshoot: bool = False

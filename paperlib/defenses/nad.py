@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.models.layers import named_layer, watching
+from paperlib.models.default_layer import feature_layer
+from paperlib.models.layers import as_maps, named_layer, watching
 from paperlib.training import Recipe, autocast, fit
 
 
@@ -59,12 +60,14 @@ def attention(features: Tensor) -> Tensor:
     PaperlibError
         The layer's output is no feature map.
     """
+    if features.ndim == 3:
+        features = as_maps(features, "layers=")
     if features.ndim != 4:
         raise PaperlibError(f"layers= names a layer whose output has shape {tuple(features.shape)}, not (B, C, h, w).")
     return F.normalize(features.float().square().sum(1).flatten(1))
 
 
-def stages(model: nn.Module, layers: Sequence[str] = ()) -> tuple[str, ...]:
+def stages(model: nn.Module, layers: Sequence[str], x: Tensor) -> tuple[str, ...]:
     """The layers to distil.
 
     Raises
@@ -75,10 +78,7 @@ def stages(model: nn.Module, layers: Sequence[str] = ()) -> tuple[str, ...]:
     if not layers:
         usual = ("layer2", "layer3", "layer4")
         here = all(isinstance(getattr(model, name, None), nn.Module) for name in usual)
-        layers = usual if here else (str(getattr(model, "features", "")),)
-        if not here and not isinstance(getattr(model, "features", None), str):
-            names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-            raise PaperlibError(f"layers=() does not suit this model; name some, e.g. of: {', '.join(names)}.")
+        layers = usual if here else (feature_layer(model, "", x),)
     for name in layers:
         named_layer(model, name)
     return tuple(layers)
@@ -115,7 +115,7 @@ def nad(
     model, notes
         notes: ``layers`` that were compared.
     """
-    layers = stages(model, config.layers)
+    layers = stages(model, config.layers, clean.x)
     betas = config.betas[-len(layers) :]
     if len(betas) != len(layers):
         raise PaperlibError(f"betas={config.betas!r} has fewer values than the {len(layers)} layers {layers!r}.")

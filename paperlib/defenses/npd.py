@@ -37,7 +37,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +85,9 @@ class NPD:
     target: int | str = ""
     """TP and TU only: the true target, a class or ``next`` (all-to-all: (y + 1) mod classes)."""
     layer: str = ""
-    """The convolution before which the polarizer goes; empty: the model's ``last_block``, else its ``last_conv``."""
+    """The convolution before which the polarizer goes; empty: the model's ``last_block``, else its ``last_conv``, else the last
+    one that computes."""
+    at_convolution: ClassVar[bool] = True
     structure: str = "conv_bn"
     """``conv_bn``, ``conv_bn_x2``, ``conv``, or ``linear`` (weight and bias of every element of the feature map)."""
     bn_mode: str = "eval"

@@ -93,6 +93,7 @@ def detect(
         do not fit each other.
     """
     from paperlib.data.inputs import check_same_size, image_data
+    from paperlib.models.default_layer import with_layer
     from paperlib.models.foreign import adopt, check_learned
 
     config = configure(config_class(method), method, **params)
@@ -113,6 +114,7 @@ def detect(
             known = adopt(given, known, "clean")[1]
         if not chance_ok:
             check_learned(model, known or images, "clean" if known else "data")
+        config = with_layer(config, model, images.x)
     return found.load()(images, model, known, config, seed=seed, progress=progress)
 
 

@@ -28,9 +28,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, embed, feature_layer
+from paperlib.detection.features import Progress, embed
 from paperlib.detection.statistics import budget, top
 from paperlib.models import fresh
+from paperlib.models.default_layer import feature_layer
 from paperlib.training import Recipe, Step, autocast, evaluating, fit
 
 
@@ -100,7 +101,7 @@ def sensitivity(model: nn.Module, data: ImageData, layer: str, seed: int, batch_
 
 def fct(model: nn.Module, data: ImageData, config: DBR, seed: int, progress: Progress = None) -> Tensor:
     """FCT (N,) of every image, after both stages of training a fresh model like ``model``."""
-    layer = feature_layer(model, config.layer)
+    layer = feature_layer(model, config.layer, data.x)
     plain, model = replace(data, pad=0, flip=False), fresh(model, seed)
     fit(model, plain, Recipe(config.pretrain_epochs, config.batch_size, config.lr, "constant"), seed=seed)
     recipe = Recipe(config.feature_epochs, config.batch_size, config.lr, "constant")

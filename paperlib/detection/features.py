@@ -7,39 +7,21 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.models.layers import layer_output, named_layer, watching
+from paperlib.models.default_layer import feature_layer
+from paperlib.models.layers import layer_output, watching
 from paperlib.training import autocast, evaluating
 
 Progress = Callable[[float, str], None] | None
 
 
-def feature_layer(model: nn.Module, layer: str = "") -> str:
-    """``layer``, or the layer that the model itself names as its features.
-
-    Raises
-    ------
-    PaperlibError
-        No such layer, or none is given and the model names none.
-    """
-    own = getattr(model, "features", "")
-    name = layer or (own if isinstance(own, str) else "")
-    if not name:
-        leaves = [name for name, module in model.named_modules() if name and not list(module.children())]
-        raise PaperlibError(
-            f"layer='' but this model does not say where its features are; give one of: {', '.join(leaves)}."
-        )
-    named_layer(model, name)
-    return name
-
-
 def features(model: nn.Module, data: ImageData, layer: str = "", *, pooled: bool = True) -> Tensor:
     """Features (N, d), float32, of all images of ``data``; ``pooled=False`` flattens the maps instead of averaging them."""
-    return layer_output(model, feature_layer(model, layer), data.x, pooled=pooled).flatten(1)
+    return layer_output(model, feature_layer(model, layer, data.x), data.x, pooled=pooled).flatten(1)
 
 
 def feature_maps(model: nn.Module, data: ImageData, layer: str = "") -> Tensor:
     """Feature maps (N, channels, positions), float32; a layer without positions has one."""
-    out = layer_output(model, feature_layer(model, layer), data.x)
+    out = layer_output(model, feature_layer(model, layer, data.x), data.x)
     return out.flatten(2) if out.ndim > 2 else out.unsqueeze(2)
 
 

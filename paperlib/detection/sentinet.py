@@ -26,7 +26,8 @@ from torch import nn
 from paperlib.analysis.gradcam import class_activation_map
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, batch_logits, feature_layer
+from paperlib.detection.features import Progress, batch_logits
+from paperlib.models.default_layer import feature_layer
 from paperlib.training import autocast
 
 
@@ -47,7 +48,7 @@ def sentinet(
     data: ImageData, model: nn.Module, clean: ImageData, config: SentiNet, *, seed: int = 0, progress: Progress = None
 ) -> Detection:
     """SentiNet on the training set ``data`` of ``model``."""
-    layer = feature_layer(model, config.layer)
+    layer = feature_layer(model, config.layer, data.x)
     generator = torch.Generator(data.x.device).manual_seed(seed)
     under = clean.float()
     scores = torch.zeros(len(data), device=data.x.device)

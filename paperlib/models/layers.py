@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,12 @@ def named_layer(model: nn.Module, layer: str) -> nn.Module:
     try:
         return model.get_submodule(layer)
     except AttributeError:
-        names = [name for name, module in model.named_modules() if name and not list(module.children())]
-        raise PaperlibError(f"layer={layer!r} is not in the model; its leaf layers are: {', '.join(names)}.") from None
+        names = [name.removeprefix("inner.") for name, _ in model.named_modules() if name not in ("", "inner")]
+        near = get_close_matches(layer, names, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
+        leaves = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
+        shown = ", ".join(leaves if len(leaves) <= 60 else [*leaves[:5], "...", *leaves[-25:]])
+        raise PaperlibError(f"layer={layer!r} is not in the model; {hint}Its leaf layers are: {shown}.") from None
 
 
 @contextmanager
