@@ -21,6 +21,7 @@ from paperlib.cli import app
 from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import LAPTOP, SMOKE
 from paperlib.papers import Results, benchmark, benchmark_views
+from paperlib.report import style
 from paperlib.report.artefact import save
 from paperlib.report.published import FOLDER, inventory
 
@@ -28,18 +29,17 @@ NOTHING = Results(SMOKE, 0, {})
 OWN = set(benchmark_views.ITEMS)  # drawn from models of ours, or from the package
 FIGURES = [id_ for id_ in benchmark.ITEMS if id_.startswith("fig") and id_ not in OWN]
 TABLES = [id_ for id_ in benchmark.ITEMS if not id_.startswith("fig")]
-# As the file spells them.
-ATTACKS = {"BadNets": "badnets", "Blended": "blended", "LC": "lc", "SIG": "sig", "LF": "lf", "SSBA": "ssba"}
-ATTACKS |= {"Input-aware": "input_aware", "WaNet": "wanet"}
 
 
 @pytest.fixture(scope="module")
 def raw() -> dict[tuple[str, str, str, str, str], dict[str, str]]:
     """(data set, model, ratio, attack, defense), all as in the file -> metric -> text; read without the project's reader."""
     cells: dict[tuple[str, str, str, str, str], dict[str, str]] = defaultdict(dict)
-    with gzip.open(FOLDER / "backdoorbench_v1_leaderboard_all.csv.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(FOLDER / "benchmark.csv.gz", "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            key = (row["dataset"], row["model"], row["poison_ratio"], row["attack"], row["defense"])
+            if row["item"] != "leaderboard_2022":
+                continue
+            key = (row["dataset"], row["model"], row["ratio"], row["attack"], row["defense"])
             cells[key][row["metric"]] = row["value"]
     return dict(cells)
 
@@ -60,13 +60,12 @@ def test_the_cells_are_those_of_the_file(raw: Any) -> None:
     assert len(frame) == len(raw) == 8000
     copied = {"copied ratio": 22, "copied data set": 80 - 6}  # six of the 80 copies are collapsed, and counted there
     assert Counter(frame.status) == {"": 8000 - 946 - 217 - 96, "NA": 946, "collapsed": 217, **copied}
-    assert (frame.status == "NA").sum() == sum(cell["C-Acc"] == "" for cell in raw.values())
+    assert (frame.status == "NA").sum() == sum(cell["ACC"] == "" for cell in raw.values())
     one = benchmark.board(dataset="cifar10", model="preact_resnet18", ratio=0.1, attack="badnets", defense="ft").iloc[0]
-    (same,) = [v for k, v in raw.items() if "preact" in k[1] and (k[0], *k[2:]) == ("cifar10", "0.1", "BadNets", "FT")]
-    assert [f"{one[m]:g}" for m in benchmark.METRICS] == [same[m] for m in ("C-Acc", "ASR", "R-Acc")]
+    same = raw["cifar10", "preact_resnet18", "0.1", "badnets", "ft"]
+    assert all(one[m] == float(same[m]) for m in benchmark.METRICS)
     for metric in benchmark.METRICS:
-        name = {"ACC": "C-Acc", "R-ACC": "R-Acc"}.get(metric, metric)
-        values = [float(cell[name]) for cell in raw.values() if cell[name]]
+        values = [float(cell[metric]) for cell in raw.values() if cell[metric]]
         assert sorted(frame[metric].dropna()) == sorted(values)
     assert 100 < (frame.ASR + frame["R-ACC"]).max() <= 100.051
 
@@ -132,9 +131,9 @@ def test_a_board_is_a_copy() -> None:
 def test_means_leave_out_what_is_no_result(raw: Any) -> None:
     """GTSRB, PreAct-ResNet18, ABL: NA, collapsed and proper cells, averaged by hand from the file."""
     found = benchmark.means(benchmark.board(dataset="gtsrb", model="preact_resnet18", defense="abl"), ["ratio"])
-    cells = {k: v for k, v in raw.items() if k[0] == "gtsrb" and "preact" in k[1] and k[4] == "ABL"}
+    cells = {k: v for k, v in raw.items() if k[0] == "gtsrb" and "preact" in k[1] and k[4] == "abl"}
     for ratio in benchmark.RATIOS:
-        mine = [v for k, v in cells.items() if float(k[2]) == ratio and v["C-Acc"] and float(v["C-Acc"]) > 5.94]
+        mine = [v for k, v in cells.items() if float(k[2]) == ratio and v["ACC"] and float(v["ACC"]) > 5.94]
         assert found.n[ratio] == len(mine) < 8
         assert found.ASR[ratio] == pytest.approx(mean(float(v["ASR"]) for v in mine))
     assert benchmark.means(benchmark.board(model="vgg19", dataset="cifar10", defense="dbd"), ["ratio"]).empty
@@ -195,19 +194,10 @@ def test_a_result_table_shows_the_file(dataset: str, model: str, ratio: float, r
     made = benchmark.result_table(dataset, model, ratio)
     rows = [row for row in rows_of(made.fragment) if row]
     assert len(rows) == 8 * 3 + 4 and all(len(row) == 10 for row in rows)
-    defenses = ["none", "FT", "FP", "NAD", "NC", "ANP", "AC", "SS", "ABL", "DBD"]
-    names = {slug: name for name, slug in ATTACKS.items()}
     for i, attack in enumerate(benchmark.ATTACKS):
-        for j, metric in enumerate(("C-Acc", "ASR", "R-Acc")):
-            for k, defense in enumerate(defenses):
-                key = (
-                    dataset,
-                    model.replace("_", "") if "preact" in model else model,
-                    f"{ratio:g}",
-                    names[attack],
-                    defense,
-                )
-                text = raw[key][metric]
+        for j, metric in enumerate(benchmark.METRICS):
+            for k, defense in enumerate(benchmark.DEFENSES):
+                text = raw[dataset, model, f"{ratio:g}", attack, defense][metric]
                 assert rows[3 * i + j][k] == (f"{float(text):.2f}" if text else "NA")
     counts = [int(text) if text != "–" else 0 for text in rows[-1]]
     assert sum(counts) == (made.frame.status == "").sum()
@@ -263,7 +253,7 @@ def test_the_lines_are_the_cells() -> None:
 
 def test_collapsed_and_copied_cells_are_off_the_lines_and_marked() -> None:
     panels = lines_of(benchmark.ratio_figure("fig9", "cifar10", ("vgg19",)))
-    names = {*benchmark.ATTACKS, "LC*", *ATTACKS}
+    names = {"LC*", *(style.title("attack", name) for name in benchmark.ATTACKS)}
     crosses = {"DBD": 0, "ABL": 0}
     for title, lines in panels:
         proper = np.concatenate([y for name, y in lines.items() if name in names])

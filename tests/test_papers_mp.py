@@ -13,11 +13,11 @@ from paperlib.analysis.fair_protocol import fair_protocol
 from paperlib.errors import PaperlibError
 from paperlib.experiments import scales
 from paperlib.lab.store import Store
-from paperlib.papers import Results
+from paperlib.papers import Results, fair_printed
 from paperlib.papers import mp_fair_regression as mp
 from paperlib.report import compare
 from paperlib.report.claims import NotRun
-from paperlib.report.published import inventory, raw
+from paperlib.report.published import inventory
 
 SMOKE, LAPTOP = scales.scale("smoke"), scales.scale("laptop")
 
@@ -62,16 +62,17 @@ def test_a_missing_data_set_shows_the_printed_half_and_how_to_get_it() -> None:
     made = mp.ITEMS["fig3"].draw(results_of(LAPTOP))
     assert made.figure is not None and "load(n, allow_stand_in=False)" in made.caption
     assert set(made.frame["verdict"]) == {compare.MISSING}
-    printed = raw("fairreg_aistats2023_boxplots_vector.csv").query("figure == 'Figure 3'")
+    printed = fair_printed.wide("fig", ["figure", *mp.BOX_KEYS]).query("figure == 'Figure 3'")
     assert len(made.frame) == len(printed) and made.frame["median"].isna().all()
 
 
 def boxes(dataset: str) -> dict[str, list[float]]:
     """Ten trials whose median is the printed one of Figure 1."""
-    printed = raw("fairreg_aistats2023_boxplots_vector.csv").query("figure == 'Figure 1' and dataset_or_k == @dataset")
+    printed = fair_printed.wide("fig", ["figure", *mp.BOX_KEYS])
+    printed = printed.query("figure == 'Figure 1' and dataset_or_k == @dataset")
     out = {}
     for row in printed.itertuples():
-        middle = next(v for v in (row.median, row.q1, row.q3) if v)
+        middle = next(v for v in (row.median, row.q1, row.q3) if v == v)
         out[f"{row.metric}|{row.split}|{row.method}"] = [float(middle)] * 10
     return out
 

@@ -47,7 +47,7 @@ from paperlib.fairness.data import FairData
 from paperlib.fairness.fair_gd import FairGDRegressor, smooth_l1
 from paperlib.fairness.group_shift import GapProblem, Spectrum, cholesky_smoother
 from paperlib.fairness.moments import group_codes, moment_basis
-from paperlib.report.published import raw
+from paperlib.papers import fair_printed
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -531,14 +531,8 @@ def tables(*results: pd.DataFrame) -> pd.DataFrame:
     ours = ours.assign(table=ours["figure"].map(where))
     keys = ["table", "dataset", "method", "metric", "split"]
     mean = ours.groupby(keys)["value"].agg(mean="mean", std=lambda v: v.std(ddof=0)).reset_index()
-    printed = raw("fairreg_aistats2023_tables.csv").rename(columns={"defense": "method"})
-    parts = printed["metric"].str.extract(r"^(?P<metric>\w+) \((?P<split>\w+)\)$")
-    printed = printed.assign(
-        metric=parts["metric"],
-        split=parts["split"],
-        published_mean=printed["value"].astype(float),
-        published_std=printed["std"].astype(float),
-    )
+    printed = fair_printed.wide("table", ["figure", *keys[1:]])
+    printed = printed.rename(columns={"figure": "table", "mean": "published_mean", "std": "published_std"})
     joined = printed[[*keys, "published_mean", "published_std"]].merge(mean, on=keys, how="left")
     room = 1.5e-4 + 0.02 * joined["published_std"]
     near = (joined["mean"] - joined["published_mean"]).abs().le(room)
@@ -771,14 +765,6 @@ def _demo_names(predictions: Predictions) -> Predictions:
     return {method.replace("-3", "-1000"): both for method, both in predictions.items()}
 
 
-_DEMO_DATASETS = {
-    "Synthetic": "synthetic",
-    "Adult": "adult",
-    "Law_school": "law_school",
-    "Communities": "communities_crime",
-}
-
-
 def compare_demo(results: pd.DataFrame) -> pd.DataFrame:
     """Every trial of a demo beside the rerun of the authors' code.
 
@@ -788,14 +774,10 @@ def compare_demo(results: pd.DataFrame) -> pd.DataFrame:
         Columns dataset, k (kernel demo), trial, split, method, metric, ours, authors, difference.
     """
     demo = str(results["figure"].iloc[0])
-    printed = raw(f"fairreg_{demo}.csv")
-    parts = printed["setting"].str.extract(r"(?:(?P<k>k=\d+);)?split=(?P<split>\w+);trial=(?P<trial>\d+)$")
-    printed = printed.assign(
-        k=parts["k"], split=parts["split"], trial=pd.to_numeric(parts["trial"]), authors=printed["value"].astype(float)
-    )
-    printed["dataset"] = printed["dataset"].map(_DEMO_DATASETS)
+    printed = fair_printed.printed(demo).rename(columns={"value": "authors"})
+    printed = printed[printed["trial"].notna()].astype({"trial": int})
     keys = ["dataset", *(["k"] if demo == "demo_kernel" else []), "trial", "split", "method", "metric"]
-    joined = results.merge(printed[printed["trial"].notna()][[*keys, "authors"]], on=keys, how="inner")
+    joined = results.merge(printed[[*keys, "authors"]], on=keys, how="inner")
     joined = joined.rename(columns={"value": "ours"})[[*keys, "ours", "authors"]]
     return joined.assign(difference=joined["ours"] - joined["authors"])
 
@@ -845,9 +827,9 @@ def compare_boxes(*results: pd.DataFrame) -> pd.DataFrame:
     groups = ours[~stand_in].groupby(keys)["value"]
     quartiles = pd.DataFrame({name: groups.quantile(q) for name, q in (("q1", 0.25), ("median", 0.5), ("q3", 0.75))})
 
-    printed = raw("fairreg_aistats2023_boxplots_vector.csv")
+    printed = fair_printed.wide("fig", keys)
     printed = printed[printed["figure"].isin(ours["figure"].unique())]
-    numbers = printed[["median", "q1", "q3", "resolution"]].apply(pd.to_numeric).add_prefix("published_")
+    numbers = printed[["median", "q1", "q3", "resolution"]].add_prefix("published_")
     joined = pd.concat([printed[keys], numbers], axis=1)
     shown = joined["figure"].isin(["Figure 8", "Figure 9"]) & _where(joined, RELABELLED)
     lookup = joined.assign(method=joined["method"].mask(shown, "Response"))[keys]
@@ -903,7 +885,7 @@ def compare_curves(results: pd.DataFrame, figure: str = "Figure 7") -> pd.DataFr
         dataset, split, method, vertices (printed); median and largest distance of a printed vertex from our curve, both
         axes in units of the range of the printed curve.
     """
-    printed = raw("fairreg_aistats2023_tradeoff_vector.csv")
+    printed = fair_printed.wide("fig", ["figure", "dataset", "split", "method", "vertex"], "metric")
     printed = printed[printed["figure"].eq(figure)]
     mean = results.groupby(["dataset", "split", "method", "vertex"])[["MSE", "SMD"]].mean().reset_index()
     rows = []
@@ -912,7 +894,7 @@ def compare_curves(results: pd.DataFrame, figure: str = "Figure 7") -> pd.DataFr
         own = mean[_where(mean, {"dataset": dataset, "split": split, "method": method})]
         if own.empty:
             continue
-        points = theirs[["mse", "smd"]].astype(float).to_numpy()
+        points = theirs[["MSE", "SMD"]].to_numpy()
         unit = np.ptp(points, axis=0)
         off = _distance_to_line(points / unit, own[["MSE", "SMD"]].to_numpy() / unit)
         tags = {"dataset": dataset, "split": split, "method": method, "vertices": len(theirs)}

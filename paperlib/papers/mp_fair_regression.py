@@ -19,11 +19,11 @@ from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec
-from paperlib.papers import Item, Results
+from paperlib.papers import Item, Results, fair_printed
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
-from paperlib.report.published import published, raw
+from paperlib.report.published import published
 
 PAPER = "mp_fair_regression"
 SETS = ("synthetic", "adult", "law_school", "communities_crime")
@@ -230,8 +230,8 @@ def _compared(results: Results, item: str, figure: str) -> tuple[pd.DataFrame, p
     if not _judged(results):
         shown = verdicts["verdict"].isin([compare.MATCH, compare.DIFFERS])
         verdicts.loc[shown, ["verdict", "reason"]] = [compare.SCALED, f"{results.scale.name} scale"]
-    printed = raw("fairreg_aistats2023_boxplots_vector.csv")
-    printed = printed[printed["figure"].eq(figure)].set_index(BOX_KEYS)[FIVE].apply(pd.to_numeric)
+    printed = fair_printed.wide("fig", ["figure", *BOX_KEYS])
+    printed = printed[printed["figure"].eq(figure)].set_index(BOX_KEYS)
     verdicts = verdicts.join(printed[["whisker_low", "whisker_high"]].add_prefix("published_"), on=BOX_KEYS)
     ours["dataset_or_k"] = ours["k"] if "k" in ours else ours["dataset"].str.removesuffix(" (stand-in)")
     return ours[ours["dataset"] != "none (stand-in)"], verdicts
@@ -522,9 +522,8 @@ def _draw_tradeoff(id_: str, datasets: Sequence[str]) -> Callable[[Results], Art
         from paperlib.fairness import protocols
 
         found, curves = _curves(results, "fig7", datasets)
-        printed = raw("fairreg_aistats2023_tradeoff_vector.csv").rename(columns={"mse": "MSE", "smd": "SMD"})
-        printed = printed[printed["figure"].eq(name_)].drop(columns=["paper", "figure"])
-        printed[["vertex", "MSE", "SMD"]] = printed[["vertex", "MSE", "SMD"]].apply(pd.to_numeric)
+        printed = fair_printed.wide("fig", ["figure", "dataset", "split", "method", "vertex"], "metric")
+        printed = printed[printed["figure"].eq(name_)].drop(columns="figure")
         with style.context():
             figure, panels = plt.subplots(
                 2, len(datasets), figsize=(style.PAGE, 4.4 if len(datasets) > 2 else 4.6), squeeze=False

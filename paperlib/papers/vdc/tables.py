@@ -26,7 +26,7 @@ from paperlib.papers.vdc.runs import (
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
-from paperlib.report.published import published, raw
+from paperlib.report.published import published, published_hyperparameters
 
 UNPUBLISHED = "not published to us"
 SCORES = {"vote": "vote", "mean_p": "mean probability", "logit_mean": "mean logit"}
@@ -497,8 +497,8 @@ def questions(results: Results) -> Artefact:
 
 def _settings(results: Results, id_: str, title: str, words: str, ours: Mapping[str, str]) -> Artefact:
     """The known settings in which one of ``words`` occurs, and ours."""
-    frame = raw("vdc_settings.csv")
-    found = frame[frame.item.str.contains(words)]
+    frame = published_hyperparameters(PAPER).rename(columns={"setting": "item", "scope": "dataset"})
+    found = frame[frame.item.str.contains(words)].drop(columns=["paper", "component"])
     shown = found.rename(
         columns={"item": "Setting", "dataset": "Data set", "value": "The paper", "status": "How it is known"}
     ).drop(columns="source")
