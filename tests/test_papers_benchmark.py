@@ -150,8 +150,7 @@ def test_curves_are_whole() -> None:
 
 
 def test_every_item_is_there_or_has_a_reason() -> None:
-    assert sorted([*benchmark.ITEMS, *benchmark.PLANNED]) == sorted(item.id for item in inventory("benchmark"))
-    assert all(len(reason) > 20 for reason in benchmark.PLANNED.values())
+    assert sorted(benchmark.ITEMS) == sorted(item.id for item in inventory("benchmark"))
     for id_ in (*FIGURES, *TABLES):
         assert benchmark.ITEMS[id_].specs(LAPTOP, 0) == []  # what is printed needs no run
 

@@ -6,16 +6,13 @@ A paper's module has
     id -> :class:`Item`; the ids are those of :func:`paperlib.report.published.inventory`;
 ``CLAIMS``
     list of :class:`paperlib.report.claims.Claim`;
-``PLANNED``
-    id -> why an item of the inventory is not there yet.
-
 ``OURS``
     only where there are: id -> :class:`Item` of tables and figures that the paper does not have;
 ``CLAIMS_ON``
     only where the claims are checked on something else than our results: :data:`PRINTED`.
 
-What is in the inventory and not in ``ITEMS`` is planned: nothing can be forgotten silently. Importing a module imports no
-torch.
+The inventory (``paperlib/published/inventory.csv``) says of every item that is not in ``ITEMS`` why: nothing can be forgotten
+silently, and listing needs no paper's module. Importing a module imports no torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -180,10 +177,7 @@ def item(name: str) -> tuple[str, str, Item]:
 
 def reason(paper: str, id_: str) -> str:
     """Why the item is not implemented; empty if it is."""
-    if id_ in drawable(paper):
-        return ""
-    found = module(paper)
-    return found.PLANNED.get(id_, "not built yet") if found else f"notebook {PAPERS[paper].notebook} is not built yet"
+    return next((item.planned for item in published.inventory(paper) if item.id == id_), "")
 
 
 def grid(paper: str, scale: Scale | str, seed: int = 0) -> list[Spec]:

@@ -78,8 +78,6 @@ COPIES = ("copied ratio", "copied data set")
 
 CLAIMS_ON = PRINTED
 
-PLANNED: dict[str, str] = {}
-
 
 # ------------------------------------------------------------------------------------------------------- the cells
 

@@ -49,7 +49,6 @@ WIDE = {
 }
 """Table 1 at a small scale, where it shares the models of the benchmark's grid: attacks, defenses."""
 
-PLANNED: dict[str, str] = {}
 
 TUNED = {"smoke": ("blended",), "laptop": ("badnets", "blended", "lf", "sig")}
 """Attacks of Table 4 at the small scales, on the models of the benchmark's grid; at paper scale the printed ones."""

@@ -38,8 +38,6 @@ TRIALS = {"fig10": 5, "fig7": 1, "fig13": 1}
 FETCH = 'python -c "from paperlib.fairness.data import load; [load(n, allow_stand_in=False) for n in {names}]"'
 """The command that fetches tables into the data folder."""
 
-PLANNED = {"table4": "it lists symbols and holds no numbers; the notebook has a table of notation of its own"}
-
 LOOKS = {
     "Constant": "constant", "OLS": "ols", "KRR": "krr", "FKR": "fkr", "FPR": "fpr", "NRFC": "nrfc", "RBA": "rba",
     "Ours": "mp_fair", "FKR-1": "fkr_1", "FKR-3": "fkr_3", "FPR-1": "fpr_1", "FPR-3": "fpr_3", "FKR-1000": "fkr_3",

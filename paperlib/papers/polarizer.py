@@ -39,8 +39,6 @@ from paperlib.report.published import published
 
 PAPER = runs.PAPER
 
-PLANNED: dict[str, str] = {}
-
 
 # ------------------------------------------------------------------------------------------------------- wording
 

@@ -42,9 +42,8 @@ from paperlib.report import reactivation, style
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import Claim, NotRun, Verdict
 
-__all__ = ["CLAIMS", "ITEMS", "OURS", "PLANNED", "whole_grid"]
+__all__ = ["CLAIMS", "ITEMS", "OURS", "whole_grid"]
 
-PLANNED: dict[str, str] = {}
 """Every item is there; captions say what a scale does not run."""
 
 _artefact = partial(artefact, PAPER)

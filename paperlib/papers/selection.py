@@ -117,8 +117,6 @@ CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "tiny_imagenet": 200}
 SIZES = {"cifar10": 50_000, "cifar100": 50_000, "tiny_imagenet": 100_000}
 """All training images, which paper scale takes."""
 
-PLANNED: dict[str, str] = {}
-
 
 # ------------------------------------------------------------------------------------------------------- the grid
 

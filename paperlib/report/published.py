@@ -55,6 +55,8 @@ class Item:
         True if existence and number (where one is given) were read; False if one of them is inferred.
     title, notebook, note : str
         What it shows, in our words; the notebook that regenerates it; what is unusual about it.
+    planned : str
+        Why it is not regenerated (yet); empty if it is.
     """
 
     paper: str
@@ -65,6 +67,7 @@ class Item:
     title: str
     notebook: str
     note: str
+    planned: str = ""
 
 
 @cache

@@ -18,6 +18,6 @@ Differences from the paper
 """
 
 from paperlib.papers.vdc.claims import CLAIMS
-from paperlib.papers.vdc.items import ITEMS, OURS, PLANNED
+from paperlib.papers.vdc.items import ITEMS, OURS
 
-__all__ = ["CLAIMS", "ITEMS", "OURS", "PLANNED"]
+__all__ = ["CLAIMS", "ITEMS", "OURS"]

@@ -18,15 +18,6 @@ from paperlib.papers.vdc.runs import (
     slipped,
 )  # fmt: skip
 
-PLANNED = {
-    "fig1": "a drawing of the three stages and the vote, without a number; the notebook's text has them as code",
-    "fig4": "pictures of ImageNet, which is not among our data sets; fig3 shows the same triggers",
-    "fig5": "what it shows is not known to us; our threshold curve and gallery are what an appendix would hold",
-    "table15": "which ratios it has is not known to us; any is one spec, noisy(..., noise_ratio=)",
-    "table16": "which data sets it has is not known to us, and ImageNet's are not among ours",
-    "table17": "what it holds is not known to us; table_retraining and the curve over slipped images are ours",
-}
-
 
 def _groups(names: str, *baselines_on: str) -> Callable[[Scale, int], list[Spec]]:
     """The sets of these groups, and the baselines on these kinds of dirt with VDC on exactly their data."""
