@@ -27,7 +27,9 @@ PAPERLIB = [sys.executable, "-m", "paperlib"]
 def timed(command: list[str], **environment: str) -> dict[str, float]:
     """Wall-clock and processor seconds of a command and all its processes."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -73,7 +75,9 @@ def main() -> None:
     out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for name, value in parts.items():
         print(f"{value['seconds']:8.2f} s {value['cpu_seconds']:8.2f} CPU s  {name}")
-    print(f"{len(runs)} runs took {spent:.0f} CPU s: at least {report['limit_of_an_empty_store']:.0f} s on {about['cores']} cores")
+    print(
+        f"{len(runs)} runs took {spent:.0f} CPU s: at least {report['limit_of_an_empty_store']:.0f} s on {about['cores']} cores"
+    )
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeNotebook:
     monkeypatch.setattr(paths, "NOTEBOOKS", folder)
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setenv("PAPERLIB_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setattr("paperlib.cli.main._compute", lambda *given: None)  # toys need nothing of the papers' grids
 
     def make(name: str, *cells: str, parameters: str = PARAMETERS) -> Path:
         made = nbformat.v4.new_notebook(
@@ -125,7 +126,7 @@ def test_reproduce_passes_parameters_and_goes_on_after_a_failure(notebook: MakeN
     out = tmp_path / "out"
     done = call("reproduce", "--seed", "3", "--device", "cpu", "--out", str(out))
     assert done.exit_code == 1
-    assert "seed is 3 smoke cpu False" in done.stdout  # what a cell prints is seen while it runs
+    assert "seed is 3 smoke cpu False" in done.stdout  # what a cell prints is shown
     assert re.search(r"05_ft_sam: done in \d", done.stdout) and (out / "index.html").is_file()
     assert (tmp_path / "notebooks" / "here").exists()  # cells run where the notebook lies, as in Jupyter
     assert "cell [3] failed" in done.stderr and "ValueError: first line\nsecond line" in done.stderr
@@ -133,6 +134,21 @@ def test_reproduce_passes_parameters_and_goes_on_after_a_failure(notebook: MakeN
     assert done.stderr.count("\n") < 12 and "\x1b" not in done.stderr and "site-packages" not in done.stderr
     executed = nbformat.read(out / "notebooks" / "smoke" / "05_ft_sam.ipynb", 4)
     assert "seed = 3" in executed.cells[1].source
+
+
+def test_reproduce_computes_everything_first_and_executes_several_at_once(
+    notebook: MakeNotebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meet = "import pathlib, time\npathlib.Path('{me}').touch()\nwhile not pathlib.Path('{other}').exists(): time.sleep(0.1)"
+    notebook("00_start_here", "open('computed')", meet.format(me="a", other="b"))
+    notebook("05_ft_sam", "open('computed')", meet.format(me="b", other="a"))
+    asked = []
+    monkeypatch.setattr(
+        "paperlib.cli.main._compute", lambda *given: asked.append(given) or (tmp_path / "notebooks/computed").touch()
+    )
+    done = call("reproduce", "--device", "cpu", "--at-once", "2", "--execution-timeout", "60")
+    assert asked and list(asked[0][0]) == ["", "ft_sam"] and asked[0][2:] == (0, "cpu", 2)
+    assert "05_ft_sam: done" in done.stdout, done.output  # neither could have ended alone
 
 
 def test_reproduce_refuses_before_anything_runs(notebook: MakeNotebook, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_notebooks import code, every, tags
 
-from paperlib.cli.main import execute
+from paperlib.cli.execute import execute
 from paperlib.companion import recorded_file
 from paperlib.experiments.scales import PAPER
 from paperlib.lab import ledger

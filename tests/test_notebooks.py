@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 from paperlib import companion, paths
-from paperlib.cli.main import execute
+from paperlib.cli.execute import execute
 from paperlib.papers import PAPERS
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))

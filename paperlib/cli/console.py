@@ -1,4 +1,4 @@
-"""How the command line says that something is wrong: one line on stderr and exit code 1, decided here alone."""
+"""How the command line says that something is wrong, or that it was stopped: one line on stderr, exit code 1 or 130."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from paperlib.errors import PaperlibError
 
 
 class Commands(TyperGroup):
-    """A group of commands in which a :class:`PaperlibError` is a message, not a traceback."""
+    """A group of commands in which a :class:`PaperlibError` is a message, not a traceback, and so is Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -17,3 +17,6 @@ class Commands(TyperGroup):
         except PaperlibError as error:
             typer.echo(f"{ctx.command_path}: {error}", err=True)
             raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            typer.echo(f"{ctx.command_path}: stopped; finished results are kept, the same command goes on.", err=True)
+            raise typer.Exit(130) from None

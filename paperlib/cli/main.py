@@ -2,10 +2,7 @@
 
 import json
 import os
-import re
 import shutil
-import sys
-import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +15,7 @@ from paperlib.cli import data as data_cli
 from paperlib.cli import lab as lab_cli
 from paperlib.cli import vdc as vdc_cli
 from paperlib.cli.console import Commands
+from paperlib.cli.execute import execute_all, shown
 from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import scales
 
@@ -141,10 +139,15 @@ def reproduce(
     execution_timeout: Annotated[
         int | None, typer.Option(min=1, help="Seconds that one cell may take.", show_default="no limit")
     ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs, then notebooks, at a time.", show_default="one a core; one on a GPU"),
+    ] = None,
 ) -> None:
     """Execute the notebooks of the papers.
 
-    Every table and figure is saved, with the numbers it was made from. Stopped at any moment, the same command goes on.
+    What they need is computed first, as one grid. Every table and figure is saved, with the numbers it was made from. Stopped at
+    any moment, the same command goes on.
     """
     sizes = scales.scale(scale)
     notebooks = _notebooks(papers or [])
@@ -153,19 +156,19 @@ def reproduce(
     if out is not None:
         os.environ["PAPERLIB_FIGURES"] = str(out.resolve())  # inherited by the kernels
     executed = (out.resolve() if out else paths.ROOT / "build") / "notebooks" / sizes.name
-    failed = []
-    for paper, notebook in notebooks.items():
-        typer.echo(f"{notebook.stem}: running at {sizes.name} scale")
-        start = time.perf_counter()
-        problem = execute(notebook, executed / notebook.name, parameters, execution_timeout)
-        minutes = (time.perf_counter() - start) / 60
+    at_once = at_once or _at_once(device, recorded)
+    if not recorded and at_once > 1:
+        _compute(notebooks, sizes, seed, device, at_once)
+    failed, of = [], {notebook: paper for paper, notebook in notebooks.items()}
+    for notebook, problem, minutes in execute_all(list(of), executed, parameters, execution_timeout, at_once):
+        paper = of[notebook]
         if problem:
             failed.append(notebook.stem)
             typer.echo(f"{notebook.stem}: {problem}", err=True)
         else:
-            typer.echo(f"{notebook.stem}: done in {minutes:.1f} min, {_shown(executed / notebook.name)}\n")
+            typer.echo(f"{notebook.stem}: done in {minutes:.1f} min, {shown(executed / notebook.name)}\n")
             _record(paper, sizes, seed, recorded)
-    typer.echo(f"Tables and figures: {_shown(_gallery())}")
+    typer.echo(f"Tables and figures: {shown(_gallery())}")
     if failed:
         raise PaperlibError(
             f"{len(failed)} of {len(notebooks)} notebooks failed ({', '.join(failed)}); the others are complete."
@@ -205,47 +208,26 @@ def _check_before_running(notebooks: Mapping[str, Path], parameters: Mapping[str
         raise PaperlibError(f"recorded=True, but nothing is recorded at scale={sizes.name!r}; run without --recorded.")
 
 
-def execute(notebook: Path, target: Path, parameters: Mapping[str, Any], timeout: int | None = None) -> str:
-    """Run a notebook; what its cells print is printed. Returns what went wrong, in a few lines; ``""`` if nothing did.
+def _at_once(device: str, recorded: bool) -> int:
+    """How many runs or notebooks at a time: one a core, and one on a GPU, whose memory they would share."""
+    if not recorded:
+        from paperlib.lab.run import pick_device
 
-    Parameters
-    ----------
-    target
-        The executed notebook, which is written as far as it got.
-    timeout
-        Seconds that one cell may take; None: no limit.
+        if pick_device(device) != "cpu":
+            return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _compute(notebooks: Mapping[str, Path], sizes: "Scale", seed: int, device: str, at_once: int) -> None:
+    """Compute what all notebooks need as one grid: what several use is computed once, and no core waits for another.
+
+    A run that fails is named by the notebook that needs it.
     """
-    # A kernel that some user installed must not win over this environment's own.
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from paperlib import papers
+    from paperlib.lab.run import run
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        papermill.execute_notebook(
-            notebook,
-            target,
-            dict(parameters),
-            cwd=notebook.parent,  # as in Jupyter and nbval
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            start_timeout=180,
-            execution_timeout=timeout,
-            extra_arguments=["--IPKernelApp.log_level=50"],  # notices about transport and shutdown are no errors
-        )
-    except papermill.PapermillExecutionError as error:
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).rstrip().splitlines()
-        tail = [] if error.ename.endswith(("PaperlibError", "DataMissing", "RunFailed")) else lines[-6:-1]
-        last = f"{error.ename}: {error.evalue}"
-        return "\n".join([f"cell [{error.exec_count}] failed, see {_shown(target)}", *tail, last])
-    except CellTimeoutError:
-        return f"a cell took longer than the {timeout} s of --execution-timeout, see {_shown(target)}"
-    except DeadKernelError:
-        return f"its kernel died, most often for want of memory; finished results are kept, see {_shown(target)}"
-    except KeyboardInterrupt:
-        typer.echo(f"Stopped. Finished results are kept in {paths.store_dir()}; the same command goes on.", err=True)
-        raise typer.Exit(130) from None
-    return ""
+    specs = [spec for paper in notebooks if paper for spec in papers.specs(paper, sizes, seed)]
+    run(specs, device=device, executor="processes", options={"workers": at_once}, strict=False)
 
 
 def _record(paper: str, sizes: "Scale", seed: int, recorded: bool) -> None:
@@ -254,7 +236,7 @@ def _record(paper: str, sizes: "Scale", seed: int, recorded: bool) -> None:
 
     here = paths.figures_dir() == paths.ROOT / "figures"
     if here and not recorded and sizes.name != "smoke" and paper and papers.specs(paper, sizes, seed):
-        typer.echo(f"Results recorded in {_shown(companion.record(paper, sizes, seed))}")
+        typer.echo(f"Results recorded in {shown(companion.record(paper, sizes, seed))}")
 
 
 def _gallery() -> Path:
@@ -263,14 +245,6 @@ def _gallery() -> Path:
 
     reasons = {f"{item.paper}/{item.id}": papers.reason(item.paper, item.id) for item in published.inventory()}
     return gallery.build(paths.figures_dir(), {name: reason for name, reason in reasons.items() if reason})
-
-
-def _shown(path: Path) -> str:
-    """Relative to the working directory where that is shorter."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 @app.command()
@@ -296,13 +270,13 @@ def figure(
         raise PaperlibError(f"{item} cannot be drawn: {missing}.") from None
     typer.echo(made.caption)
     for path in sorted(((out or paths.figures_dir()) / made.scale / paper).glob(f"{id_}.*")):
-        typer.echo(f"  {_shown(path)}")
+        typer.echo(f"  {shown(path)}")
 
 
 @app.command()
 def gallery() -> None:
     """Write figures/index.html from what was made."""
-    typer.echo(_shown(_gallery()))
+    typer.echo(shown(_gallery()))
 
 
 # ------------------------------------------------------------------------------------------------ ours beside theirs
