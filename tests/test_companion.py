@@ -15,6 +15,7 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import SMOKE
 from paperlib.lab.store import Store
 from paperlib.papers import Results, ft_sam
+from paperlib.papers.defense_table import backdoored, defended
 from paperlib.report import published
 
 REPOSITORY = paths.ROOT
@@ -175,8 +176,8 @@ def test_recorded_without_a_ledger(checkout: Path) -> None:
 
 
 def test_results_are_recorded_and_read_back(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parent = ft_sam.backdoored(SMOKE, "blended")
-    after = ft_sam.defended(SMOKE, parent, "ft_sam")
+    parent = backdoored(SMOKE, "blended")
+    after = defended(SMOKE, parent, "ft_sam")
     store = Store()
     for spec, asr in ((parent, 97.0), (after, 3.0)):
         with store.writing(spec) as draft:

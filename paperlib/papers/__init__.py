@@ -28,6 +28,7 @@ from paperlib.lab.spec import Spec
 from paperlib.report import published
 
 if TYPE_CHECKING:
+    from paperlib.papers.paper_table import PaperTable
     from paperlib.report.artefact import Artefact
 
 
@@ -131,6 +132,27 @@ class Item:
     """(scale, seed) -> the experiments it is drawn from."""
     draw: Callable[[Results], "Artefact"]
     """Results -> artefact. Missing results leave gaps that the caption counts; :class:`NotRun` where none is there."""
+    table: "PaperTable | None" = None
+    """Of a table of attacks x defenses: what it is a table of, which a reader may change."""
+
+    def changed(self, **changes: Any) -> "Item":
+        """The same table with other attacks, defenses, ratio, data set, model, clean images or seeds.
+
+        Parameters
+        ----------
+        changes
+            Fields of :class:`paperlib.papers.defense_table.DefenseTable`.
+
+        Raises
+        ------
+        PaperlibError
+            The item is no such table, an unknown field, or a value that it cannot have.
+        """
+        if self.table is None:
+            raise PaperlibError(
+                f"{', '.join(changes)} can be changed in tables of attacks x defenses only; this item is none."
+            )
+        return self.table.changed(**changes).item()
 
 
 def module(paper: str) -> ModuleType | None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from paperlib.papers import Results
 from paperlib.papers import polarizer_runs as runs
-from paperlib.papers.ft_sam import _image
+from paperlib.papers.figures import image as _image
 from paperlib.papers.shared import artefact, where
 from paperlib.report import reactivation, style, tables
 from paperlib.report.artefact import Artefact

@@ -1,65 +1,14 @@
-"""What the papers with image experiments share: the end of a caption, the artefact of an item, the stand-in data set."""
+"""The old name of :mod:`paperlib.papers.captions`."""
 
-from collections.abc import Mapping
-from typing import Any
+from paperlib.papers.captions import (
+    PRINTED_DATASETS,
+    REACTIVATION,
+    artefact,
+    device_of,
+    devices,
+    images,
+    stand_ins,
+    where,
+)
 
-from paperlib.experiments import scales
-from paperlib.experiments.scales import Scale
-from paperlib.papers import Results
-from paperlib.report import style
-from paperlib.report.artefact import Artefact
-
-PRINTED_DATASETS = {"tiny_imagenet": "tiny"}
-"""Data sets that have another name among the published numbers."""
-
-REACTIVATION: dict[str, dict[str, int]] = {
-    "smoke": {"n": 200, "n_train": 200, "steps": 20, "batch_size": 32},
-    "laptop": {"n": 1000, "n_train": 2000, "steps": 60, "batch_size": 64},
-    "paper": {"n": 9000, "n_train": 2500, "steps": 500, "batch_size": 128},
-}
-"""Scale -> sizes of the tool ``reactivation``, with which every notebook on a defense ends."""
-
-
-def images(scale: Scale) -> str:
-    """Data set and number of training images."""
-    count = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
-    return f"{style.title('dataset', scale.dataset)}, {count}"
-
-
-def where(results: Results, ratio: float | None = 0.1, dataset: str = "", model: str = "preact_resnet18") -> str:
-    """The end of a caption: data, model, poisoning ratio (None: several), clean images, scale, seed."""
-    scale = scales.on(results.scale, dataset) if dataset else results.scale
-    poisoned = "" if ratio is None else f"{100 * ratio:g} % poisoned, "
-    return (
-        f"{images(scale)}, {style.title('model', model)} of width {scale.width}, {poisoned}{scale.n_clean:,} clean images for the "
-        f"defender, {scale.name} scale, seed {results.seed}."
-    )
-
-
-def devices(results: Results) -> str:
-    """Names of the processors and GPUs that computed what was used of ``results`` so far."""
-    rows = (results.rows[key].get("provenance", {}).get("device_name") for key in results.used)
-    return " and ".join(sorted({str(name) for name in rows if name})) or "an unknown device"
-
-
-def device_of(results: Results, result: Mapping[str, Any]) -> str:
-    """Name of the processor or GPU on which ``result``, as :meth:`Results.get` returned it, was computed."""
-    rows = (row for row in results.rows.values() if row["result"] is result)
-    return str(next(rows, {}).get("provenance", {}).get("device_name", "unknown"))
-
-
-def artefact(
-    paper: str, results: Results, id_: str, kind: str, more: Mapping[str, Any] | None = None, **content: Any
-) -> Artefact:
-    """The item ``id_`` drawn from ``results``, with the sizes of the scale and what else (``more``) it depends on."""
-    scale = results.scale
-    sizes = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
-    return Artefact(
-        paper=paper, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters={**sizes, **(more or {})},
-        results=tuple(sorted(results.used)), **content,
-    )  # fmt: skip
-
-
-def stand_ins(scale: Scale) -> dict[str, dict[Any, Any]] | None:
-    """For :func:`paperlib.report.compare.compare`: the data set of a small scale stands in for CIFAR-10."""
-    return None if scale.dataset == "cifar10" else {"dataset": {scale.dataset: "cifar10"}}
+__all__ = ["PRINTED_DATASETS", "REACTIVATION", "artefact", "device_of", "devices", "images", "stand_ins", "where"]

@@ -212,7 +212,7 @@ def averages(comparison: pd.DataFrame, rule: str) -> pd.DataFrame:
     """Averages of ours and of the printed numbers over the same attacks, to set beside each other.
 
     The average that a paper prints is over all of its attacks; ours would be over those that we ran. Here both are
-    over the attacks for which every defense that we ran has both numbers.
+    over the attacks on which every defense that we ran was run; the printed one only where it is printed for all of them.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def averages(comparison: pd.DataFrame, rule: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Rows like those of ``comparison`` with attack ``"average of <n>"``; no rows when no attack is common.
+        Rows like those of ``comparison`` with attack ``"average of <n>"``; no rows when fewer than two attacks are common.
 
     Raises
     ------
@@ -242,16 +242,19 @@ def averages(comparison: pd.DataFrame, rule: str) -> pd.DataFrame:
         common = [
             attack
             for attack in dict.fromkeys(group.attack)
-            if base and all(_both(cells.get((attack, method, metric))) for method in methods for metric in base)
+            if base and all((attack, method, metric) in cells for method in methods for metric in base)
         ]
-        for method in methods if common else ():
+        for method in methods if len(common) > 1 else ():
             for metric in dict.fromkeys(group.metric):
-                parts = [cells.get((attack, method, metric)) for attack in common]
-                if all(_both(part) for part in parts):
-                    sides = {
-                        side: _average(cells, side, common, method, metric, rule) for side in ("ours", "published")
-                    }
-                    rows.append(_average_row([part for part in parts if part is not None], sides))
+                parts = [cells[key] for attack in common if (key := (attack, method, metric)) in cells]
+                if len(parts) == len(common):
+                    rows.append(
+                        _average_row(
+                            parts,
+                            ours=_average(cells, "ours", common, method, metric, rule),
+                            published=_average(cells, "published", common, method, metric, rule),
+                        )
+                    )
     return pd.DataFrame(rows, columns=comparison.columns)
 
 
@@ -283,10 +286,6 @@ def over_seeds(comparisons: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*comparisons[0].columns, "sd"])
 
 
-def _both(row: Mapping[str, Any] | None) -> bool:
-    return row is not None and pd.notna(row["ours"]) and pd.notna(row["published"])
-
-
 def _average(
     cells: Mapping[Any, Mapping[str, Any]],
     side: str,
@@ -294,23 +293,27 @@ def _average(
     method: tuple[str, str],
     metric: str,
     rule: str,
-) -> float:
-    def values(m: tuple[str, str], name: str) -> list[float]:
-        return [float(cells[attack, m, name][side]) for attack in attacks]
+) -> float | None:
+    """The average of one side; None where one of its numbers is missing."""
 
+    def values(m: tuple[str, str], name: str) -> list[Any]:
+        return [cells.get((attack, m, name), {}).get(side) for attack in attacks]
+
+    own = values(method, metric)
     undefended = next((m for _, m, _ in cells if m[0] == "none"), None)
-    if metric == "DER" and rule == "of averages" and undefended is not None:
-        rates = [values(m, name) for m in (undefended, method) for name in ("ACC", "ASR")]
-        return formulas.der_of_averages(*rates, unit="percent")
-    return float(np.mean(values(method, metric)))
+    if metric != "DER" or rule != "of averages" or undefended is None or pd.isna(own).any():
+        return None if pd.isna(own).any() else float(np.mean(own))
+    rates = [values(m, name) for m in (undefended, method) for name in ("ACC", "ASR")]
+    return None if pd.isna(rates).any() else formulas.der_of_averages(*rates, unit="percent")
 
 
-def _average_row(parts: list[dict[str, Any]], sides: Mapping[str, float]) -> dict[str, Any]:
+def _average_row(parts: list[dict[str, Any]], ours: float | None, published: float | None) -> dict[str, Any]:
     row = parts[0] | {"attack": f"{AVERAGE} of {len(parts)}", "source": "computed from the cells above", "note": ""}
-    row |= {"reading": "", "grade": _worst(part["grade"] for part in parts), **sides}
-    row["difference"] = sides["ours"] - sides["published"]
-    if row["verdict"] in (MATCH, DIFFERS):
-        row["verdict"] = _judge(row["difference"], row["tolerance"])
+    row |= {"reading": "", "grade": _worst(part["grade"] for part in parts), "ours": ours, "published": published}
+    if ours is None or published is None:
+        return row | {"difference": None, "verdict": UNPUBLISHED, "grade": ""}
+    row["difference"] = ours - published
+    row["verdict"] = SCALED if row["scale"] != "paper" else _judge(row["difference"], row["tolerance"])
     return row
 
 

@@ -1,0 +1,182 @@
+"""Figures that several papers on defenses have: Grad-CAM, numbers over a setting, and what an optimised perturbation reaches."""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import Scale
+from paperlib.lab.spec import Spec
+from paperlib.papers import Item, Results
+from paperlib.papers.captions import REACTIVATION, artefact, where
+from paperlib.papers.defense_table import backdoored, defended, names_of
+from paperlib.report import reactivation as bars
+from paperlib.report import style
+from paperlib.report.artefact import Artefact
+from paperlib.report.claims import NotRun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRIC_LOOKS = {"C-Acc": ("#0173b2", "o", "-"), "ASR": ("#d55e00", "s", "--"), "DER": ("#029e73", "^", ":")}
+
+
+def found(results: Results, specs: Mapping[Any, Spec], what: str) -> dict[Any, dict[str, Any]]:
+    """Those of the results of ``specs`` that are there.
+
+    Raises
+    ------
+    NotRun
+        None of them; ``what`` names them.
+    """
+    there = {name: result for name, spec in specs.items() if (result := results.get(spec)) is not None}
+    if not there:
+        raise NotRun(f"no {what} has a result at {results.scale.name} scale")
+    return there
+
+
+def image(text: str, shape: Sequence[int]) -> np.ndarray:
+    """A stored image as an array.
+
+    Parameters
+    ----------
+    text
+        Base64 of its bytes, row by row.
+    shape
+        Channels, height, width.
+
+    Returns
+    -------
+    ndarray
+        uint8, (height, width, channels).
+    """
+    channels, height, width = shape
+    return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(height, width, channels)
+
+
+def bare(panels: Any) -> None:
+    """Take ticks and grid off panels that show images."""
+    for axes in panels.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+
+
+def after(model: str) -> str:
+    """A stage of purification as a title."""
+    return "backdoored" if model == "none" else f"after {style.title('defense', model)}"
+
+
+def grad_cam(found: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> "tuple[Figure, pd.DataFrame, str]":
+    """Grad-CAM of one image, clean and with each trigger, in several models.
+
+    Parameters
+    ----------
+    found
+        Attack -> result of the tool ``gradcam``.
+    models
+        Names of its models, ``none`` for the backdoored one.
+
+    Returns
+    -------
+    figure, frame, text
+        The frame has a row for each cell of a map; the text says which class is predicted.
+    """
+    import matplotlib.pyplot as plt
+
+    first = next(iter(found.values()))
+    columns = [("benign", first, 0), *((style.title("attack", name), result, 1) for name, result in found.items())]
+    frames, texts = [], []
+    with style.context():
+        size = (1.3 * len(columns), 1.4 * (1 + len(models)))
+        figure, panels = plt.subplots(1 + len(models), len(columns), figsize=size, squeeze=False)
+        for (title, result, which), (top, *below) in zip(columns, panels.T, strict=True):
+            pixels = image(result["images"][which], result["shape"])
+            top.imshow(pixels, interpolation="nearest")
+            top.set_title(title)
+            extent = (-0.5, pixels.shape[1] - 0.5, pixels.shape[0] - 0.5, -0.5)
+            for k, (model, axes) in enumerate(zip(map(after, models), below, strict=True)):
+                cam, predicted = np.array(result["maps"][k][which]), result["predicted"][k][which]
+                axes.imshow(pixels, interpolation="nearest")
+                axes.imshow(cam, extent=extent, interpolation="bilinear", alpha=0.55, cmap="inferno", vmin=0, vmax=1)
+                axes.set_xlabel(f"class {predicted}", fontsize=7)
+                texts.append(f"{title} {model}: class {predicted}")
+                place = dict(zip(("row", "column"), (v.ravel() for v in np.indices(cam.shape)), strict=True))
+                frames.append(
+                    pd.DataFrame({"image": title, "model": model, "predicted": predicted, **place, "cam": cam.ravel()})
+                )
+        for label, axes in zip(("image", *map(after, models)), panels[:, 0], strict=True):
+            axes.set_ylabel(label)
+        bare(panels)
+    text = f"Predicted classes (0 is the attacker's target, 4 the true class): {'; '.join(texts)}."
+    return figure, pd.concat(frames), text
+
+
+def metric_lines(frame: pd.DataFrame, x: str, **axis: Any) -> "Figure":
+    """C-Acc, ASR and DER over a setting, one panel for each attack.
+
+    Parameters
+    ----------
+    frame
+        Columns ``attack``, ``metric`` (of :data:`METRIC_LOOKS`), ``value`` in percent, the setting ``x``, and, if it is there, ``before``:
+        the value of the undefended model, drawn dotted.
+    x
+        Name of the column that runs across.
+    axis
+        What else is set of every panel, e.g. ``xlabel``.
+    """
+    import matplotlib.pyplot as plt
+
+    attacks = list(dict.fromkeys(frame.attack))
+    with style.context():
+        size = (style.COLUMN if len(attacks) == 1 else style.PAGE, 2.6)
+        figure, panels = plt.subplots(1, len(attacks), figsize=size, sharey=True, squeeze=False)
+        for axes, attack in zip(panels.flat, attacks, strict=True):
+            for metric, (colour, marker, line) in METRIC_LOOKS.items():
+                mine = frame[(frame.attack == attack) & (frame.metric == metric)]
+                if len(mine):
+                    axes.plot(mine[x], mine.value, color=colour, marker=marker, linestyle=line, label=metric)
+                    if "before" in mine:
+                        axes.axhline(mine.before.iloc[0], color=colour, linewidth=0.8, linestyle=":")
+            axes.set(ylim=(-4, 104), title=style.title("attack", attack), **axis)
+        panels[0, 0].set_ylabel("percent")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def reactivation(paper: str, stages: Sequence[str], attacks: Callable[[Scale], Sequence[str]]) -> Item:
+    """The item on re-activation, with which every notebook on a defense ends.
+
+    Parameters
+    ----------
+    paper
+        Key of the paper.
+    stages
+        Its models of every attack: ``none`` and names of defenses; a model that was never attacked comes after them.
+    attacks
+        From a scale to the attacks.
+    """
+
+    def specs(scale: Scale, seed: int) -> dict[str, Spec]:
+        out: dict[str, Spec] = {}
+        for attack in attacks(scale):
+            parent = backdoored(scale, attack, seed=seed)
+            models = (*(defended(scale, parent, name) for name in stages), ex.train(scale, seed=seed))
+            out[attack] = ex.analyse("reactivation", *models, seed=seed, **REACTIVATION[scale.name])
+        return out
+
+    def draw(results: Results) -> Artefact:
+        there = found(results, specs(results.scale, results.seed), "re-activation")
+        numbers = bars.frame(there, (*stages, "clean"))
+        radius = round(255 * next(iter(there.values()))["eps"])
+        return artefact(
+            paper, results, "our_reactivation", "figure", figure=bars.draw(numbers), frame=numbers,
+            caption=f"Low ASR is not removal: ASR with the attacker's trigger ({names_of(there)}), with a universal perturbation of at "
+            f"most {radius} grey levels optimised against the model, and with both. {where(results)}",
+            alt=bars.describe(numbers),
+        )  # fmt: skip
+
+    return Item(lambda scale, seed: list(specs(scale, seed).values()), draw)

@@ -1,0 +1,249 @@
+"""A table of a paper, ours beside its printed numbers: a :class:`paperlib.papers.defense_table.DefenseTable` for each scale.
+
+:meth:`PaperTable.changed` is the same table of what a reader would like to see instead, with other attacks, defenses, ratio, data set,
+model, clean images or seeds. Imports no torch.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import pandas as pd
+
+from paperlib.errors import choose
+from paperlib.experiments import scales
+from paperlib.experiments.scales import Scale
+from paperlib.lab.spec import Spec
+from paperlib.papers import Item, Results
+from paperlib.papers.captions import PRINTED_DATASETS, artefact, where
+from paperlib.papers.defense_table import Cell, DefenseTable, not_learned, seeds, several, specs_of, tidy
+from paperlib.report import compare, style, tables
+from paperlib.report.artefact import Artefact
+from paperlib.report.claims import NotRun
+from paperlib.report.published import published
+
+TOLERANCES = {f"ASR-{k}": compare.TOLERANCES["ASR"] for k in (1, 2)}
+Parts = Mapping[str, "DefenseTable | tuple[DefenseTable, ...]"]
+COMPARABLE = ("attacks", "defenses", "seeds")
+"""What a reader may change in a table while its cells keep their printed numbers."""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper, ours beside the printed numbers; the printed half where a scale runs nothing of it.
+
+    Parameters
+    ----------
+    paper, id, title
+        Which table it is.
+    parts
+        Scale -> what it runs of the table: a :class:`DefenseTable`, or several whose cells make one table.
+    own
+        The paper's own defense: the first column after the undefended models.
+    columns
+        What runs across, ``defense``, ``attack`` or ``model``.
+    metrics
+        Where none are printed; otherwise those that are.
+    average
+        How DER is averaged, ``of averages`` or ``of cells`` (:func:`paperlib.report.compare.averages`); empty: no averages.
+    everything
+        Show also the rows and columns of which nothing was run.
+    absent
+        What a small scale does not run, where it is neither the data set nor the model.
+    notes
+        From results to lines below the table, or the lines themselves.
+    above
+        From results to a fragment of HTML above the table.
+    changes
+        What a reader has changed; then the table is not the paper's, and says so.
+    """
+
+    paper: str
+    id: str
+    title: str
+    parts: Parts
+    own: str = ""
+    columns: str = "defense"
+    metrics: tuple[str, ...] = ("ACC", "ASR", "DER")
+    average: str = ""
+    everything: bool = False
+    absent: str = ""
+    notes: Callable[[Results], Iterable[str]] | Sequence[str] = ()
+    above: Callable[[Results], str] | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, scale: Scale) -> tuple[DefenseTable, ...]:
+        """What ``scale`` runs; nothing where it is not planned."""
+        found = self.parts.get(scale.name, ())
+        return (found,) if isinstance(found, DefenseTable) else found
+
+    def changed(self, **changes: Any) -> "PaperTable":
+        """The same table with other attacks, defenses, ratio, data set, model, clean images or seeds: fields of :class:`DefenseTable`.
+
+        Where a scale runs nothing of the table, it runs what the paper scale does, with these changes. Printed numbers stay beside ours
+        while nothing but attacks, defenses and seeds is changed.
+
+        Raises
+        ------
+        PaperlibError
+            An unknown field, or a value that it cannot have.
+        """
+        for name in changes:
+            choose("parameter", name, [one.name for one in fields(DefenseTable)])
+        if "n_clean" not in changes and "clean_ratio" in changes:
+            changes["n_clean"] = None
+
+        def parts(scale: Scale) -> tuple[DefenseTable, ...]:
+            return tuple(replace(part, **changes) for part in self.at(scale) or self.at(scales.PAPER))
+
+        new = {name: parts(scale) for name, scale in scales.SCALES.items()}
+        return replace(self, parts=new, above=None, changes={**self.changes, **changes})
+
+    def cells(self, scale: Scale, seed: int = 0) -> list[Cell]:
+        """The cells of all parts, each once."""
+        found = {(*cell[:3], cell.spec.key): cell for part in self.at(scale) for cell in part.cells(scale, seed)}
+        return list(found.values())
+
+    def specs(self, scale: Scale, seed: int) -> list[Spec]:
+        """The experiments."""
+        chosen = next((part.seeds for part in self.at(scale) if part.seeds), (seed,))
+        return specs_of(cell for one in chosen for cell in self.cells(scale, one))
+
+    def item(self) -> Item:
+        """The table as an item of the paper."""
+        return Item(self.specs, self.draw, self)
+
+    @property
+    def number(self) -> str:
+        """As the paper counts it."""
+        return f"Table {self.id[5:]}" if self.id.startswith("table") else "Supplement (number unknown)"
+
+    def printed(self) -> pd.DataFrame:
+        """The printed numbers; none where a reader has changed what they are of."""
+        frame = published(self.paper, self.id)
+        return frame if set(self.changes) <= set(COMPARABLE) else frame.iloc[:0]
+
+    def draw(self, results: Results) -> Artefact:
+        """Ours beside the printed numbers; of several seeds means and standard deviations.
+
+        Raises
+        ------
+        NotRun
+            Nothing was run, and nothing is printed.
+        """
+        scale, printed = results.scale, self.printed()
+        planned = self.cells(scale, results.seed)
+        if not planned and printed.empty:
+            raise NotRun(
+                f"{self._absent()} is not run at {scale.name} scale, and the printed values are not published to us"
+            )
+        chosen = next((part.seeds for part in self.at(scale) if part.seeds), ())
+        several_seeds = list(chosen) or seeds(results, lambda seed: self.cells(scale, seed))
+        frame = compare.over_seeds([self._compared(results, printed, seed) for seed in several_seeds])
+        if planned and not frame.ours.notna().any():
+            raise NotRun(f"no cell of {self.id} has a result at {scale.name} scale")
+        frame = _own_first(frame, self._rows(frame), self.own)
+        shown = self.coverage(frame)
+        if planned:
+            caption = f"{self.number}. {self.title}{self._changed()}; {shown}. {self._where(results, several_seeds)}"
+        else:
+            caption = (
+                f"{self.number}. {self.title}. Printed numbers only: {self._absent()} is not run at {scale.name} scale."
+            )
+        notes = list(self.notes(results) if callable(self.notes) else self.notes)
+        notes.append(not_learned(results, [cell.parent for cell in planned]))
+        html = tables.paper_table(
+            frame, caption, rows=self._rows(frame), columns=self.columns, everything=self.everything or not planned,
+            coverage=shown, notes=notes,
+        )  # fmt: skip
+        above = self.above(results) if self.above else ""
+        more = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs, **self._ran(frame, scale)}
+        return artefact(self.paper, results, self.id, "table", more, caption=caption, frame=frame, html=above + html)
+
+    def _compared(self, results: Results, printed: pd.DataFrame, seed: int) -> pd.DataFrame:
+        """Ours of one seed beside the printed numbers, with averages."""
+        scale = results.scale
+        metrics = set(printed.metric) if len(printed) else self.metrics
+        ours = tidy(results, self.cells(scale, seed), metrics)
+        sets = {scales.on(scale, part.dataset).dataset: part.dataset for part in self.at(scale)}
+        stand = {there: PRINTED_DATASETS.get(name, name) for there, name in sets.items() if there != name}
+        stand_ins = {"dataset": stand} if stand and scale.name != "paper" and len(printed) else None
+        frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins, tolerances=TOLERANCES)
+        if not self.average:
+            return frame
+        return pd.concat([frame, compare.averages(frame, self.average)], ignore_index=True)
+
+    def _rows(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        """What runs down: the attacks, and all else that is several."""
+        names = ("dataset", "model", "attack", "ratio", "defense", "setting")
+        cells = frame[~frame.attack.map(compare.is_average)]
+        return tuple(
+            name
+            for name in names
+            if name != self.columns
+            and (cells[name].nunique(dropna=False) > 1 or (name == "attack" and self.columns == "defense"))
+        )
+
+    def coverage(self, frame: pd.DataFrame) -> str:
+        """How much there is of what is printed and of what the paper scale runs, e.g. ``"3 of 10 attacks, 2 of 9 defenses run"``."""
+        whole = self.cells(scales.PAPER, 0)
+        planned = pd.DataFrame(
+            [(c.attack, c.defense, c.parent.model, c.parent.ratio, c.setting) for c in whole],
+            columns=["attack", "defense", "model", "ratio", "setting"],
+        )
+        known = pd.concat([frame[frame.published.notna()], planned, frame[frame.ours.notna()]])
+        counts = []
+        for name in planned.columns:
+            everyone = {v for v in known[name] if pd.notna(v) and v not in ("none", "") and not compare.is_average(v)}
+            run = everyone & set(frame[name][frame.ours.notna()])
+            if len(everyone) > 1 or name == "attack":
+                counts.append(f"{len(run)} of {len(everyone)} {name}{'s' if len(everyone) != 1 else ''}")
+        lost = "" if len(published(self.paper, self.id)) else "; the printed values are not published to us"
+        return f"{', '.join(counts)} run{lost}"
+
+    def _absent(self) -> str:
+        """What a scale does not run."""
+        if self.absent:
+            return self.absent
+        part = self.at(scales.PAPER)[0]
+        data = "" if part.dataset == "cifar10" else style.title("dataset", part.dataset)
+        data = f"{data} (`paperlib data fetch {part.dataset}`)" if data else ""
+        models = ", ".join(style.title("model", name) for name in several(part.model) if name != "preact_resnet18")
+        return " on ".join(text for text in (models, data) if text)
+
+    def _changed(self) -> str:
+        if not self.changes:
+            return ""
+        values = {name: several(value) for name, value in self.changes.items() if value not in (None, ())}
+        texts = (f"{name.replace('_', ' ')} {', '.join(map(str, value))}" for name, value in values.items())
+        return f", not the paper's setting ({'; '.join(texts)})"
+
+    def _where(self, results: Results, several_seeds: Sequence[int]) -> str:
+        parts = self.at(results.scale)
+        ratios = {ratio for part in parts for ratio in several(part.ratio)}
+        models = dict.fromkeys(model for part in parts for model in several(part.model))
+        counts = {n for part in parts for n in part.clean(scales.on(results.scale, part.dataset)).values()}
+        return where(
+            results,
+            next(iter(ratios)) if len(ratios) == 1 else None,
+            parts[0].dataset,
+            ", ".join(style.title("model", name) for name in models),
+            n_clean=next(iter(counts)) if len(counts) == 1 else None,
+            seeds=several_seeds,
+        )
+
+    def _ran(self, frame: pd.DataFrame, scale: Scale) -> dict[str, Any]:
+        """What was run, for the artefact's parameters."""
+        ran = frame[frame.ours.notna() & ~frame.attack.map(compare.is_average)]
+        found: dict[str, Any] = {
+            f"{name}s": list(dict.fromkeys(ran[name])) for name in ("attack", "defense", "ratio", "model")
+        }
+        return {**found, self.own: dict(scale.changes.get(self.own, {}))} if self.own else found
+
+
+def _own_first(frame: pd.DataFrame, rows: Sequence[str], own: str) -> pd.DataFrame:
+    """The undefended models, then the paper's own defense, then the others; rows stay in their order."""
+    label = frame.groupby(list(rows), sort=False, dropna=False).ngroup()
+    rank = frame.defense.map({"none": 0, own: 1}).fillna(2)
+    order = frame.assign(label=label, rank=rank).sort_values(["label", "rank"], kind="stable").index
+    return frame.loc[order].reset_index(drop=True)

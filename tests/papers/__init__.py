@@ -1,0 +1,1 @@
+"""The papers: grids, tables, figures and claims, on made-up results."""
