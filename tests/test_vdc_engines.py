@@ -13,7 +13,8 @@ from paperlib.errors import PaperlibError
 from paperlib.vdc import posterior
 from paperlib.vdc.cleanse import cleanse
 from paperlib.vdc.engines import efficientnet_lite
-from paperlib.vdc.engines.embedded import EmbeddedEngine, Head, fit_head
+from paperlib.vdc.engines.embedded import EmbeddedEngine, taxonomy
+from paperlib.vdc.engines.heads import Head, fit_head
 from paperlib.vdc.questions import bank
 from paperlib.vdc.types import Question, picture_key
 
@@ -63,10 +64,11 @@ def test_a_fitted_engine_finds_wrong_labels_and_says_what_it_is() -> None:
     report = cleanse(x[30:], given[30:], CLASSES, truth=truth[30:], **options)
     assert report.dirty.tolist() == [10, 21] or report.dirty.tolist() == [21, 10]
     assert report.samples["suggested_label"][10] == CLASSES[TRUE[40]]
-    assert "stand-in" in report.settings["note"] and "30 clean labelled" in report.settings["note"]
+    assert "stand-in" in report.settings["note"] and "30 clean reference" in report.settings["note"]
     assert report.pred_probs is not None and np.allclose(report.pred_probs.sum(1), 1, atol=1e-5)
-    calibrated = cleanse(x[30:], given[30:], CLASSES, target_fpr=0.1, **options)
-    assert calibrated.settings["score"] == "logit_mean" and {10, 21} <= set(calibrated.dirty)
+    for score in ("right", "logit_mean"):
+        calibrated = cleanse(x[30:], given[30:], CLASSES, target_fpr=0.1, score=score, **options)
+        assert calibrated.settings["score"] == score and {10, 21} <= set(calibrated.dirty)
 
 
 def test_answers_follow_from_the_class_probabilities() -> None:
@@ -99,15 +101,22 @@ def test_reference_pictures_are_answered_by_a_head_that_has_not_seen_them() -> N
 
 def test_taxonomy_mode_needs_no_reference_but_classes_that_imagenet_has() -> None:
     x = pictures(TRUE)
-    given = [(k + 1) % 3 if i == 7 else k for i, k in enumerate(TRUE)]
-    report = cleanse(x, given, CLASSES, engine=embedded(), questions=BANK)
-    assert report.dirty.tolist() == [7] and "no labelled picture" in report.settings["note"]
+    engine = embedded().fit(BANK)
+    assert engine.class_probabilities(list(x)).argmax(1).tolist() == TRUE
+    assert "no labelled picture" in engine.info.note
     with pytest.raises(PaperlibError, match="needs clean reference pictures for 0, 1"):
-        cleanse(x, [0] * 60, ["0", "1"], engine=embedded())
+        embedded().fit(bank("template", ["0", "1"]))
     with pytest.raises(PaperlibError, match="call fit"):
         embedded().answer(list(x[:1]), [BANK.asked("cat")])
     with pytest.raises(PaperlibError, match="0 pictures of class 'ship'"):
-        cleanse(x, given, CLASSES, engine=embedded(), questions=BANK, reference=(x[:2], [0, 1]))
+        embedded().fit(BANK, (list(x[:2]), np.array([0, 1])))
+
+
+def test_the_taxonomy_knows_imagenets_own_names() -> None:
+    found = taxonomy(bank("template", ["goldfish", "Bison", "great_white shark, white shark", "my cat"]))
+    assert found["goldfish"] == (1,) and found["Bison"] == (347,) and found["great_white shark, white shark"] == (2,)
+    assert "my cat" not in found
+    assert taxonomy(BANK)["cat"] == BANK.imagenet["cat"]
 
 
 def test_fingerprints_change_with_what_answers_depend_on_and_pictures_of_any_shape_fit() -> None:

@@ -13,22 +13,26 @@ Introduced in notebook 01.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.vdc import judges, scoring
+from paperlib.vdc import judges, noise, scoring
 from paperlib.vdc.asking import Asked, Policy, Price, ask
 from paperlib.vdc.cache import AnswerCache
 from paperlib.vdc.engines import engine as engine_by_name
 from paperlib.vdc.judges import LexicalJudge
+from paperlib.vdc.noise import Noise
 from paperlib.vdc.pictures import Pictures, Unreadable, as_pictures
 from paperlib.vdc.questions import QuestionBank, bank, listed
 from paperlib.vdc.report import CleanReport
 from paperlib.vdc.types import Question, TextJudge, VQAEngine
 
+RIGHT = "right"
+"""The score of engines that classify: the probability that the label is right."""
 Reference = tuple[Any, Any]
 """(images, labels) that are known to be right."""
 
@@ -69,15 +73,19 @@ def cleanse(
     judge
         ``lexical``, ``embedding``, or a judge.
     score
-        ``vote`` (the paper's; default with ``alpha``), ``mean_p``, ``logit_mean`` (default with ``target_fpr``).
+        ``vote`` (the paper's), ``mean_p``, ``logit_mean``, or ``right``: the probability that the label is right
+        (:mod:`paperlib.vdc.noise`), for engines that classify. Default: ``right`` for the embedded engine unless ``alpha`` is given;
+        otherwise ``logit_mean`` with ``target_fpr``, else ``vote``.
     alpha
-        Threshold: dirty below it. Default 0.5, the paper's, unless ``target_fpr`` is given.
+        Threshold in [0, 1]: dirty below it. Default: the suggested cut with ``right``, else 0.5, the paper's.
     target_fpr
-        Choose the threshold such that this share of clean samples is flagged, in (0, 1); needs ``reference``.
+        Choose the threshold such that this share of clean samples is flagged, in (0, 1): on ``reference``, or, with ``right``
+        and without reference, as the model of the noise expects it.
     tie
         A score equal to the threshold: ``clean``, ``dirty``, or ``paper-code`` (looks at ``truth``).
     reference
-        Images and labels of clean samples: for the threshold, and for engines that must be fitted.
+        Images and labels of clean samples: for the threshold, and for engines that learn. Never necessary for the embedded
+        engine, which learns from the labels as they are.
     truth
         N bools, True: dirty. Where it is known, the report counts TPR, FPR and AUROC. Never used to decide, but by
         ``tie="paper-code"``.
@@ -94,12 +102,13 @@ def cleanse(
     pictures = as_pictures(images)
     names = tuple(map(str, class_names))
     given = _label_names(labels, names, len(pictures))
-    calibrated = target_fpr is not None
-    if calibrated and alpha is not None:
+    for argument, value in (("alpha", alpha), ("target_fpr", target_fpr)):
+        if value is not None and not (0 <= value <= 1 if argument == "alpha" else 0 < value < 1):
+            bounds = "in [0, 1], such as 0.5" if argument == "alpha" else "strictly between 0 and 1, such as 0.1"
+            raise PaperlibError(f"{argument}={value!r} must lie {bounds}.")
+    if target_fpr is not None and alpha is not None:
         raise PaperlibError(f"alpha={alpha!r} and target_fpr={target_fpr!r} both set the threshold; give one of them.")
-    if calibrated and reference is None:
-        raise PaperlibError(f"target_fpr={target_fpr!r} needs clean samples to choose the threshold; give reference.")
-    score = choose("score", score or ("logit_mean" if calibrated else "vote"), scoring.SCORES)
+    choose("score", score or "vote", (*scoring.SCORES, RIGHT))
     choose("tie", tie, scoring.TIES)
     dirty = None if truth is None else np.asarray(truth, dtype=bool)
     if dirty is not None and dirty.shape != (len(given),):
@@ -114,32 +123,98 @@ def cleanse(
     for name in known_names:
         choose("reference label", name, names)
     model = engine_by_name(engine) if isinstance(engine, str) else engine
-    model = _fit(model, asked_bank, known, known_names)
+    policy = policy or Policy()
+    model = _fit(model, asked_bank, known, known_names, (pictures, given), policy.progress)
+    if not score:
+        score = RIGHT if model.info.cross_fitted and alpha is None else "vote" if target_fpr is None else "logit_mean"
+    if target_fpr is not None and reference is None and score != RIGHT:
+        raise PaperlibError(f"target_fpr={target_fpr!r} needs clean samples to choose the threshold; give reference.")
     store = cache if isinstance(cache, AnswerCache) else AnswerCache(cache)
     try:
-        on_reference, threshold = None, 0.5 if alpha is None else float(alpha)
+        on_reference = None
         if known is not None:
             on_reference = ask(known[0], known_names, asked_bank, model, chosen_judge, store, policy, price)
-        if target_fpr is not None and on_reference is not None:
-            threshold = scoring.calibrate(scoring.score(on_reference.right, on_reference.p, score), target_fpr)
         asked = ask(pictures, given, asked_bank, model, chosen_judge, store, policy, price)
     finally:
         if not isinstance(cache, AnswerCache):
             store.close()
-    return _report(pictures, given, asked_bank, model, asked, on_reference, score, threshold, target_fpr, tie, dirty)
+    decision = _decide(asked, given, on_reference, known_names, names, score, alpha, target_fpr)
+    return _report(pictures, given, asked_bank, model, asked, on_reference, decision, target_fpr, tie, dirty)
 
 
-def _fit(model: Any, asked: QuestionBank, known: tuple[Pictures, Any] | None, names: Sequence[str]) -> VQAEngine:
-    if known is None or not model.info.needs_reference:
+def _fit(
+    model: Any,
+    asked: QuestionBank,
+    known: tuple[Pictures, Any] | None,
+    names: Sequence[str],
+    given: tuple[Pictures, Sequence[str]],
+    progress: bool,
+) -> VQAEngine:
+    """The engine as it knows the classes: those that learn see the labels as they are, and the reference."""
+    if not model.info.needs_reference:
         return model.fit(asked, None)
     columns = {name: k for k, name in enumerate(asked.classes)}
-    pictures = []
-    for i in range(len(known[0])):
-        try:
-            pictures.append(known[0].read(i))
-        except Unreadable as error:
-            raise PaperlibError(f"reference picture {known[0].name(i)} is unreadable: {error}.") from error
-    return model.fit(asked, (pictures, np.array([columns[name] for name in names])))
+    reference = None
+    if known is not None:
+        clean = []
+        for i in range(len(known[0])):
+            try:
+                clean.append(known[0].read(i))
+            except Unreadable as error:
+                raise PaperlibError(f"reference picture {known[0].name(i)} is unreadable: {error}.") from error
+        reference = (clean, np.array([columns[name] for name in names]))
+    labels = np.array([columns.get(name, -1) for name in given[1]])
+    return model.fit(asked, reference, (given[0], labels), progress)
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """Scores (N,), low: suspicious, the threshold below which a sample is dirty, and what is known about the noise."""
+
+    scores: np.ndarray
+    score: str
+    threshold: float
+    noise: Noise | None = None
+
+
+def _decide(
+    asked: Asked,
+    labels: Sequence[str],
+    on_reference: Asked | None,
+    reference_labels: Sequence[str],
+    classes: Sequence[str],
+    score: str,
+    alpha: float | None,
+    target_fpr: float | None,
+) -> _Decision:
+    if score != RIGHT:
+        threshold = 0.5 if alpha is None else float(alpha)
+        if target_fpr is not None and on_reference is not None:
+            threshold = scoring.calibrate(scoring.score(on_reference.right, on_reference.p, score), target_fpr)
+        return _Decision(scoring.score(asked.right, asked.p, score), score, threshold)
+    if asked.classes is None:
+        raise PaperlibError(
+            f"score={score!r} needs an engine that classifies, such as 'embedded'; this one only answers."
+        )
+    columns = {name: k for k, name in enumerate(classes)}
+
+    def rows(some: Asked, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        assert some.classes is not None
+        sure = np.isfinite(some.classes).all(1)
+        y = np.array([columns.get(name, 0) for name in names])
+        return np.log(some.classes[sure] + 1e-7), y[sure], sure
+
+    log_p, y, sure = rows(asked, labels)
+    found = noise.estimate(log_p, y)
+    cut = found.cut if alpha is None else 1 - alpha
+    if target_fpr is not None and on_reference is not None:
+        clean_p, clean_y, _ = rows(on_reference, reference_labels)
+        cut = 1 - scoring.calibrate(1 - found.of(clean_p, clean_y), target_fpr)
+    elif target_fpr is not None:
+        cut = found.cut_for(target_fpr)
+    scores = np.full(len(labels), np.nan)
+    scores[sure] = 1 - found.wrong
+    return _Decision(scores, score, 1 - cut, found.at(cut))
 
 
 def _label_names(labels: Any, classes: tuple[str, ...], n: int) -> list[str]:
@@ -195,15 +270,14 @@ def _report(
     model: VQAEngine,
     asked: Asked,
     on_reference: Asked | None,
-    score: str,
-    threshold: float,
+    decision: _Decision,
     target_fpr: float | None,
     tie: str,
     truth: np.ndarray | None,
 ) -> CleanReport:
     import pandas as pd
 
-    scores = scoring.score(asked.right, asked.p, score)
+    scores, score, threshold = decision.scores, decision.score, decision.threshold
     enough = scoring.decided(asked.right, asked.n_asked)
     flagged = scoring.flag(scores, threshold, tie, truth) & enough
     status = np.where(flagged, "dirty", np.where(enough, "clean", "undecided")).astype(object)
@@ -241,6 +315,8 @@ def _report(
         "tie": tie,
         "reference_samples": 0 if on_reference is None else len(on_reference.problems),
     }
+    if decision.noise is not None:
+        settings |= decision.noise.settings()
     settings["reference_share_percent"] = round(100 * settings["reference_samples"] / len(labels), 2)
     usage = asked.usage if on_reference is None else asked.usage + on_reference.usage
     return CleanReport(

@@ -34,7 +34,7 @@ def answers(classes: np.ndarray, bank: QuestionBank, questions: Sequence[Sequenc
     Parameters
     ----------
     classes : (B, C)
-        Probabilities in the order of ``bank.classes``; they add up to 1.
+        Probabilities in the order of ``bank.classes``; they add up to 1. A row with nan: cannot be judged, no answer.
     """
     used = sorted({q.attribute for asked in questions for q in asked if q.attribute in bank.attributes})
     columns = dict(zip(used, (classes @ truth_table(bank, used)).clip(0, 1).T, strict=True))
@@ -45,7 +45,9 @@ def answers(classes: np.ndarray, bank: QuestionBank, questions: Sequence[Sequenc
         row = tuple(classes[i].tolist())
         given = []
         for question in asked:
-            if question.kind == "general":
+            if np.isnan(classes[i]).any():
+                given.append(Answer("", abstained=True))
+            elif question.kind == "general":
                 given.append(Answer(caption, None, "score", classes=row))
             elif question.attribute in columns:
                 p = float(columns[question.attribute][i])
