@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,29 @@ def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any]) -> N
             )
 
 
+def given_lists(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """``given``, where a text for a list is read as one: papermill's ``-p attacks '["blended"]'`` arrives as a text.
+
+    Raises
+    ------
+    PaperlibError
+        A text that begins like a list and is none.
+    """
+    out = dict(given)
+    for name, value in given.items():
+        if not (isinstance(declared.get(name), list) and isinstance(value, str)):
+            continue
+        if not value.lstrip().startswith("["):
+            out[name] = [part.strip() for part in value.split(",") if part.strip()]
+            continue
+        try:
+            out[name] = json.loads(value)
+        except ValueError:
+            example = '["blended", "sig"]'
+            raise PaperlibError(f"parameter {name}={value!r} is not a list; write it as {example!r}.") from None
+    return out
+
+
 def injected(history: Iterable[str]) -> list[str]:
     """Names of what papermill injected, from the sources of the cells that have run: papermill marks its cell ``# Parameters``.
 
@@ -134,7 +158,22 @@ def gather(
     PaperlibError
         An unknown item or device, a store that cannot be written, a run that failed, or no ledger at this scale.
     """
-    specs = wanted(paper, scale, seed, ids)
+    return compute(
+        wanted(paper, scale, seed, ids), scale, seed, device=device, recorded=recorded, report=report, store=store
+    )
+
+
+def compute(
+    specs: list[Spec],
+    scale: Scale,
+    seed: int = 0,
+    *,
+    device: str = "auto",
+    recorded: bool = False,
+    report: Any = None,
+    store: Store | None = None,
+) -> papers.Results:
+    """Results of ``specs``, as :func:`gather` of a paper."""
     if not specs:  # drawn from printed numbers: there is nothing to compute, and nothing that could be recorded
         return papers.Results(scale, seed, {})
     if recorded:
@@ -224,6 +263,36 @@ def differences(module: str) -> list[str]:
 # ----------------------------------------------------------------------------------------------------- notebooks
 
 
+COMMON = ("scale", "seed", "device", "recorded")
+"""Parameters of every notebook. The others change what the tables are of; left empty, they are the paper's."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table or figure as a notebook shows it: the artefact, and below it how it reads and what ran."""
+
+    artefact: "Artefact"
+    below: str
+    """HTML with inline attributes only: shown in a notebook that nobody trusts, too."""
+
+    @property
+    def data(self) -> str:
+        """A table with what stands below it; of a figure the lines below it."""
+        return f"{self.artefact.fragment}\n{self.below}" if self.artefact.kind == "table" else self.below
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        if self.artefact.kind == "figure":
+            display(self.artefact.view())
+        display(HTML(self.data))
+
+
+def _html(text: str) -> str:
+    """`code` and *emphasis* of a sentence as HTML."""
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
+
+
 @dataclass
 class Companion:
     """One notebook at work. Made by :func:`start`."""
@@ -234,25 +303,51 @@ class Companion:
     device: str
     recorded: bool
     out: Path | None = None
+    notebook: str = ""
+    """Empty: the paper's own."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the notebook by which its tables are not the paper's: attacks, ratio, data set, ..."""
     started: float = field(default_factory=time.perf_counter)
     results: papers.Results | None = None
     computed: int = 0
 
+    def items(self) -> dict[str, papers.Item]:
+        """What this notebook shows: with changed parameters only the items that take one of them, changed."""
+        found = papers.shown_in(self.paper.key, self.notebook or self.paper.notebook)
+        if not self.changes:
+            return found
+        taken = {id_: self._taken(item) for id_, item in found.items()}
+        return {id_: item.changed(**taken[id_]) for id_, item in found.items() if taken[id_]}
+
+    def _taken(self, item: papers.Item) -> dict[str, Any]:
+        return {name: value for name, value in self.changes.items() if name in item.parameters}
+
+    def _specs(self) -> list[Spec]:
+        found = {spec.key: spec for item in self.items().values() for spec in item.specs(self.scale, self.seed)}
+        return list(found.values())
+
     def run(self) -> None:
         """Compute what the store does not hold yet. Stop it at any time: finished results stay, the next call goes on."""
-        if not wanted(self.paper.key, self.scale, self.seed):
+        specs = self._specs()
+        if not specs:
             self.results = papers.Results(self.scale, self.seed, {})
             print("Nothing to compute: everything here is drawn from printed numbers.")
             return
+        start = time.perf_counter()
+        self.results = self._compute(specs)
+        source = f"{recorded_file(self.scale).relative_to(paths.ROOT)} in git" if self.recorded else "the store"
+        count = len(self.results.rows)
+        spent = f" in {duration(time.perf_counter() - start)}" if self.computed else ""
+        print(f"{count} results: {count - self.computed} from {source}, {self.computed} computed{spent}.")
+
+    def _compute(self, specs: list[Spec]) -> papers.Results:
         if not self.recorded:
-            planned = plan(wanted(self.paper.key, self.scale, self.seed), Store())
+            planned = plan(specs, Store())
             todo = planned.of("to do")
-            self.computed = len(todo)
+            self.computed += len(todo)
             if todo:
                 guess = f", about {duration(planned.seconds)}" if planned.seconds else ""
-                print(
-                    f"{len(todo)} of {len(_unique(wanted(self.paper.key, self.scale, self.seed)))} results to compute{guess}"
-                )
+                print(f"{len(todo)} of {len(_unique(specs))} results to compute{guess}")
         last = time.monotonic()
 
         def report(line: str) -> None:
@@ -261,14 +356,7 @@ class Companion:
                 last = time.monotonic()
                 print(line)
 
-        start = time.perf_counter()
-        self.results = gather(
-            self.paper.key, self.scale, seed=self.seed, device=self.device, recorded=self.recorded, report=report
-        )
-        source = f"{recorded_file(self.scale).relative_to(paths.ROOT)} in git" if self.recorded else "the store"
-        count = len(self.results.rows)
-        spent = f" in {duration(time.perf_counter() - start)}" if self.computed else ""
-        print(f"{count} results: {count - self.computed} from {source}, {self.computed} computed{spent}.")
+        return compute(specs, self.scale, self.seed, device=self.device, recorded=self.recorded, report=report)
 
     def _results(self) -> papers.Results:
         if self.results is None:
@@ -276,21 +364,65 @@ class Companion:
         assert self.results is not None
         return self.results
 
-    def figure(self, id_: str) -> Any:
-        """Draw, save and show the item ``id_``; where no result of it exists, say so."""
+    def figure(self, id_: str, **changes: Any) -> Any:
+        """Draw, save and show the item ``id_``; where no result of it exists, say so.
+
+        Parameters
+        ----------
+        id_
+            As in ``paperlib list``.
+        changes
+            What it is of, instead of the paper's: ``attacks=["blended"], defenses=["ft", "ft_sam"], ratio=0.05``. What is missing of
+            that is computed. Such an item is not saved: what is recorded stays as it is.
+
+        Raises
+        ------
+        PaperlibError
+            An unknown item, a parameter that it does not take, or a value that cannot be.
+        """
         from paperlib.report.claims import NotRun
 
+        original = papers.item(f"{self.paper.key}/{id_}")[2]
+        changes = {**self._taken(original), **changes}
+        if self.changes and not changes:
+            print(f"{id_}: not drawn, because it takes none of the parameters {', '.join(self.changes)}.")
+            return None
+        item, results = original.changed(**changes) if changes else original, self._results()
+        if changes and not self.recorded:
+            missing = [spec for spec in item.specs(self.scale, self.seed) if spec.key not in results.rows]
+            if missing:
+                more = self._compute(missing)
+                results = papers.Results(self.scale, self.seed, {**results.rows, **more.rows})
+                self.results = results
         try:
-            return make(self._results(), self.paper.key, id_, self.out).view()
-        except NotRun as missing:
-            print(f"{id_}: not run ({missing}).")
+            return self._show(id_, item, results, changes)
+        except NotRun as missing_one:
+            print(f"{id_}: not run ({missing_one}).")
             return None
 
-    def table(self, id_: str) -> Any:
+    def _show(self, id_: str, item: papers.Item, results: papers.Results, changes: Mapping[str, Any]) -> Shown:
+        """Draw and show an item; one that a reader has changed is not saved."""
+        from paperlib.papers import ran
+
+        if changes:
+            results.forget()
+            made = item.draw(results)
+        else:
+            made = make(results, self.paper.key, id_, self.out)
+        lines = [f"Ran: {ran.ran(results, made.results, made.scale)}."]
+        if where := ran.lines_of(papers.module(self.paper.key), id_, item):
+            lines.append(where)
+        if changes:
+            told = ", ".join(f"{name} {value!r}" for name, value in changes.items())
+            lines.insert(0, f"<strong>Not the paper's setting</strong>: {escape(told)}; not saved.")
+        reading = f'<p style="max-width: 60em">{_html(made.reading)}</p>\n' if made.reading else ""
+        return Shown(made, f'{reading}<p style="font-size: 85%; color: #666; max-width: 70em">{" ".join(lines)}</p>')
+
+    def table(self, id_: str, **changes: Any) -> Any:
         """Like :meth:`figure`; of a table that is only planned the printed half is shown, with the reason."""
         if papers.reason(self.paper.key, id_):
             return printed_only(self.paper.key, id_, self.scale).view()
-        return self.figure(id_)
+        return self.figure(id_, **changes)
 
     def at_paper_scale(self, id_: str) -> Any:
         """The item ``id_`` at the paper's own settings, as far as git has results of ours; nothing is computed."""
@@ -300,13 +432,18 @@ class Companion:
         file = recorded_file(scale)
         results = papers.Results(scale, 0, ledger.load(file) if file.exists() else {})
         try:
-            return make(results, self.paper.key, id_, self.out).view()
+            return self._show(id_, papers.item(f"{self.paper.key}/{id_}")[2], results, {})
         except NotRun as missing:
             print(f"{id_}: not recorded at paper scale ({missing}).")
             return None
 
     def claims(self) -> Any:
         """Check the paper's claims on our results and show the verdicts with the numbers that decided them."""
+        if self.changes:
+            print(
+                f"The claims are about the paper's setting; they are not checked with other {', '.join(self.changes)}."
+            )
+            return None
         return claims(self._results(), self.paper.key, self.out).view()
 
     def differences(self, *modules: str) -> Any:
@@ -323,7 +460,7 @@ class Companion:
     def footer(self) -> None:
         """Where the numbers of this notebook come from."""
         results = self._results()
-        keys = {spec.key for spec in _unique(wanted(self.paper.key, self.scale, self.seed))} & set(results.rows)
+        keys = {spec.key for spec in _unique(self._specs())} & set(results.rows)
         if not keys:
             print(f"{self.paper.short}, arXiv {self.paper.arxiv}; printed numbers only, none of our own")
             return
@@ -404,8 +541,9 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
     declared = declared_parameters(paths.NOTEBOOKS / f"{notebook or about.notebook}.ipynb")
     for name in injected(namespace.get("In", ())):
         choose("parameter", name, declared)
-    given = {name: namespace[name] for name in declared if name in namespace}
+    given = given_lists(declared, {name: namespace[name] for name in declared if name in namespace})
     check_parameters(declared, given)
+    changes = {name: value for name, value in given.items() if name not in COMMON and value not in ("", 0, None, [])}
     values = {"scale": "", "seed": 0, "device": "auto", "recorded": False, **given}
     if values["seed"] < 0:
         raise PaperlibError(f"parameter seed={values['seed']} is negative; a seed is 0 or more.")
@@ -416,5 +554,12 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
         Store().check_writable()
     threads = "" if values["recorded"] else f" on {provenance.device_name(device)}"
     source = "recorded results" if values["recorded"] else f"{device}{threads}"
+    book = Companion(about, scale, values["seed"], device, values["recorded"], notebook=notebook, changes=changes)
+    planned = len(_unique(book._specs())) if changes else 0  # a wrong value stops here
     print(f"{about.short} (arXiv {about.arxiv}) · {scale.name} scale · seed {values['seed']} · {source}")
-    return Companion(about, scale, values["seed"], device, values["recorded"])
+    if changes:
+        told = ", ".join(f"{name} {value!r}" for name, value in changes.items())
+        print(
+            f"Not the paper's setting: {told}. {planned} results are planned; what is recorded in git stays as it is."
+        )
+    return book

@@ -462,7 +462,7 @@ def test_every_tool_is_small_deterministic_and_drawn(name: str, around: Scene, n
     assert len(text) < 100_000
     assert json.dumps(tool([net], around, seed=3, **PARAMS[name])) == text
     assert same(before, state(net)) and not net.training and all(w.grad is None for w in net.parameters())
-    figure = analysis_figures.DRAW[name](json.loads(text), ["toy"])
+    figure = analysis_figures.DRAW[name](json.loads(text), names=["toy"])
     assert figure.axes and any(axes.has_data() for axes in figure.axes)
     mpl.pyplot.close(figure)
 

@@ -23,6 +23,7 @@ NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 OF_PAPERS = [path for path in NOTEBOOKS if path.stem in {paper.notebook for paper in PAPERS.values()}]
 MACHINE = re.compile(r"/(?:home|Users|root|work|tmp|private|var/folders)/\w|[A-Z]:\\\\?Users")
 PARAMETERS = {"scale": "", "seed": 0, "device": "auto", "recorded": False}
+CELLS = 40
 
 every = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 of_papers = pytest.mark.parametrize("path", OF_PAPERS, ids=lambda path: path.stem)
@@ -38,7 +39,7 @@ def code(path: Path) -> list[Any]:
 
 def test_there_are_notebooks() -> None:
     assert OF_PAPERS
-    names = {"00_start_here", *(paper.notebook for paper in PAPERS.values())}
+    names = {"00_start_here", *(name for paper in PAPERS.values() for name in (paper.notebook, *paper.more))}
     assert {path.stem for path in NOTEBOOKS} <= names
 
 
@@ -49,8 +50,11 @@ def test_skeleton(path: Path) -> None:
     first = notebook.cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     (parameters,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
-    assert companion.declared_parameters(path) == PARAMETERS
+    declared = companion.declared_parameters(path)
+    assert {name: declared[name] for name in PARAMETERS} == PARAMETERS
+    assert not any(value for name, value in declared.items() if name not in PARAMETERS)  # empty: the paper's
     assert all("  # " in line for line in parameters.source.splitlines())  # papermill shows it as help
+    assert len(notebook.cells) <= CELLS
     assert max(cell.source.count("\n") + 1 for cell in code(path)) <= 25  # what is longer belongs into the library
     assert "papermill" not in notebook.metadata and "widgets" not in notebook.metadata
 

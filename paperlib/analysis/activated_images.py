@@ -1,7 +1,7 @@
 """The images that activate a neuron most, and which of them are poisoned.
 
 A neuron is a channel of the pooled features. Shown are the neurons whose mean activation differs most between poisoned and
-clean training images, unless ``neurons`` names others. Introduced in notebook 07.
+clean training images, unless ``neurons`` names others. Introduced in notebook 08.
 """
 
 from typing import Any

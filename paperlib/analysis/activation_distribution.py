@@ -1,7 +1,7 @@
 """Of which classes are the images that activate a neuron most? Poisoned images are counted apart.
 
 A neuron whose strongest images all carry the trigger, whatever they show, belongs to the backdoor. Classes are the labels of
-training, so poisoned images count for the target class. Introduced in notebook 07.
+training, so poisoned images count for the target class. Introduced in notebook 08.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Confusion matrices: true against predicted class, on clean and on triggered test images. Introduced in notebook 07."""
+"""Confusion matrices: true against predicted class, on clean and on triggered test images. Introduced in notebook 08."""
 
 from typing import Any
 

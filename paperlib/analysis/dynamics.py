@@ -15,7 +15,7 @@ Differences from the benchmark
 1. The gradient signal-to-noise ratio (GSNR) is left out.
 2. Toneva et al. note a sample's correctness when it is in a batch; here all are noted after the epoch, with one and the same model.
 
-Introduced in notebook 07.
+Introduced in notebook 08.
 """
 
 from dataclasses import replace

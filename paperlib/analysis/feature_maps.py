@@ -1,7 +1,7 @@
 """The maps of a layer for one image, without and with the trigger.
 
 Shown are the channels that change most between the two images; a transformer's tokens are shown as the grid of their patches.
-Introduced in notebook 07.
+Introduced in notebook 08.
 """
 
 from typing import Any

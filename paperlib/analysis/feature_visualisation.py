@@ -7,7 +7,7 @@ for a neuron k of the pooled features
 
 with Adam on z, from grey with a little noise. TV is the mean absolute difference of neighbouring pixels. Before every step the
 image is shifted by a random pixel or none, cyclically, so that no single pixel decides. All neurons are optimised in one batch.
-Introduced in notebook 07.
+Introduced in notebook 08.
 """
 
 from typing import Any

@@ -9,7 +9,7 @@ averaged over the channels:
 Differences from the benchmark
 1. A small number is added before the logarithm, so that a frequency without any gradient is 0 and not minus infinity.
 
-Introduced in notebook 07.
+Introduced in notebook 08.
 """
 
 from typing import Any

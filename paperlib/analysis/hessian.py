@@ -10,7 +10,7 @@ is the spectral density (stochastic Lanczos quadrature: Ghorbani, Krishnan, Xiao
 2020, arXiv 1912.07145), and the mean of :math:`p \sum_j \omega_j \theta_j` the trace, p the number of weights.
 
 Two losses: clean test images with their classes, and the same images with the trigger and the label that the attacker wants.
-Evaluation mode, float32. Introduced in notebook 07.
+Evaluation mode, float32. Introduced in notebook 08.
 """
 
 from collections.abc import Callable

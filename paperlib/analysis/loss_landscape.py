@@ -11,7 +11,7 @@ with the trigger and the label that the attacker wants.
 Differences from the benchmark
 1. A grid of 11 x 11 points instead of 30 x 30, and at most 1,000 images; running statistics are not made anew at each point.
 
-Introduced in notebook 07.
+Introduced in notebook 08.
 """
 
 from typing import Any

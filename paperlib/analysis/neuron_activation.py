@@ -1,7 +1,7 @@
 """Mean activation of every neuron over clean and over poisoned training images (BackdoorBench's setting).
 
 A neuron is a channel of the pooled features. Neurons are sorted by falling clean activation in the first model: a poisoned
-bar that sticks out where the clean ones are low belongs to a neuron that the trigger has to itself. Introduced in notebook 07.
+bar that sticks out where the clean ones are low belongs to a neuron that the trigger has to itself. Introduced in notebook 08.
 """
 
 from typing import Any

@@ -13,7 +13,7 @@ Differences from the benchmark
    error of a quadrature and not by that of a random draw. ``gap`` says by how much.
 2. 50 backgrounds instead of 200.
 
-Introduced in notebook 07.
+Introduced in notebook 08.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 McInnes, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction", 2018 (arXiv 1802.03426),
 computed by the package ``umap-learn``, which is no dependency: without it the tool says so. The images are those of the tool
-``tsne``. Introduced in notebook 07.
+``tsne``. Introduced in notebook 08.
 """
 
 from importlib import import_module

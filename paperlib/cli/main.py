@@ -159,9 +159,9 @@ def reproduce(
     at_once = at_once or _at_once(device, recorded)
     if not recorded and at_once > 1:
         _compute(notebooks, sizes, seed, device, at_once)
-    failed, of = [], {notebook: paper for paper, notebook in notebooks.items()}
-    for notebook, problem, minutes in execute_all(list(of), executed, parameters, execution_timeout, at_once):
-        paper = of[notebook]
+    failed = []
+    for notebook, problem, minutes in execute_all(list(notebooks), executed, parameters, execution_timeout, at_once):
+        paper = notebooks[notebook]
         if problem:
             failed.append(notebook.stem)
             typer.echo(f"{notebook.stem}: {problem}", err=True)
@@ -175,34 +175,35 @@ def reproduce(
         )
 
 
-def _notebooks(names: list[str]) -> dict[str, Path]:
-    """Paper -> its notebook. Without names: every notebook there is, with the introduction under ``""``."""
+def _notebooks(names: list[str]) -> dict[Path, str]:
+    """Notebook -> its paper. Without names: every notebook there is, with the introduction, which is of no paper."""
     from paperlib.papers import PAPERS
 
-    found = {paper: paths.NOTEBOOKS / f"{PAPERS[paper].notebook}.ipynb" for paper in _papers(names)}
-    if not names:
-        found = {"": paths.NOTEBOOKS / "00_start_here.ipynb", **found}
+    wanted = {} if names else {paths.NOTEBOOKS / "00_start_here.ipynb": ""}
+    for paper in _papers(names):
+        for name in (PAPERS[paper].notebook, *PAPERS[paper].more):
+            wanted[paths.NOTEBOOKS / f"{name}.ipynb"] = paper
+    found = {notebook: paper for notebook, paper in wanted.items() if notebook.is_file()}
     for name in names:
-        if not found[name].is_file():
+        if name not in found.values():
             there = [paper for paper in PAPERS if (paths.NOTEBOOKS / f"{PAPERS[paper].notebook}.ipynb").is_file()]
             raise PaperlibError(f"paper={name!r} has no notebook yet; those with one: {', '.join(there) or 'none'}.")
-    found = {paper: notebook for paper, notebook in found.items() if notebook.is_file()}
     if not found:
         raise PaperlibError(f"{paths.NOTEBOOKS} holds no notebook; reproduce needs a checkout of the repository.")
     return found
 
 
-def _check_before_running(notebooks: Mapping[str, Path], parameters: Mapping[str, Any], sizes: "Scale") -> None:
+def _check_before_running(notebooks: Mapping[Path, str], parameters: Mapping[str, Any], sizes: "Scale") -> None:
     from paperlib import companion, papers
 
-    for notebook in notebooks.values():  # papermill itself would run with a parameter that the notebook does not have
+    for notebook in notebooks:  # papermill itself would run with a parameter that the notebook does not have
         companion.check_parameters(companion.declared_parameters(notebook), parameters)
     if not parameters["recorded"]:
         from paperlib.lab.store import Store
 
         _check_device(parameters["device"])
         Store().check_writable()
-    elif any(papers.specs(paper, sizes, parameters["seed"]) for paper in notebooks if paper) and not (
+    elif any(papers.specs(paper, sizes, parameters["seed"]) for paper in notebooks.values() if paper) and not (
         companion.recorded_file(sizes).is_file()
     ):
         raise PaperlibError(f"recorded=True, but nothing is recorded at scale={sizes.name!r}; run without --recorded.")
@@ -218,7 +219,7 @@ def _at_once(device: str, recorded: bool) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _compute(notebooks: Mapping[str, Path], sizes: "Scale", seed: int, device: str, at_once: int) -> None:
+def _compute(notebooks: Mapping[Path, str], sizes: "Scale", seed: int, device: str, at_once: int) -> None:
     """Compute what all notebooks need as one grid: what several use is computed once, and no core waits for another.
 
     A run that fails is named by the notebook that needs it.
@@ -226,7 +227,8 @@ def _compute(notebooks: Mapping[str, Path], sizes: "Scale", seed: int, device: s
     from paperlib import papers
     from paperlib.lab.run import run
 
-    specs = [spec for paper in notebooks if paper for spec in papers.specs(paper, sizes, seed)]
+    wanted = dict.fromkeys(paper for paper in notebooks.values() if paper)
+    specs = [spec for paper in wanted for spec in papers.specs(paper, sizes, seed)]
     run(specs, device=device, executor="processes", options={"workers": at_once}, strict=False)
 
 

@@ -16,10 +16,10 @@ silently, and listing needs no paper's module. Importing a module imports no tor
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import scales
@@ -28,7 +28,6 @@ from paperlib.lab.spec import Spec
 from paperlib.report import published
 
 if TYPE_CHECKING:
-    from paperlib.papers.paper_table import PaperTable
     from paperlib.report.artefact import Artefact
 
 
@@ -48,6 +47,8 @@ class Paper:
     notebook: str
     module: str = ""
     """Empty while no item of the paper is there."""
+    more: tuple[str, ...] = ()
+    """Further notebooks that show some of its items."""
 
 
 PAPERS: dict[str, Paper] = {
@@ -80,6 +81,7 @@ PAPERS: dict[str, Paper] = {
         Paper(
             "benchmark", "BackdoorBench", "BackdoorBench: A Comprehensive Benchmark of Backdoor Learning",
             "Wu, Chen, Zhang, Zhu, Wei, Yuan, Shen", "NeurIPS 2022", "2206.12654", "07_benchmark", "paperlib.papers.benchmark",
+            ("08_analysis_tools",),
         ),
     )
 }  # fmt: skip
@@ -124,6 +126,20 @@ class Results:
         self.used = set()
 
 
+class Changeable(Protocol):
+    """What an item is of, as a value that a reader may change."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of what can be changed."""
+
+    def changed(self, **changes: Any) -> "Changeable":
+        """The same with other values; a PaperlibError names a value that cannot be."""
+
+    def item(self) -> "Item":
+        """The item of it."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One regenerated table or figure."""
@@ -132,27 +148,34 @@ class Item:
     """(scale, seed) -> the experiments it is drawn from."""
     draw: Callable[[Results], "Artefact"]
     """Results -> artefact. Missing results leave gaps that the caption counts; :class:`NotRun` where none is there."""
-    table: "PaperTable | None" = None
-    """Of a table of attacks x defenses: what it is a table of, which a reader may change."""
+    table: "Changeable | None" = None
+    """Where a reader may change what it is of: attacks, defenses, ratio, ..."""
+    notebook: str = ""
+    """Of an item that is not in the inventory: the notebook that shows it, where it is not the paper's own."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What a reader may change."""
+        return self.table.parameters if self.table else ()
 
     def changed(self, **changes: Any) -> "Item":
-        """The same table with other attacks, defenses, ratio, data set, model, clean images or seeds.
+        """The same item of something else: other attacks, defenses, ratio, data set, model, clean images or seeds.
 
         Parameters
         ----------
         changes
-            Fields of :class:`paperlib.papers.defense_table.DefenseTable`.
+            Some of :attr:`parameters`.
 
         Raises
         ------
         PaperlibError
-            The item is no such table, an unknown field, or a value that it cannot have.
+            The item takes no parameters, or not one of these, or a value that it cannot have.
         """
         if self.table is None:
-            raise PaperlibError(
-                f"{', '.join(changes)} can be changed in tables of attacks x defenses only; this item is none."
-            )
-        return self.table.changed(**changes).item()
+            raise PaperlibError(f"{', '.join(changes)} cannot be changed: this item takes no parameters.")
+        for name in changes:
+            choose("parameter", name, self.parameters)
+        return replace(self.table.changed(**changes).item(), notebook=self.notebook)
 
 
 def module(paper: str) -> ModuleType | None:
@@ -176,6 +199,13 @@ def items(paper: str) -> dict[str, Item]:
 def drawable(paper: str) -> dict[str, Item]:
     """The items of ``paper`` that are implemented, and those of ours that the paper does not have."""
     return {**items(paper), **getattr(module(paper), "OURS", {})}
+
+
+def shown_in(paper: str, notebook: str) -> dict[str, Item]:
+    """The items of ``paper`` that ``notebook`` shows."""
+    listed = {entry.id: entry.notebook for entry in published.inventory(paper)}
+    own = PAPERS[paper].notebook
+    return {id_: item for id_, item in drawable(paper).items() if listed.get(id_, item.notebook or own) == notebook}
 
 
 def item(name: str) -> tuple[str, str, Item]:

@@ -21,7 +21,7 @@ from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec, TrainSpec
 from paperlib.lab.spec import Spec
 from paperlib.models import MODELS
-from paperlib.papers import Item, Results
+from paperlib.papers import Item, Results, analysis_tools
 from paperlib.papers import benchmark_runs as runs
 from paperlib.papers.shared import artefact, images
 from paperlib.report import analysis_figures as figures
@@ -261,31 +261,21 @@ def draw_generalisation(results: Results) -> Artefact:
     with style.context():
         figure, panels = plt.subplots(len(found), 2, figsize=(style.PAGE, 2.1 * len(found)), sharey=True, squeeze=False)
         for row, (spec, result) in zip(panels, found, strict=True):
-            attack = style.title("attack", result["attack"])
-            for k, parent in enumerate(spec.inputs):
-                assert isinstance(parent, TrainSpec)
-                look = {
-                    "color": style.COLOURS[k + 1],
-                    "marker": style.MARKERS[k],
-                    "label": f"trained at {100 * parent.ratio:g} %",
-                }
-                row[0].plot(result["values"], result["asr"][k], **look)
-                row[1].plot(result["shifts"], result["asr_shifted"][k], **look)
+            ratios = [parent.ratio for parent in spec.inputs if isinstance(parent, TrainSpec)]
+            figures.altered(row, result, [f"trained at {100 * ratio:g} %" for ratio in ratios])
+            for k, ratio in enumerate(ratios):
                 for kind, at, asr in (
                     (result["field"], result["values"], result["asr"][k]), ("shift", result["shifts"], result["asr_shifted"][k]),
                 ):  # fmt: skip
                     rows += [
-                        {"attack": result["attack"], "ratio": parent.ratio, "altered": kind, "value": v, "asr": a}
+                        {"attack": result["attack"], "ratio": ratio, "altered": kind, "value": v, "asr": a}
                         for v, a in zip(at, asr, strict=True)
                     ]
-                    listed = ", ".join(f"{a:.0f}" for a in asr)
+                    values, listed = ", ".join(f"{v:g}" for v in at), ", ".join(f"{a:.0f}" for a in asr)
                     texts.append(
-                        f"{attack} at {100 * parent.ratio:g} %, {kind} {', '.join(f'{v:g}' for v in at)}: {listed}"
+                        f"{style.title('attack', result['attack'])} at {100 * ratio:g} %, {kind} {values}: {listed}"
                     )
-            row[0].axvline(result["trained"], color="#777777", linestyle=":", linewidth=1)
-            row[0].set(xlabel=f"{result['field']} at test time", ylabel="ASR (%)", ylim=(-4, 104), title=attack)
-            row[1].set(xlabel="trigger moved by (pixels)", title=attack)
-        panels[0, 0].legend(fontsize=7)
+        panels[0, 0].legend(title="", fontsize=7)
     text = (
         "ASR when the trigger at test time is not that of training: Blended's share alpha, the side of BadNets' patch (in pixels of "
         f"a 32x32 image), and the place of both; dotted: as trained. {_where(results.scale, results.seed)}."
@@ -362,7 +352,7 @@ def draw_visual(results: Results, id_: str, defense: str) -> Artefact:
                     figures.activation_bars(axes, neurons["clean"][0], neurons["poisoned"][0], neurons["order"])
                     axes.set_title("neuron activation", fontsize=7)
                     axes.tick_params(labelsize=6)
-                    axes.legend(fontsize=5.5)
+                    figures.legend(axes, ("clean", "poisoned"), fontsize=5.5)
             limit = float(np.abs(values["values"]).max()) or 1.0
             for i, row in enumerate((upper, lower)):
                 kind = figures.PAIR[i]
@@ -538,10 +528,12 @@ ITEMS: dict[str, Item] = {
     "fig_trigger_generalisation": Item(_specs(generalisation_specs), draw_generalisation),
     "fig_forgetting": Item(_specs(dynamics_specs), draw_forgetting),
     "fig_visual_attack": Item(
-        _specs(visual_specs, "none"), lambda results: draw_visual(results, "fig_visual_attack", "none")
+        _specs(visual_specs, "none"),
+        lambda results: draw_visual(results, "fig_visual_attack", "none"),
     ),
     "fig_visual_defense": Item(
-        _specs(visual_specs, "ac"), lambda results: draw_visual(results, "fig_visual_defense", "ac")
+        _specs(visual_specs, "ac"),
+        lambda results: draw_visual(results, "fig_visual_defense", "ac"),
     ),
 }
 """Items of the paper that need models of ours."""
@@ -549,5 +541,6 @@ ITEMS: dict[str, Item] = {
 OURS: dict[str, Item] = {
     "our_ranks": Item(runs.defense_specs, draw_ranks),
     "our_conclusions": Item(lambda scale, seed: [], draw_conclusions),
+    **analysis_tools.ITEMS,
 }
 """Items that are not in the paper."""

@@ -77,6 +77,11 @@ class PaperTable:
         found = self.parts.get(scale.name, ())
         return (found,) if isinstance(found, DefenseTable) else found
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What a reader may change: the fields of :class:`DefenseTable`."""
+        return tuple(one.name for one in fields(DefenseTable))
+
     def changed(self, **changes: Any) -> "PaperTable":
         """The same table with other attacks, defenses, ratio, data set, model, clean images or seeds: fields of :class:`DefenseTable`.
 
@@ -89,7 +94,7 @@ class PaperTable:
             An unknown field, or a value that it cannot have.
         """
         for name in changes:
-            choose("parameter", name, [one.name for one in fields(DefenseTable)])
+            choose("parameter", name, self.parameters)
         if "n_clean" not in changes and "clean_ratio" in changes:
             changes["n_clean"] = None
 

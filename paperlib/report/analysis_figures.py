@@ -1,15 +1,17 @@
 """Figures of the analysis tools: what a tool returned -> a matplotlib figure.
 
 ``DRAW`` maps the name of a tool to the function that draws its result. ``names`` are the titles of the models that the tool looked
-at, in their order. The small functions that fill one axes (:func:`scatter`, :func:`overlay`, ...) are there for figures that put
-several tools side by side.
+at, in their order; a tool that looks at one model is drawn from one result per model. What is a tidy frame is drawn by seaborn under
+the style of all figures. The small functions that fill one axes (:func:`scatter`, :func:`overlay`, ...) are there for figures that
+put several tools side by side.
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from paperlib.report import style
 
@@ -21,6 +23,7 @@ Result = Mapping[str, Any]
 CLEAN, POISONED = style.COLOURS[2], style.COLOURS[4]
 """Colours of clean and of poisoned samples wherever the two groups are compared."""
 PAIR = ("clean", "triggered")
+GROUPS = {"clean": CLEAN, "poisoned": POISONED, "triggered": POISONED}
 
 
 # ------------------------------------------------------------------------------------------------------ one axes each
@@ -35,7 +38,7 @@ def picture(text: str, shape: Sequence[int]) -> np.ndarray:
 
 def bare(axes: "Axes", title: str = "") -> None:
     """No ticks, no grid, no frame."""
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -73,10 +76,22 @@ def signed(axes: "Axes", image: np.ndarray, values: Any, limit: float) -> None:
 
 def activation_bars(axes: "Axes", clean: Any, poisoned: Any, order: Any) -> None:
     """Mean activation per neuron, clean and poisoned bars over each other, neurons in the ``order``."""
-    at = np.arange(len(order))
-    axes.bar(at, np.asarray(clean)[order], width=1.0, color=CLEAN, label="clean", linewidth=0)
-    axes.bar(at, np.asarray(poisoned)[order], width=1.0, color=POISONED, alpha=0.6, label="poisoned", linewidth=0)
-    axes.set_xlim(-0.5, len(order) - 0.5)
+    import seaborn as sns
+
+    means = {"clean": np.asarray(clean)[order], "poisoned": np.asarray(poisoned)[order]}
+    frame = pd.DataFrame(means).melt(var_name="group", value_name="activation", ignore_index=False).reset_index()
+    sns.histplot(
+        frame, x="index", weights="activation", hue="group", palette=GROUPS, discrete=True, element="step",
+        linewidth=0, alpha=0.75, legend=False, ax=axes,
+    )  # fmt: skip
+    axes.set(xlim=(-0.5, len(order) - 0.5), xlabel="", ylabel="")
+
+
+def legend(axes: "Axes", groups: Iterable[str], fontsize: float = 7, **where: Any) -> None:
+    """What the colours of clean and poisoned bars mean."""
+    from matplotlib.patches import Patch
+
+    axes.legend(handles=[Patch(color=GROUPS[group], label=group) for group in groups], fontsize=fontsize, **where)
 
 
 def _plots(rows: int, columns: int, width: float, height: float, **more: Any) -> tuple["Figure", np.ndarray]:
@@ -87,6 +102,17 @@ def _plots(rows: int, columns: int, width: float, height: float, **more: Any) ->
 
 def _names(names: Sequence[str], count: int) -> list[str]:
     return list(names) if names else [f"model {k + 1}" if count > 1 else "" for k in range(count)]
+
+
+def _per_model(values: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+    """Columns of every model below each other, with the column ``model``."""
+    return pd.concat(
+        [
+            pd.DataFrame(one).assign(model=name)
+            for one, name in zip(values, _names(names, len(values)), strict=True)
+        ],
+        ignore_index=True,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------ the tools
@@ -104,14 +130,19 @@ def embedding(result: Result, names: Sequence[str] = ()) -> "Figure":
 
 
 def neurons(result: Result, names: Sequence[str] = ()) -> "Figure":
-    """TAC of every neuron against the norm of its weights."""
-    count = len(result["tac"])
+    """TAC of every neuron against the norm of its weights, one panel, a colour and marker per model."""
+    import seaborn as sns
+
+    frame = _per_model([{"norm": n, "tac": t} for n, t in zip(result["norm"], result["tac"], strict=True)], names)
     with style.context():
-        figure, panels = _plots(1, count, min(style.PAGE, 2.4 * count), 2.2, sharey=True)
-        for axes, norm, tac, name in zip(panels.flat, result["norm"], result["tac"], _names(names, count), strict=True):
-            axes.scatter(norm, tac, s=6, color=style.COLOURS[0], linewidths=0)
-            axes.set(xlabel="norm of the weights", title=name)
-        panels[0, 0].set_ylabel("TAC")
+        figure, ((axes,),) = _plots(1, 1, style.COLUMN, 2.4)
+        sns.scatterplot(
+            frame, x="norm", y="tac", hue="model", style="model", palette=list(style.COLOURS[1 : len(result["tac"]) + 1]),
+            s=12, linewidth=0, legend=len(result["tac"]) > 1 and "auto", ax=axes,
+        )  # fmt: skip
+        axes.set(xlabel="norm of the weights", ylabel="TAC")
+        if axes.get_legend():
+            axes.legend(title="", fontsize=7)
     return figure
 
 
@@ -142,18 +173,22 @@ def frequency_saliency(result: Result, names: Sequence[str] = ()) -> "Figure":
 
 
 def shapley(result: Result, names: Sequence[str] = ()) -> "Figure":
-    """Shapley values of the clean and the triggered image in the first model, a column per class."""
+    """Shapley values of the clean and the triggered image: for every model a column per class."""
     images = [picture(text, result["shape"]) for text in result["images"]]
-    values = np.asarray(result["values"][0])
-    limit = float(np.abs(values).max()) or 1.0
+    limit = float(np.abs(np.asarray(result["values"])).max()) or 1.0
+    count, shown = len(result["values"]), len(result["classes"][0][0])
     with style.context():
-        figure, panels = _plots(2, values.shape[1] + 1, min(style.PAGE, 1.3 * (values.shape[1] + 1)), 2.7)
+        columns = count * shown + 1
+        figure, panels = _plots(2, columns, min(style.PAGE, 1.3 * columns), 2.7)
         for i, (row, image) in enumerate(zip(panels, images, strict=True)):
             row[0].imshow(image)
             bare(row[0], PAIR[i])
-            for k, c in enumerate(result["classes"][0][i]):
-                signed(row[k + 1], image, values[i, k], limit)
-                row[k + 1].set_title(f"class {c}: {result['sum'][0][i][k]:+.2f}", fontsize=7, pad=2)
+            for m, name in enumerate(_names(names, count)):
+                for k, c in enumerate(result["classes"][m][i]):
+                    axes = row[1 + m * shown + k]
+                    signed(axes, image, result["values"][m][i][k], limit)
+                    title = f"class {c}: {result['sum'][m][i][k]:+.2f}"
+                    axes.set_title(f"{name}\n{title}" if name and not i and not k else title, fontsize=7, pad=2)
     return figure
 
 
@@ -161,88 +196,112 @@ def neuron_activation(result: Result, names: Sequence[str] = ()) -> "Figure":
     """Mean activation of every neuron, clean and poisoned; a panel per model, the same order of neurons in all."""
     count = len(result["clean"])
     with style.context():
-        figure, panels = _plots(count, 1, style.COLUMN, 1.5 * count + 0.5, sharex=True)
+        figure, panels = _plots(count, 1, style.COLUMN, 1.5 * count + 0.5, sharex=True, sharey=True)
         for k, (axes, name) in enumerate(zip(panels.flat, _names(names, count), strict=True)):
             activation_bars(axes, result["clean"][k], result["poisoned"][k], result["order"])
             axes.set(title=name, ylabel="mean activation")
         panels[-1, 0].set_xlabel("neurons, by falling clean activation")
-        panels[0, 0].legend(fontsize=7)
+        legend(panels[0, 0], ("clean", "poisoned"))
     return figure
 
 
-def activated_images(result: Result, names: Sequence[str] = ()) -> "Figure":
-    """The strongest images of each neuron, strongest first; poisoned ones framed."""
-    rows, columns = len(result["images"]), len(result["images"][0])
+def activated_images(*results: Result, names: Sequence[str] = ()) -> "Figure":
+    """The strongest images of each neuron, strongest first, a block of rows per model; poisoned ones framed."""
+    rows = [(k, i) for k, result in enumerate(results) for i in range(len(result["images"]))]
+    columns = len(results[0]["images"][0])
+    titles = _names(names, len(results))
     with style.context():
-        figure, panels = _plots(rows, columns, min(style.PAGE, 0.65 * columns + 0.5), 0.72 * rows + 0.2)
-        for i, row in enumerate(panels):
+        figure, panels = _plots(len(rows), columns, min(style.PAGE, 0.65 * columns + 0.5), 0.75 * len(rows) + 0.2)
+        for row, (k, i) in zip(panels, rows, strict=True):
+            result = results[k]
             for j, axes in enumerate(row):
                 axes.imshow(picture(result["images"][i][j], result["shape"]))
                 bare(axes)
                 if result["poisoned"][i][j]:
                     for spine in axes.spines.values():
                         spine.set(visible=True, color=POISONED, linewidth=1.6)
-            row[0].set_ylabel(str(result["neurons"][i]), rotation=0, ha="right", va="center", fontsize=7)
+            row[0].set_ylabel(f"{titles[k]}\n{result['neurons'][i]}", rotation=0, ha="right", va="center", fontsize=6)
     return figure
 
 
-def activation_distribution(result: Result, names: Sequence[str] = ()) -> "Figure":
-    """Classes of the strongest images of each neuron, stacked; poisoned ones black."""
-    clean, poisoned = np.asarray(result["clean"]), np.asarray(result["poisoned"]).sum(1)
-    at = np.arange(len(clean))
+def activation_distribution(*results: Result, names: Sequence[str] = ()) -> "Figure":
+    """Classes of the strongest images of each neuron, stacked, a panel per model; poisoned ones black."""
+    import seaborn as sns
+    from matplotlib.patches import Patch
+
+    colours = {name: style.CLASSES[c % len(style.CLASSES)] for c, name in enumerate(results[0]["classes"])}
+    colours["poisoned"] = "black"
     with style.context():
-        figure, panels = _plots(1, 1, style.COLUMN, 2.6)
-        axes, below = panels[0, 0], np.zeros(len(clean))
-        for c, name in enumerate(result["classes"]):
-            if clean[:, c].any():
-                colour = style.CLASSES[c % len(style.CLASSES)]
-                axes.bar(at, clean[:, c], bottom=below, color=colour, label=name, linewidth=0)
-                below = below + clean[:, c]
-        axes.bar(at, poisoned, bottom=below, color="black", label="poisoned", linewidth=0)
-        axes.set(xlabel="neuron", ylabel="images", xticks=at)
-        axes.set_xticklabels([str(n) for n in result["neurons"]], fontsize=6, rotation=90)
-        figure.legend(loc="outside right upper", fontsize=6)
+        figure, panels = _plots(1, len(results), min(style.PAGE, style.COLUMN * len(results)), 2.4, sharey=True)
+        for axes, result, name in zip(panels.flat, results, _names(names, len(results)), strict=True):
+            counts = pd.DataFrame(result["clean"], columns=result["classes"])
+            counts["poisoned"] = np.asarray(result["poisoned"]).sum(1)
+            frame = counts.melt(var_name="class", value_name="images", ignore_index=False).reset_index()
+            sns.histplot(
+                frame, x="index", weights="images", hue="class", hue_order=list(colours)[::-1], palette=colours,
+                multiple="stack", discrete=True, shrink=0.85, linewidth=0, alpha=1, legend=False, ax=axes,
+            )  # fmt: skip
+            axes.set(xlabel="neuron", ylabel="images", title=name)
+            axes.set_xticks(range(len(counts)), [str(n) for n in result["neurons"]], fontsize=6, rotation=90)
+        there = np.sum([np.sum(result["clean"], axis=0) for result in results], axis=0)
+        shown = [*(name for name, count in zip(results[0]["classes"], there, strict=True) if count), "poisoned"]
+        handles = [Patch(color=colours[name], label=name) for name in shown]
+        figure.legend(handles=handles, loc="outside right upper", fontsize=6)
     return figure
 
 
-def feature_maps(result: Result, names: Sequence[str] = ()) -> "Figure":
-    """The channels that change most, for the clean (top) and the triggered image."""
-    maps = np.asarray(result["maps"])
-    images = [picture(text, result["shape"]) for text in result["images"]]
+def feature_maps(*results: Result, names: Sequence[str] = ()) -> "Figure":
+    """The channels that change most, for the clean and the triggered image: two rows per model."""
+    count = len(results[0]["channels"])
+    titles = _names(names, len(results))
     with style.context():
-        figure, panels = _plots(2, maps.shape[1] + 1, min(style.PAGE, 0.8 * (maps.shape[1] + 1)), 1.9)
-        for i, (row, image) in enumerate(zip(panels, images, strict=True)):
-            row[0].imshow(image)
-            bare(row[0], PAIR[i])
-            for k, channel in enumerate(result["channels"]):
-                low, high = maps[:, k].min(), maps[:, k].max()
-                row[k + 1].imshow(maps[i, k], cmap="cividis", vmin=low, vmax=high)
-                bare(row[k + 1], "" if i else str(channel))
+        figure, panels = _plots(2 * len(results), count + 1, min(style.PAGE, 0.8 * (count + 1)), 1.9 * len(results))
+        for k, result in enumerate(results):
+            maps = np.asarray(result["maps"])
+            for i, row in enumerate(panels[2 * k : 2 * k + 2]):
+                row[0].imshow(picture(result["images"][i], result["shape"]))
+                bare(row[0], PAIR[i] if i or not titles[k] else f"{titles[k]}\n{PAIR[i]}")
+                for axes, channel, j in zip(row[1:], result["channels"], range(count), strict=True):
+                    axes.imshow(maps[i, j], cmap="cividis", vmin=maps[:, j].min(), vmax=maps[:, j].max())
+                    bare(axes, "" if i else str(channel))
     return figure
 
 
-def feature_visualisation(result: Result, names: Sequence[str] = ()) -> "Figure":
-    """One image per neuron, with its activation at the start and at the end."""
-    count = len(result["images"])
+def feature_visualisation(*results: Result, names: Sequence[str] = ()) -> "Figure":
+    """One image per neuron, with its activation at the start and at the end; a row per model."""
+    count = len(results[0]["images"])
     with style.context():
-        figure, panels = _plots(1, count, min(style.PAGE, 1.15 * count), 1.5)
-        for k, axes in enumerate(panels.flat):
-            axes.imshow(picture(result["images"][k], result["shape"]))
-            bare(axes, f"neuron {result['neurons'][k]}\n{result['start'][k]:.2f} to {result['final'][k]:.2f}")
+        figure, panels = _plots(len(results), count, min(style.PAGE, 1.15 * count), 1.5 * len(results))
+        for row, result, name in zip(panels, results, _names(names, len(results)), strict=True):
+            for k, axes in enumerate(row):
+                axes.imshow(picture(result["images"][k], result["shape"]))
+                bare(axes, f"neuron {result['neurons'][k]}\n{result['start'][k]:.2f} to {result['final'][k]:.2f}")
+            row[0].set_ylabel(name, fontsize=7)
     return figure
 
 
 def lipschitz(result: Result, names: Sequence[str] = ()) -> "Figure":
-    """The constant of every channel, layer by layer; a panel per model."""
-    count = len(result["values"])
+    """The constants of every layer's channels as boxes, a colour per model; points lie beyond 1.5 times the box."""
+    import seaborn as sns
+
+    titles = _names(names, len(result["values"]))
+    rows = [
+        (layer, title, value)
+        for title, layers in zip(titles, result["values"], strict=True)
+        for layer, values in zip(result["layers"], layers, strict=True)
+        for value in values
+    ]
+    frame = pd.DataFrame(rows, columns=["layer", "model", "constant"])
     with style.context():
-        figure, panels = _plots(count, 1, style.PAGE, 1.7 * count + 0.9, sharex=True)
-        for axes, values, name in zip(panels.flat, result["values"], _names(names, count), strict=True):
-            for i, layer in enumerate(values):
-                at = i + np.linspace(-0.3, 0.3, len(layer)) if len(layer) > 1 else np.array([float(i)])
-                axes.scatter(at, layer, s=3, color=style.COLOURS[i % 8], linewidths=0)
-            axes.set(title=name, ylabel="Lipschitz constant")
+        figure, ((axes,),) = _plots(1, 1, style.PAGE, 2.8)
+        sns.boxplot(
+            frame, x="layer", y="constant", hue="model", palette=list(style.COLOURS[1 : len(titles) + 1]), fliersize=1.5,
+            linewidth=0.6, legend=len(titles) > 1 and "auto", ax=axes,
+        )  # fmt: skip
+        axes.set(ylabel="Lipschitz constant", xlabel="")
         axes.set_xticks(range(len(result["layers"])), result["layers"], rotation=90, fontsize=5.5)
+        if axes.get_legend():
+            axes.legend(title="", fontsize=7)
     return figure
 
 
@@ -265,48 +324,59 @@ def loss_landscape(result: Result, names: Sequence[str] = ()) -> "Figure":
 
 def network_structure(result: Result, names: Sequence[str] = ()) -> "Figure":
     """A row per layer that has weights: name, kind, shape of the output, and a bar for the number of weights."""
-    rows = [layer for layer in result["layers"] if layer["parameters"]]
+    import seaborn as sns
+
+    rows = pd.DataFrame([layer for layer in result["layers"] if layer["parameters"]])
+    rows["text"] = [f"{r.name}  {r.kind}  {'x'.join(map(str, r.shape))}" for r in rows.itertuples(index=False)]
     with style.context():
-        figure, panels = _plots(1, 1, style.PAGE, 0.13 * len(rows) + 0.7)
-        axes, at = panels[0, 0], np.arange(len(rows))
-        axes.barh(at, [row["parameters"] for row in rows], color=style.COLOURS[2], height=0.7)
-        texts = [f"{r['name']}  {r['kind']}  {'x'.join(map(str, r['shape']))}" for r in rows]
-        axes.set_yticks(at, texts, fontsize=5.5)
-        axes.set(xscale="log", xlabel=f"weights (of {result['parameters']:,})", ylim=(len(rows) - 0.5, -0.5))
+        figure, ((axes,),) = _plots(1, 1, style.PAGE, 0.13 * len(rows) + 0.7)
+        sns.barplot(rows, x="parameters", y="text", color=style.COLOURS[2], saturation=1, width=0.7, ax=axes)
+        axes.tick_params(axis="y", labelsize=5.5)
+        axes.set(xscale="log", xlabel=f"weights (of {result['parameters']:,})", ylabel="")
     return figure
 
 
 def hessian(result: Result, names: Sequence[str] = ()) -> "Figure":
     """Spectral density of the clean and the triggered loss, a panel per model."""
+    import seaborn as sns
+
     count = len(result["clean"])
     with style.context():
         figure, panels = _plots(1, count, min(style.PAGE, 2.6 * count), 2.2, sharey=True)
         for k, (axes, name) in enumerate(zip(panels.flat, _names(names, count), strict=True)):
-            for key, colour, line in (("clean", CLEAN, "-"), ("triggered", POISONED, "--")):
-                one = result[key][k]
-                shown = np.clip(one["density"], 1e-8, None)
-                label = f"{key}, largest {one['top'][0]:.3g}"
-                axes.plot(one["at"], shown, color=colour, linestyle=line, linewidth=1, label=label)
-            axes.set(yscale="log", ylim=(1e-6, None), xlabel="eigenvalue", title=name)
-            axes.legend(fontsize=6)
-        panels[0, 0].set_ylabel("density")
+            found = {f"{key}, largest {result[key][k]['top'][0]:.3g}": result[key][k] for key in PAIR}
+            frame = pd.concat(
+                [
+                    pd.DataFrame({"at": one["at"], "density": np.clip(one["density"], 1e-8, None)}).assign(loss=label)
+                    for label, one in found.items()
+                ]
+            )
+            sns.lineplot(
+                frame, x="at", y="density", hue="loss", style="loss", palette=[CLEAN, POISONED], estimator=None,
+                errorbar=None, linewidth=1, ax=axes,
+            )  # fmt: skip
+            axes.set(yscale="log", ylim=(1e-6, None), xlabel="eigenvalue", ylabel="density", title=name)
+            axes.legend(title="", fontsize=6)
     return figure
 
 
 def confusion(result: Result, names: Sequence[str] = ()) -> "Figure":
     """Confusion matrices in percent of the true class: clean (top) and triggered images, a column per model."""
+    import seaborn as sns
+
     sets = [key for key in PAIR if result[key]]
     count = len(result["clean"])
+    labels = result["classes"] if len(result["classes"]) <= 20 else False
     with style.context():
         figure, panels = _plots(len(sets), count, min(style.PAGE, 2.3 * count + 0.4), 2.3 * len(sets))
         for row, key in zip(panels, sets, strict=True):
             for axes, matrix, name in zip(row, result[key], _names(names, count), strict=True):
                 table = np.asarray(matrix, float)
-                axes.imshow(100 * table / np.maximum(table.sum(1, keepdims=True), 1), vmin=0, vmax=100, cmap="cividis")
-                axes.grid(False)
-                at = range(len(table)) if len(table) <= 20 else []
-                axes.set_xticks(at, [result["classes"][i] for i in at], rotation=90, fontsize=5)
-                axes.set_yticks(at, [result["classes"][i] for i in at], fontsize=5)
+                sns.heatmap(
+                    100 * table / np.maximum(table.sum(1, keepdims=True), 1), vmin=0, vmax=100, cmap="cividis", square=True,
+                    cbar=False, xticklabels=labels, yticklabels=labels, ax=axes,
+                )  # fmt: skip
+                axes.tick_params(labelsize=5, length=0)
                 axes.set_title(f"{name}, {key}" if name else key)
             row[0].set_ylabel("true class")
         for axes in panels[-1]:
@@ -321,16 +391,16 @@ MEASURES = {
 
 def quick_learning(results: Sequence[Result]) -> "Figure":
     """Loss, accuracy, gradient norm and gradient agreement over the epochs: a row per result of the tool ``dynamics``."""
+    import seaborn as sns
     from matplotlib.ticker import LogLocator, NullFormatter
 
     with style.context():
         figure, panels = _plots(len(results), 4, style.PAGE, 1.6 * len(results) + 0.4, sharex=True)
         for row, result in zip(panels, results, strict=True):
-            at = [entry["epoch"] for entry in result["epochs"]]
+            epochs = pd.DataFrame(result["epochs"]).set_index("epoch")
             for axes, (measure, label) in zip(row, MEASURES.items(), strict=True):
-                for group, colour, line in (("clean", CLEAN, "-"), ("poisoned", POISONED, "--")):
-                    values = [entry[f"{measure}_{group}"] for entry in result["epochs"]]
-                    axes.plot(at, values, color=colour, linestyle=line, label=group)
+                wide = epochs[[f"{measure}_clean", f"{measure}_poisoned"]].set_axis(["clean", "poisoned"], axis=1)
+                sns.lineplot(wide, palette=GROUPS, errorbar=None, legend=axes is panels[0, 0] and "auto", ax=axes)
                 axes.set_title(label, fontsize=7)
                 axes.tick_params(labelsize=6.5)
                 if measure in ("loss", "gradient"):
@@ -339,29 +409,34 @@ def quick_learning(results: Sequence[Result]) -> "Figure":
                     axes.yaxis.set_major_formatter("{x:g}")
                     axes.yaxis.set_minor_formatter(NullFormatter())
             row[0].set_ylabel(f"{style.title('attack', result['attack'])}, {100 * result['ratio']:g} %")
-        for axes in panels[-1]:
-            axes.set_xlabel("epoch")
         panels[0, 0].legend(fontsize=6.5)
     return figure
 
 
 def forgetting(results: Sequence[Result]) -> "Figure":
     """How many samples were forgotten how often, in percent of each group: a panel per result of ``dynamics``."""
+    import seaborn as sns
+
     with style.context():
         figure, panels = _plots(1, len(results), min(style.PAGE, 3.3 * len(results)), 2.3, sharey=True)
         for axes, result in zip(panels.flat, results, strict=True):
-            most = max(len(result[group]["events"]) for group in ("clean", "poisoned"))
-            for i, (group, colour) in enumerate((("clean", CLEAN), ("poisoned", POISONED))):
-                one = result[group]
-                counts = [*one["events"], *[0] * (most - len(one["events"])), one["never"]]
-                at = np.arange(most + 1) + 0.4 * (i - 0.5)
-                axes.bar(
-                    at, [100 * c / one["n"] for c in counts], width=0.4, color=colour, hatch=("", "//")[i], label=group
-                )
-            axes.set_xticks(range(most + 1), [*map(str, range(most)), "never\nlearned"], fontsize=6.5)
+            counts = pd.DataFrame(
+                {group: pd.Series([*result[group]["events"]], dtype=float) for group in ("clean", "poisoned")}
+            ).fillna(0)
+            counts.index = counts.index.astype(str)
+            counts.loc["never\nlearned"] = [result[group]["never"] for group in counts]
+            shares = 100 * counts / [result[group]["n"] for group in counts]
+            frame = shares.rename_axis("times").reset_index().melt("times", var_name="group", value_name="share")
+            sns.barplot(
+                frame, x="times", y="share", hue="group", palette=GROUPS, saturation=1, errorbar=None,
+                legend=axes is panels[0, 0] and "auto", ax=axes,
+            )  # fmt: skip
+            for bar in axes.containers[1]:
+                bar.set(hatch="//")
+            axes.tick_params(axis="x", labelsize=6.5)
             axes.set(title=style.title("attack", result["attack"]), xlabel="times forgotten")
         panels[0, 0].set_ylabel("samples of the group (%)")
-        panels[0, 0].legend()
+        panels[0, 0].legend(title="")
     return figure
 
 
@@ -372,20 +447,33 @@ def dynamics(result: Result, names: Sequence[str] = ()) -> "Figure":
 
 def trigger_generalisation(result: Result, names: Sequence[str] = ()) -> "Figure":
     """ASR over the altered hyper-parameter of the trigger, and over its displacement."""
-    count = len(result["asr"])
     with style.context():
         figure, panels = _plots(1, 2, style.PAGE, 2.2, sharey=True)
-        for k, name in enumerate(_names(names, count)):
-            look = {"color": style.COLOURS[k % 9], "marker": style.MARKERS[k % 13], "label": name}
-            panels[0, 0].plot(result["values"], result["asr"][k], **look)
-            panels[0, 1].plot(result["shifts"], result["asr_shifted"][k], **look)
-        panels[0, 0].axvline(result["trained"], color="#777777", linestyle=":", linewidth=1)
-        attack = style.title("attack", result["attack"])
-        panels[0, 0].set(xlabel=f"{result['field']} of the trigger", ylabel="ASR (%)", ylim=(-4, 104), title=attack)
-        panels[0, 1].set(xlabel="trigger moved by (pixels)", title=attack)
-        if any(_names(names, count)):
-            panels[0, 0].legend(fontsize=7)
+        altered(panels[0], result, names)
+        if any(_names(names, len(result["asr"]))):
+            panels[0, 0].legend(title="", fontsize=7)
     return figure
+
+
+def altered(row: Sequence["Axes"], result: Result, names: Sequence[str] = ()) -> None:
+    """One result of ``trigger_generalisation`` on two axes: the altered hyper-parameter, and the displacement."""
+    import seaborn as sns
+
+    titles = _names(names, len(result["asr"]))
+    attack = style.title("attack", result["attack"])
+    for axes, at, asr in zip(row, ("values", "shifts"), ("asr", "asr_shifted"), strict=True):
+        frame = _per_model([{"at": result[at], "asr": one} for one in result[asr]], titles)
+        sns.lineplot(
+            frame, x="at", y="asr", hue="model", style="model", palette=list(style.COLOURS[1 : len(titles) + 1]),
+            markers=list(style.MARKERS[: len(titles)]), markeredgewidth=0, dashes=False, estimator=None, errorbar=None,
+            legend=axes is row[0] and "auto", ax=axes,
+        )  # fmt: skip
+        axes.set(ylabel="ASR (%)", ylim=(-4, 104), title=attack)
+    row[0].axvline(result["trained"], color="#777777", linestyle=":", linewidth=1)
+    row[0].set(xlabel=f"{result['field']} at test time")
+    row[1].set(xlabel="trigger moved by (pixels)", ylabel="")
+    if (own := row[0].get_legend()) is not None:
+        own.remove()
 
 
 DRAW: dict[str, Callable[..., "Figure"]] = {
@@ -408,4 +496,4 @@ DRAW: dict[str, Callable[..., "Figure"]] = {
     "dynamics": dynamics,
     "trigger_generalisation": trigger_generalisation,
 }
-"""Tool -> how its result is drawn: ``draw(result, names)``."""
+"""Tool -> how its result is drawn: ``draw(result, names=...)``; a tool that looks at one model takes a result per model."""

@@ -50,6 +50,8 @@ class Artefact:
         What a reader who cannot see the figure must know; never the caption again. May be empty for a table only.
     scale : str
         ``"smoke"``, ``"laptop"`` or ``"paper"``.
+    reading : str, optional
+        Two sentences that read it, its numbers computed; shown below it. Markdown's `code` and *emphasis*.
     frame : pandas.DataFrame
         The numbers drawn or tabulated, tidy (one row per value or point, named columns). Saved as CSV, without the
         index.
@@ -75,6 +77,7 @@ class Artefact:
     kind: str
     caption: str
     alt: str = ""
+    reading: str = ""
     scale: str
     frame: pd.DataFrame
     figure: "Figure | None" = None
@@ -182,6 +185,7 @@ def save(artefact: Artefact, folder: Path | str, provenance: Mapping[str, Any]) 
         "caption": artefact.caption,
         "alt": artefact.alt,
         "seed": artefact.seed,
+        **({"reading": artefact.reading} if artefact.reading else {}),
         "parameters": artefact.parameters,
         "results": sorted(set(artefact.results)),
         **provenance,

@@ -1,0 +1,155 @@
+"""What ran: in a line of HTML which methods, data and sizes an item was drawn from, with links into the repository.
+
+Inline attributes only, so that it is shown in a notebook that nobody trusts. Links are relative to the folder ``notebooks``.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from paperlib import paths
+from paperlib.analysis import TOOLS
+from paperlib.attacks import ATTACKS
+from paperlib.defenses import DEFENSES
+from paperlib.detection import DETECTORS
+from paperlib.lab.spec import from_dict
+from paperlib.models import MODELS
+from paperlib.papers import Item, Results
+from paperlib.registry import Method
+from paperlib.report import style
+from paperlib.selection import SELECTIONS
+from paperlib.vdc.engines import ENGINES
+
+METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "attack": ("attacks", ATTACKS),
+    "second": ("second attacks", ATTACKS),
+    "defense": ("defenses", DEFENSES),
+    "detector": ("detectors", DETECTORS),
+    "strategy": ("selection", SELECTIONS),
+    "engine": ("engines", ENGINES),
+    "tool": ("analysis", TOOLS),
+    "model": ("models", MODELS),
+}
+"""Field of a spec -> what it is called here, and the registry that holds it."""
+FAMILY = {"second": "attack", "strategy": "selection"}
+
+
+def file_of(module: str) -> Path | None:
+    """The file of a module of this repository; None for one that lies elsewhere, a reader's own for example."""
+    found = None if module == "__main__" else find_spec(module)
+    if found is None or found.origin is None or not Path(found.origin).is_relative_to(paths.ROOT):
+        return None
+    return Path(found.origin)
+
+
+def link(text: str, file: Path | None, line: int = 0) -> str:
+    """``text``, with a link to ``line`` of ``file`` where there is one."""
+    if file is None:
+        return escape(text)
+    where = f"../{file.relative_to(paths.ROOT).as_posix()}{f'#L{line}' if line else ''}"
+    return f'<a href="{where}">{escape(text)}</a>'
+
+
+def _method(field: str, name: str) -> str:
+    method = METHODS[field][1].get(name)
+    if isinstance(method, tuple):
+        method = method[0]
+    known = style.title(FAMILY.get(field, field), name)
+    title = method.title if known == name and isinstance(method, Method) else known
+    return link(title, file_of(method.module) if isinstance(method, Method) else None)
+
+
+def facts(results: Results, keys: Iterable[str]) -> dict[str, list[Any]]:
+    """Field -> its values in the runs ``keys`` and in those that they start from, in the order in which they come."""
+    out: dict[str, dict[Any, None]] = {}
+
+    def add(field: str, value: Any) -> None:
+        if value not in (None, "", "none", 0, ()):
+            out.setdefault(field, {})[value] = None
+
+    for key in keys:
+        for spec in from_dict(results.rows[key]["spec"]).ancestry():
+            if spec.key in out.get("key", {}):
+                continue
+            out.setdefault("seed", {})[spec.seed] = None
+            out.setdefault("key", {})[spec.key] = None
+            for field in (
+                "attack",
+                "defense",
+                "detector",
+                "strategy",
+                "engine",
+                "tool",
+                "model",
+                "ratio",
+                "noise",
+                "n_clean",
+            ):
+                add(field, getattr(spec, field, None))
+            add("second", dict(getattr(spec, "second", ())).get("attack"))
+            if hasattr(spec, "dataset"):
+                add("data", (spec.dataset, spec.n_train))
+            if hasattr(spec, "width"):
+                add("width", spec.width)
+            add(
+                "data",
+                (dict(getattr(spec, "params", ())).get("dataset"), 0)
+                if getattr(spec, "tool", "") == "fair_protocol"
+                else None,
+            )
+    return {field: list(values) for field, values in out.items()}
+
+
+def _data(name: str, count: int) -> str:
+    title = style.title("dataset", name)
+    return escape(f"{title} ({count:,} images)" if count else title)
+
+
+def ran(results: Results, keys: Iterable[str], scale: str) -> str:
+    """What the results ``keys`` are of, as a line of HTML; that nothing ran, where there are none."""
+    keys = sorted(set(keys) & set(results.rows))
+    if not keys:
+        return "no run of ours: from printed numbers alone"
+    found = facts(results, keys)
+    count = len(found["key"])
+    parts = [f"{count} run{'s' if count > 1 else ''} at {scale} scale"]
+    parts[0] += f", seed{'s' if len(found['seed']) > 1 else ''} {', '.join(map(str, sorted(found['seed'])))}"
+    for field, (name, _) in METHODS.items():
+        if field in found:
+            listed = ", ".join(_method(field, value) for value in found[field])
+            width = (
+                f" of width {', '.join(map(str, sorted(found['width'])))}"
+                if field == "model" and "width" in found
+                else ""
+            )
+            parts.append(f"{name} {listed}{width}")
+    if "ratio" in found:
+        parts.append(f"{', '.join(f'{100 * ratio:g}' for ratio in sorted(found['ratio']))} % poisoned")
+    if "noise" in found:
+        parts.append(f"wrong labels {escape(', '.join(found['noise']))}")
+    if "data" in found:
+        parts.append(", ".join(_data(*value) for value in found["data"]))
+    if "n_clean" in found:
+        parts.append(f"{', '.join(f'{n:,}' for n in sorted(found['n_clean']))} clean images")
+    return "; ".join(parts)
+
+
+def lines_of(module: Any, id_: str, item: Item) -> str:
+    """Links to the lines of the paper's ``module`` that say what the item ``id_`` is, and to the function that draws it."""
+    found = []
+    for number, line in enumerate(inspect.getsource(module).splitlines(), 1):
+        if re.match(rf'\s*"{re.escape(id_)}":', line):
+            found.append(link("this item", file_of(module.__name__), number))
+            break
+    draw: Any = item.draw
+    while isinstance(draw, partial):
+        draw = draw.func
+    code = getattr(draw, "__code__", None)  # a method has it, too
+    if code is not None:
+        found.append(link("drawn here", file_of(draw.__module__), code.co_firstlineno))
+    return ", ".join(found)
