@@ -424,6 +424,14 @@ class Companion:
             return printed_only(self.paper.key, id_, self.scale).view()
         return self.figure(id_, **changes)
 
+    def show(self, *ids: str, **changes: Any) -> None:
+        """Tables and figures one below the other, as :meth:`table` and :meth:`figure` show them."""
+        from IPython.display import display
+
+        for id_ in ids:
+            if (shown := self.table(id_, **changes)) is not None:
+                display(shown)
+
     def at_paper_scale(self, id_: str) -> Any:
         """The item ``id_`` at the paper's own settings, as far as git has results of ours; nothing is computed."""
         from paperlib.report.claims import NotRun

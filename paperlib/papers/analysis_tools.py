@@ -28,6 +28,7 @@ from paperlib.papers.shared import artefact, images
 from paperlib.report import analysis_figures as figures
 from paperlib.report import style
 from paperlib.report.artefact import Artefact
+from paperlib.report.claims import NotRun
 
 PAPER, NOTEBOOK = "benchmark", "08_analysis_tools"
 Result = Mapping[str, Any]
@@ -532,6 +533,11 @@ class ToolFigure:
             A result is missing.
         """
         tool, twins = self.tool, self.twins
+        if (
+            not self.specs(results.scale, results.seed)
+            and results.get(specs(tool, results.scale, results.seed, twins)[0]) is None
+        ):
+            raise NotRun("it needs the package umap-learn: pip install umap-learn")
         found = [results.need(spec) for spec in specs(tool, results.scale, results.seed, twins)]
         there = scales.on(results.scale, twins.dataset) if twins.dataset else results.scale
         after = f"after {style.title('defense', twins.defense)}"
