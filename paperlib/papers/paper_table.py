@@ -146,7 +146,7 @@ class PaperTable:
         several_seeds = list(chosen) or seeds(results, lambda seed: self.cells(scale, seed))
         frame = compare.over_seeds([self._compared(results, printed, seed) for seed in several_seeds])
         if planned and not frame.ours.notna().any():
-            raise NotRun(f"no cell of {self.id} has a result at {scale.name} scale")
+            raise NotRun(f"no cell of {self.number} has a result at {scale.name} scale")
         frame = _own_first(frame, self._rows(frame), self.own)
         shown = self.coverage(frame)
         if planned:
