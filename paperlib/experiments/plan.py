@@ -22,7 +22,7 @@ from paperlib.experiments.specs import (
 from paperlib.lab.spec import Pairs, Spec, pairs
 from paperlib.models import MODELS
 from paperlib.selection import SELECTIONS, WITHOUT_SURROGATE
-from paperlib.vdc.engines import ENGINES, TRUTH
+from paperlib.vdc.engines import ENGINES, ON_FEATURES, TRUTH
 
 TRAINING_VERSION = 1
 """Raise it when a change of ``training.py`` changes results."""
@@ -172,7 +172,7 @@ def cleanse(
         An unknown engine, attack or attack parameter, a selection that trains a model, or an attack whose trigger exists
         only after its training.
     """
-    choose("engine", engine, (*ENGINES, TRUTH))
+    choose("engine", engine, (*ENGINES, TRUTH, ON_FEATURES))
     choose("selection", changes.get("selection", "random"), WITHOUT_SURROGATE)
     fields: dict[str, Any] = {"dataset": scale.dataset, "n_train": scale.n_train, **changes}
     version = 0
@@ -195,7 +195,7 @@ def cleanse(
         params=pairs(params),
         seed=seed,
         versions=versions(
-            cleanse=CLEANSE_VERSION, engine=0 if engine == TRUTH else ENGINES[engine].version, attack=version
+            cleanse=CLEANSE_VERSION, engine=ENGINES[engine].version if engine in ENGINES else 0, attack=version
         ),
         **fields,
     )

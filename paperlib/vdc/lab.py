@@ -25,16 +25,17 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments.scene import scene
 from paperlib.experiments.specs import CleanseSpec
 from paperlib.lab.run import Context, Step
-from paperlib.lab.spec import Pairs
+from paperlib.lab.spec import Pairs, pairs
 from paperlib.training import pick_device, save_weights
 from paperlib.vdc import scoring
 from paperlib.vdc.asking import Asked
 from paperlib.vdc.cleanse import cleanse, suggestions
-from paperlib.vdc.engines import TRUTH
+from paperlib.vdc.engines import ON_FEATURES, TRUTH
 from paperlib.vdc.engines import engine as engine_by_name
 from paperlib.vdc.pictures import as_pictures
 from paperlib.vdc.questions import QuestionBank, bank
 from paperlib.vdc.report import CleanReport
+from paperlib.vdc.same_features import judge
 from paperlib.vdc.types import Answer, Picture, Question
 
 REMEMBERED = 40_000
@@ -99,6 +100,11 @@ class _Watched:
         self.engine.close()
 
 
+def _bank(names: Sequence[str]) -> QuestionBank:
+    """Our data sets whose classes are numbers show digits."""
+    return bank("digits" if all(name.isdigit() and len(name) == 1 for name in names) else "auto", names)
+
+
 @lru_cache(maxsize=2)
 def _engine(name: str, params: Pairs, device: str) -> Any:
     options = dict(params)
@@ -122,7 +128,7 @@ def _fitted(
         pictures = as_pictures(found.x)
         given = ([pictures.read(i) for i in range(len(pictures))], found.y.numpy())
     base, start = _engine(name, params, device), time.perf_counter()
-    fitted = base.fit(bank("auto", names), given if base.info.needs_reference else None)
+    fitted = base.fit(_bank(names), given if base.info.needs_reference else None)
     return fitted, time.perf_counter() - start, known, source
 
 
@@ -146,11 +152,13 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
         save_weights(None, context.folder / "weights.safetensors", kept)
         return {"engine": TRUTH, **_counts(dirty, dirty)}
     start = time.perf_counter()
+    if spec.engine == ON_FEATURES:
+        return _on_features(spec, context, device, data, dirty)
     fitted, fitting, reference, source = _fitted(
         spec.engine, spec.params, device, spec.dataset, spec.n_train, spec.reference, spec.seed
     )
     engine = _Watched(fitted, fitting, len(data) + spec.reference, context.progress)
-    questions = bank("auto", data.class_names)
+    questions = _bank(data.class_names)
     report = cleanse(
         data.x,
         data.y,
@@ -203,6 +211,42 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
         "images_per_cpu_second": round(engine.timed / engine.work, 2) if engine.timed and engine.work else None,
         "fitting_seconds": round(engine.fitting, 2),
         "seconds": round(seconds, 2),
+    }
+
+
+def _on_features(
+    spec: CleanseSpec, context: Context, device: str, data: ImageData, dirty: np.ndarray
+) -> dict[str, Any]:
+    """A detector of wrong labels on the embedded engine's features; ``params``: its method, and options of the engine."""
+    options = dict(spec.params)
+    method = str(options.pop("method"))
+    engine, start = _engine("embedded", pairs(options), device), time.perf_counter()
+    clean, source = reference_of(spec.dataset, spec.n_train, spec.reference, spec.seed)
+
+    def features(images_: ImageData, what: str) -> torch.Tensor:
+        pictures, out = as_pictures(images_.x), []
+        for i in range(0, len(pictures), 64):
+            out.append(engine.features([pictures.read(j) for j in range(i, min(i + 64, len(pictures)))]))
+            context.progress(min(1.0, i / len(pictures)), what)
+        return torch.cat(out)
+
+    x, known = features(data, "looking at the data"), features(clean.to("cpu"), "looking at the reference")
+    seeing, start = time.perf_counter() - start, time.perf_counter()
+    scores, flagged, notes = judge(method, x, data.y, known, clean.y.cpu(), data.n_classes, spec.seed)
+    tensors = {"scores": torch.from_numpy(scores.astype(np.float32)), "flagged": torch.from_numpy(flagged.copy())}
+    save_weights(None, context.folder / "weights.safetensors", tensors)
+    rates = scoring.rates(-scores, flagged, dirty)
+    return {
+        "engine": ON_FEATURES,
+        "method": method,
+        "model": engine.info.model,
+        "reference": spec.reference,
+        "reference_source": source,
+        **_rounded(asdict(rates), ("tpr", "fpr", "f1", "auroc", "fnr_at_budget")),
+        **_counts(flagged, dirty),
+        **notes,
+        "feature_seconds": round(seeing, 2),
+        "seconds": round(time.perf_counter() - start, 2),
     }
 
 

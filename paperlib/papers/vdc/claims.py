@@ -14,12 +14,12 @@ from paperlib.papers.vdc.runs import (
     cleaning,
     detections,
     got,
+    name_of,
     noisy,
     retrainings,
     rule,
     same_data,
 )  # fmt: skip
-from paperlib.papers.vdc.tables import name_of
 from paperlib.report import style
 from paperlib.report.claims import Claim, NotRun, Verdict
 

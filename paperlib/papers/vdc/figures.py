@@ -9,8 +9,22 @@ import pandas as pd
 
 from paperlib.papers import Results
 from paperlib.papers.vdc import runs
-from paperlib.papers.vdc.runs import ATTACKS, BENCHMARK, NOISES, RETRAINED, got, missed, rule
-from paperlib.papers.vdc.tables import SCORES, _artefact, _wanted, about, coverage, data, engine, name_of
+from paperlib.papers.vdc.runs import (
+    ATTACKS,
+    BENCHMARK,
+    NOISES,
+    RETRAINED,
+    SCORES,
+    about,
+    coverage,
+    data,
+    engine,
+    got,
+    missed,
+    name_of,
+    rule,
+)  # fmt: skip
+from paperlib.papers.vdc.tables import _artefact, _wanted
 from paperlib.report import style
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun

@@ -13,6 +13,7 @@ from paperlib.papers.vdc.runs import (
     compared,
     detections,
     engines,
+    fair,
     of,
     retrainings,
     slipped,
@@ -70,5 +71,9 @@ OURS: dict[str, Item] = {
     "questions": Item(_groups("noisy"), tables.questions),
     "gallery": Item(_groups("poisoned,noisy,by people"), figures.gallery),
     "slipped": Item(_slipped, figures.slipped),
+    "table_same_features": Item(
+        lambda scale, seed: [spec for *_, spec in fair(scale, seed)], tables.table_same_features
+    ),
+    "table_own_terms": Item(_groups("noisy", *NOISES), tables.table_own_terms),
     "clean_label": Item(_groups("clean label"), tables.clean_label),
 }

@@ -12,13 +12,18 @@ poisoned data run there on the benchmark's models (10 % poisoned, drawn from all
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from paperlib.detection import DETECTORS
 from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec, pairs
-from paperlib.papers import Results
+from paperlib.papers import Results, shared
+from paperlib.report import style
 from paperlib.report.claims import NotRun
+from paperlib.vdc.engines import ON_FEATURES
 
 PAPER = "vdc"
 ATTACKS = ("badnets", "blended", "sig", "trojannn", "ssba", "wanet")
@@ -70,7 +75,27 @@ DETECTORS_OF_NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")
 JUDGED = {"smoke": ("badnets",), "laptop": ("badnets", "blended"), "paper": ATTACKS}
 """Scale -> triggers on which the baselines run, a classifier for each."""
 JUDGED_NOISES = {"smoke": ("symmetric",), "laptop": ("symmetric",), "paper": NOISES}
+SAME_FEATURES = ("given", "bhn", "cores", "cl", "simifeat_v", "simifeat_r")
+"""Methods of :mod:`paperlib.vdc.same_features`; ``given`` is this project's default."""
+LITTLE = 0.1
+"""A share of wrong labels nearer to what data sets have."""
+FAIR = {
+    "vdc": "VDC, head on the reference",
+    "given": "Heads on the labels as they are (ours)",
+    **{name: style.title("detector", name) for name in DETECTORS_OF_NOISE},
+}
+OWN_TERMS = {
+    "vdc": "ImageNet features, clean reference images",
+    "bhn": "a classifier trained on half of the clean subset",
+    "cores": "a classifier trained on the wrong labels with its own loss",
+    "cl": "classifiers trained on the wrong labels, five folds",
+    "simifeat_v": "features of a classifier trained on the wrong labels",
+    "simifeat_r": "features of a classifier trained on the wrong labels",
+}
+"""Method -> what it sees in the comparison in which each keeps its own paper's assumptions."""
 RETRAINED = "blended"
+SCORES = {"vote": "vote", "mean_p": "mean probability", "logit_mean": "mean logit"}
+PEOPLE = {"aggregate": "CIFAR-10N, majority of three", "worst": "CIFAR-10N, worst of three"}
 SLIPPED = {
     "smoke": (0.1,),
     "laptop": (0.005, 0.01, 0.02, 0.05, 0.1),
@@ -139,6 +164,27 @@ def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]
     for noise in JUDGED_NOISES[scale.name]:
         for name in DETECTORS_OF_NOISE:
             yield noise, name, ex.detect(scale, mislabelled(scale, noise, seed=seed), name, seed=seed)
+
+
+def fair_dirt(scale: Scale) -> Iterator[tuple[str, float]]:
+    """Noise and ratio of the comparison on the same features; people's labels as they are (ratio 0)."""
+    for noise in NOISES:
+        yield from ((noise, LITTLE), (noise, NOISE))
+    yield from ((noise, 0.0) for noise in HUMAN[scale.name])
+
+
+def fair(scale: Scale, seed: int) -> Iterator[tuple[str, float, str, CleanseSpec]]:
+    """Noise, ratio, method and spec of every detector of wrong labels on the same features with the same reference.
+
+    ``vdc`` asks its questions with a head fitted on the reference. At paper scale too the features are the embedded engine's.
+    """
+    options = ENGINE["smoke" if scale.name == "smoke" else "laptop"]
+    for noise, ratio in fair_dirt(scale):
+        about: dict[str, Any] = {"noise": noise, "noise_ratio": ratio, "seed": seed, "reference": options["reference"]}
+        yield noise, ratio, "vdc", ex.cleanse(scale, **{**options, **about})
+        for method in SAME_FEATURES:
+            params = {**options.get("params", {}), "method": method}
+            yield noise, ratio, method, ex.cleanse(scale, engine=ON_FEATURES, params=params, **about)
 
 
 def retrainings(scale: Scale, seed: int) -> dict[tuple[str, str], TrainSpec]:
@@ -252,3 +298,69 @@ def missed(results: Results) -> dict[str, int]:
     for _, name, _, result in detected(results, (RETRAINED,)):
         out[name] = round(n * (1 - result["tpr"] / 100))
     return out
+
+
+def name_of(dirt: str) -> str:
+    """``badnets+symmetric`` -> BadNets + Symmetric noise."""
+    return " + ".join(PEOPLE.get(part, style.title("attack", part)) for part in dirt.split("+"))
+
+
+def engine(result: Mapping[str, Any]) -> str:
+    """The engine behind a result in one clause, with what it saw beforehand."""
+    seen = (
+        f"{result['reference']:,} clean labelled reference images ({result['reference_percent']:g} % of the data's size, "
+        f"{result['reference_source']})"
+        if result["reference"]
+        else "no labelled picture"
+    )
+    stand_in = ", a stand-in for the paper's InstructBLIP" if result["engine"] == "embedded" else ""
+    return f"{result['model']}{stand_in}, {seen}"
+
+
+def about(found: Iterable[Mapping[str, Any]]) -> str:
+    """Two sentences for a caption: who answered, and by which rule."""
+    result = next(iter(found), None)
+    if result is None:
+        return ""
+    rule = f"{SCORES[result['score']]} below {result['threshold']:.3g}"
+    if result["target_fpr"]:
+        rule += f", set on the reference for {100 * result['target_fpr']:g} % false alarms"
+    return f"Engine: {engine(result)}; flagged: {rule}."
+
+
+def data(scale: Scale) -> str:
+    """Data set and size, for a caption."""
+    return f"{shared.images(scale)}, {scale.name} scale."
+
+
+def coverage(found: Iterable[Any], wanted: Iterable[Any], what: str) -> str:
+    """``5 of 6 triggers``."""
+    return f"{len(list(found))} of {len(list(wanted))} {what}"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number for a cell; a dash where there is none."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def dirt_title(noise: str, ratio: float) -> str:
+    """``symmetric, 0.1`` -> Symmetric noise 10 %."""
+    return f"{name_of(noise)} {100 * ratio:g} %" if ratio else name_of(noise)
+
+
+def fair_frame(results: Results) -> pd.DataFrame:
+    """Every method on every kind of wrong labels, on the same features: what was run, one line each."""
+    rows = [
+        {"noise": dirt_title(noise, ratio), "ratio": ratio, "method": method, "auroc": result["auroc"], "tpr": result["tpr"],
+         "fpr": result["fpr"], "f1": result["f1"], "collapsed": bool(result.get("collapsed"))}
+        for noise, ratio, method, spec in fair(results.scale, results.seed)
+        if (result := results.get(spec)) is not None
+    ]  # fmt: skip
+    if not rows:
+        raise NotRun(f"no detector of wrong labels was run on the same features at {results.scale.name} scale")
+    return pd.DataFrame(rows)
+
+
+def collapsed(result: Mapping[str, Any]) -> bool:
+    """Whether a detector flags nothing, or so much of the clean data that it no longer tells."""
+    return bool(result.get("collapsed")) or result["fpr"] >= 80 or result["tpr"] == 0

@@ -19,6 +19,8 @@ ENGINES: dict[str, Method] = {
 
 TRUTH = "truth"
 """No engine: in experiments, the one that flags exactly what is dirty."""
+ON_FEATURES = "on_features"
+"""No engine: in experiments, a detector of wrong labels (``params``: method) on the features of the embedded engine."""
 
 
 def engine(name: str, **options: Any) -> "VQAEngine":
