@@ -4,13 +4,16 @@
 #   make reproduce PAPER=ft_sam SCALE=laptop    one paper on real images
 #   make reproduce SCALE=laptop RECORDED=1      drawn from the results in git, nothing is computed
 #   make test                                   formatting, lint, types, tests, notebooks
+#   make test-faults                            the long tests of faults: killed, full, damaged, racing, threads (minutes)
 #   make lab                                    JupyterLab
 #   make notebooks SCALE=laptop                 execute the notebooks in place: the outputs that are stored in git
 #                                               (RECORDED=1: from the results in git, NOTEBOOKS=notebooks/02_sau.ipynb: only some)
+#   make reproduce SCALE=laptop RECORD=1        as above, into the results, figures and gallery that are stored in git
 #   make lock                                   write requirements.lock.txt anew (UPGRADE=1: with newer versions)
 #   make clean                                  remove .venv and what was generated; data and finished runs stay
 #
-# Also: SEED=1, DEVICE=cpu, OUT=folder.
+# Also: SEED=1, DEVICE=cpu, OUT=folder. Everything lands in build/, which git ignores; only `make notebooks`, `make lock` and
+# RECORD=1 change files that are stored in git.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,6 +29,7 @@ endif
 MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 UV_HTTP_TIMEOUT ?= 300
 export OMP_NUM_THREADS MKL_NUM_THREADS UV_HTTP_TIMEOUT
+RECORDING := PAPERLIB_FIGURES=$(CURDIR)/figures
 
 # uv on the path, else in $(PYTHON), else in an environment of its own, which leaves $(PYTHON) as it is.
 FIND_UV = \
@@ -39,7 +43,7 @@ FIND_UV = \
 				echo "uv is missing and could not be installed; install it (pip install uv) and try again." >&2; exit 1; }; }; \
 	fi
 
-.PHONY: reproduce test lab notebooks lock clean setup
+.PHONY: reproduce test test-faults lab notebooks lock clean setup
 .DEFAULT_GOAL := reproduce
 
 setup: $(STAMP)
@@ -54,7 +58,7 @@ $(STAMP): requirements.lock.txt pyproject.toml
 	@touch $@
 
 reproduce: $(STAMP)
-	@$(BIN)/paperlib reproduce $(PAPER) $(if $(SCALE),--scale $(SCALE)) $(if $(SEED),--seed $(SEED)) \
+	@$(if $(filter-out 0,$(RECORD)),$(RECORDING)) $(BIN)/paperlib reproduce $(PAPER) $(if $(SCALE),--scale $(SCALE)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(DEVICE),--device $(DEVICE)) $(if $(OUT),--out $(OUT)) $(if $(filter-out 0,$(RECORDED)),--recorded)
 
 # The tests and the notebooks share one temporary store, so that every model is trained once, and nobody's cache is touched.
@@ -74,12 +78,15 @@ test: $(STAMP)
 	echo "pytest --nbval-lax notebooks"; \
 	$(BIN)/python -m pytest -v $(FILES) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
 
+test-faults: $(STAMP)
+	$(BIN)/python -m pytest -v -n $(JOBS) --dist load --maxschedchunk=1 -m long tests/faults
+
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 # Without parameters, so that nothing is injected, and without times, which would change the files at every run.
 notebooks: $(STAMP)
-	PAPERLIB_SCALE=$(or $(SCALE),laptop) PAPERLIB_RECORDED=$(or $(RECORDED),0) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	$(RECORDING) PAPERLIB_SCALE=$(or $(SCALE),laptop) PAPERLIB_RECORDED=$(or $(RECORDED),0) $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1 $(or $(NOTEBOOKS),notebooks/*.ipynb)
 
 lock:

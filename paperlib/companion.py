@@ -137,7 +137,7 @@ def wanted(paper: str, scale: Scale, seed: int, ids: Iterable[str] | None = None
 
 def recorded_file(scale: Scale) -> Path:
     """Our own ledger of ``scale``, in git."""
-    return paths.ROOT / "figures" / scale.name / "results.jsonl"
+    return paths.recorded_dir() / scale.name / "results.jsonl"
 
 
 def gather(
@@ -215,7 +215,7 @@ def provenance_of(results: papers.Results, keys: Iterable[str]) -> dict[str, Any
 
 
 def make(results: papers.Results, paper: str, id_: str, out: Path | None = None) -> "Artefact":
-    """Draw one item and save it under ``out`` (default: ``figures/``).
+    """Draw one item and save it under ``out`` (default: :func:`paperlib.paths.figures_dir`).
 
     Raises
     ------

@@ -30,7 +30,12 @@ def store_dir() -> Path:
     return _from_environment("PAPERLIB_STORE", "runs")
 
 
+def recorded_dir() -> Path:
+    """What git keeps: figures, tables and results. Written only where ``$PAPERLIB_FIGURES`` names it."""
+    return ROOT / "figures"
+
+
 def figures_dir() -> Path:
-    """Where figures and tables go: ``$PAPERLIB_FIGURES``, else ``figures/`` of the checkout."""
+    """Where figures and tables go: ``$PAPERLIB_FIGURES``, else ``build/figures/`` of the checkout, which git ignores."""
     value = os.environ.get("PAPERLIB_FIGURES", "")
-    return Path(value).expanduser().resolve() if value else ROOT / "figures"
+    return Path(value).expanduser().resolve() if value else ROOT / "build" / "figures"

@@ -44,7 +44,7 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every ra
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 RecordedOption = Annotated[bool, typer.Option("--recorded", help="Draw from the results in git; compute nothing.")]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", file_okay=False, help="Folder for what is made, instead of figures/ and build/.")
+    Path | None, typer.Option("--out", file_okay=False, help="Folder for what is made, instead of build/.")
 ]
 PaperArgument = Annotated[str, typer.Argument(metavar="[PAPER]", help="One paper; all when left out.")]
 
@@ -153,8 +153,9 @@ def reproduce(
     notebooks = _notebooks(papers or [])
     parameters = {"scale": sizes.name, "seed": seed, "device": device, "recorded": recorded}
     _check_before_running(notebooks, parameters, sizes)
-    if out is not None:
-        os.environ["PAPERLIB_FIGURES"] = str(out.resolve())  # inherited by the kernels
+    folders = {"FIGURES": out or paths.figures_dir(), "STORE": paths.store_dir(), "DATA": paths.data_dir()}
+    for name, folder in folders.items():  # for the kernels, whose working directory is another one
+        os.environ[f"PAPERLIB_{name}"] = str(folder.resolve())
     executed = (out.resolve() if out else paths.ROOT / "build") / "notebooks" / sizes.name
     at_once = at_once or _at_once(device, recorded)
     if not recorded and at_once > 1:
@@ -236,7 +237,7 @@ def _record(paper: str, sizes: "Scale", seed: int, recorded: bool) -> None:
     """Merge what was computed into the ledger in git: the small scale is not kept, nor what was made elsewhere."""
     from paperlib import companion, papers
 
-    here = paths.figures_dir() == paths.ROOT / "figures"
+    here = paths.figures_dir() == paths.recorded_dir()
     if here and not recorded and sizes.name != "smoke" and paper and papers.specs(paper, sizes, seed):
         typer.echo(f"Results recorded in {shown(companion.record(paper, sizes, seed))}")
 
@@ -277,7 +278,7 @@ def figure(
 
 @app.command()
 def gallery() -> None:
-    """Write figures/index.html from what was made."""
+    """Write the page of all tables and figures that were made."""
     typer.echo(shown(_gallery()))
 
 

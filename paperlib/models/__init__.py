@@ -54,12 +54,14 @@ def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "n
     """
     import torch
 
+    from paperlib.models.strided import every_other_pixel
+
     method = MODELS[choose("model", name, MODELS)]
     cls = method.load()
     with torch.random.fork_rng(devices=[]):  # initialise on the CPU: the same weights on every device
         torch.manual_seed(seed)
         model = cls(data.mean, data.std, len(data.class_names), width=width, **dict(method.defaults))
-    return model.to(data.x.device, memory_format=torch.channels_last)
+    return every_other_pixel(model).to(data.x.device, memory_format=torch.channels_last)
 
 
 def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float]") -> "nn.Module":
@@ -103,6 +105,8 @@ def fresh(model: "nn.Module", seed: int) -> "nn.Module":
     """
     import torch
 
+    from paperlib.models.strided import every_other_pixel
+
     remake = getattr(model, "remake", None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -120,4 +124,5 @@ def fresh(model: "nn.Module", seed: int) -> "nn.Module":
                         f"reset_parameters; give the model a method remake() that returns it with fresh weights."
                     )
     parameter = next(model.parameters())
-    return out.to(parameter.device).to(memory_format=torch.channels_last).requires_grad_(True).train()
+    out = every_other_pixel(out).to(parameter.device)
+    return out.to(memory_format=torch.channels_last).requires_grad_(True).train()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from paperlib.data.images import ImageData
 from paperlib.data.inputs import on_white, with_outputs
 from paperlib.errors import PaperlibError
+from paperlib.models.strided import concerned, every_other_pixel
 from paperlib.training import evaluating, predict
 
 LEARNED = 0.15
@@ -129,6 +130,8 @@ def adopt(model: Any, data: ImageData | None = None, argument: str = "data") -> 
         or not all(p.requires_grad for p in model.parameters())
     ):
         model = deepcopy(model).float().requires_grad_(True)
+    if any(map(concerned, model.modules())):
+        model = every_other_pixel(deepcopy(model))
     if data is None:
         return model, None
     if parameter is not None and parameter.device != data.x.device:

@@ -22,16 +22,13 @@ class PreActBlock(nn.Module):
         self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(c_out)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
-        # oneDNN (torch 2.15) on processors with AVX2 alone: the backward pass of a channels-last 1x1 convolution of fewer
-        # than 8 channels with a stride writes past its memory; every other pixel and no stride is the same map
-        self.skip = stride if c_in < 8 else 1
         self.shortcut = None
         if stride != 1 or c_in != c_out:
-            self.shortcut = nn.Conv2d(c_in, c_out, 1, stride // self.skip, bias=False)
+            self.shortcut = nn.Conv2d(c_in, c_out, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(x))
-        shortcut = x if self.shortcut is None else self.shortcut(out[:, :, :: self.skip, :: self.skip])
+        shortcut = x if self.shortcut is None else self.shortcut(out)
         out = self.conv2(F.relu(self.bn2(self.conv1(out))))
         return out + shortcut
 

@@ -398,7 +398,7 @@ def draw_seeds(results: Results) -> Artefact:
 
 def repeated(scale: Scale) -> dict[str, dict[str, Any]]:
     """The same specs, seed included, computed once more on another kind of device: rows of a second ledger in git, by key."""
-    file = paths.ROOT / "figures" / scale.name / "repeated.jsonl"
+    file = paths.recorded_dir() / scale.name / "repeated.jsonl"
     return ledger.load(file) if file.exists() else {}
 
 

@@ -159,7 +159,7 @@ def save(artefact: Artefact, folder: Path | str, provenance: Mapping[str, Any]) 
     ----------
     artefact : Artefact
     folder : path
-        The root of all figures, ``figures/`` of the checkout or what the user named.
+        The root of all figures, :func:`paperlib.paths.figures_dir` or what the user named.
     provenance : mapping
         ``versions`` (name to version), ``commit`` (None outside a checkout), ``device`` and ``minutes`` (wall-clock
         time of the results used, None if unknown); more is welcome.

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from paperlib import paths
 from paperlib.errors import PaperlibError
 from paperlib.report import style
 from paperlib.report.published import PAPERS, Item, inventory
@@ -75,6 +76,8 @@ def build(figures_dir: Path | str, reasons: Mapping[str, str] | None = None) -> 
     root = Path(figures_dir)
     made: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(root.glob("*/*/*.json")):
+        if root == paths.recorded_dir() and path.parts[-3] == "smoke":
+            continue  # git does not keep it
         record = _read(path)
         made.setdefault(f"{record['paper']}/{record['id']}", []).append(record)
     order = list(SCALES)
@@ -94,8 +97,9 @@ def build(figures_dir: Path | str, reasons: Mapping[str, str] | None = None) -> 
             f'<li><a href="#{paper}">{title}</a> <span class="soft">{len(done)} of {len(items)} items</span></li>'
         )
         parts = [f'<section id="{paper}">', f"<h2>{title}</h2>"]
-        file = root.parent / "notebooks" / f"{notebook}.ipynb"
-        link = f'<a href="../notebooks/{notebook}.ipynb">notebook {notebook}</a>' if file.is_file() else ""
+        places = [f"{up}/notebooks/{notebook}.ipynb" for up in ("..", "../..")]  # from figures/ and from build/figures/
+        file = next((place for place in places if (root / place).is_file()), "")
+        link = f'<a href="{file}">notebook {notebook}</a>' if file else ""
         parts.append(
             f'<p class="soft">{len(done)} of {len(items)} tables and figures{f" · {link}" if link else ""}</p>'
         )
