@@ -20,7 +20,9 @@ TOOLS: dict[str, Method] = {
     "shared_features": Method(
         "paperlib.analysis.shared_features", "shared_features", "Shared examples in feature space"
     ),
-    "fair_protocol": Method("paperlib.analysis.fair_protocol", "fair_protocol", "Experiment of the mean-parity paper"),
+    "fair_protocol": Method(
+        "paperlib.papers.mp_fair_regression.runs", "fair_protocol", "Experiment of the mean-parity paper"
+    ),
     "umap": Method("paperlib.analysis.umap", "umap", "UMAP of features"),
     "shapley": Method("paperlib.analysis.shapley", "shapley", "Shapley values"),
     "frequency_saliency": Method("paperlib.analysis.frequency_saliency", "frequency_saliency", "Frequency saliency"),
