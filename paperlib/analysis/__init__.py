@@ -5,7 +5,13 @@ A tool is a function ``tool(models, scene, *, seed, **params) -> dict`` of small
 and None. Drawing happens elsewhere.
 """
 
-from paperlib.registry import Method
+from typing import TYPE_CHECKING, Any
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.registry import Method, check_numbers
+
+if TYPE_CHECKING:
+    from paperlib.attacks.scene import Scene
 
 TOOLS: dict[str, Method] = {
     "tsne": Method("paperlib.analysis.tsne", "tsne", "t-SNE of features"),
@@ -48,3 +54,58 @@ TOOLS: dict[str, Method] = {
     ),
     "selected": Method("paperlib.analysis.selected", "selected", "Images that a strategy selected", version=2),
 }
+
+WITHOUT_MODEL = ("fair_protocol",)
+"""Tools that look at no classifier."""
+
+
+def analyse(
+    models: Any, scene: "Scene | None", *, tool: str, seed: int = 0, chance_ok: bool = False, **params: Any
+) -> dict[str, Any]:
+    """Look at a person's own models with the tool ``tool``.
+
+    Parameters
+    ----------
+    models
+        One classifier or several, in any form of :mod:`paperlib.models.foreign`; a tool that compares takes the backdoored one first.
+    scene
+        What they were trained and tested on, and the attack: :func:`paperlib.attacks.scene.own_scene`.
+    chance_ok
+        Look at a model although it is right no more often than by guessing.
+    **params
+        Parameters of the tool.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown tool or parameter, a value that it cannot have, or a model and images that do not fit each other.
+    """
+    import inspect
+
+    from paperlib.attacks.scene import Scene
+    from paperlib.models.foreign import adopt, check_learned
+
+    function = TOOLS[choose("tool", tool, TOOLS)].load()
+    known = inspect.signature(function).parameters
+    options = {name: one.default for name, one in known.items() if name not in ("models", "scene", "seed")}
+    for name, value in params.items():
+        check_numbers(choose(f"{tool} parameter", name, options), value, options[name])
+    if tool in WITHOUT_MODEL:
+        return function([], None, seed=seed, **params)
+    if not isinstance(scene, Scene):
+        raise PaperlibError(
+            f"scene is of type {type(scene).__name__}; make one with paperlib.attacks.scene.own_scene(train, test, attack)."
+        )
+    adopted = []
+    for model in models if isinstance(models, list | tuple) else [models]:
+        inner, test = adopt(model, scene.test, "scene.test")
+        if test is None or test.x.shape != scene.test.x.shape:
+            raise PaperlibError(
+                f"scene has images of {scene.test.x.shape[1]} channels, the model takes others; make the scene from images that it takes."
+            )
+        if not chance_ok:
+            check_learned(inner, test, "scene.test")
+        adopted.append(inner)
+    if not adopted:
+        raise PaperlibError(f"models is empty; tool={tool!r} looks at one or more.")
+    return function(adopted, scene, seed=seed, **params)
