@@ -1,6 +1,7 @@
 """Models by name. ``build`` is the only way a model is made, so that its initial weights depend on the seed alone."""
 
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING
 
 from paperlib.errors import PaperlibError, choose
@@ -95,7 +96,8 @@ def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float
 def fresh(model: "nn.Module", seed: int) -> "nn.Module":
     """A copy of ``model`` whose every weight is initialised anew from ``seed``, in training mode: any architecture.
 
-    A model with a method ``remake`` (those of the zoo) is made again by it, as torchvision initialises it; elsewhere
+    A model with a method ``remake`` (those of the zoo) is made again by it, as torchvision initialises it, and one of transformers
+    from its configuration; elsewhere
     every layer's ``reset_parameters`` is called.
 
     Raises
@@ -105,9 +107,17 @@ def fresh(model: "nn.Module", seed: int) -> "nn.Module":
     """
     import torch
 
+    from paperlib.models.foreign import Wrapped
     from paperlib.models.strided import every_other_pixel
 
+    if isinstance(model, Wrapped):
+        shell = deepcopy(model)
+        shell.inner = fresh(model.inner, seed)
+        return shell.requires_grad_(True).train()
     remake = getattr(model, "remake", None)
+    # of transformers: made again from its configuration
+    if hasattr(type(model), "config_class") and hasattr(model, "config"):
+        remake = partial(type(model), model.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if remake is not None:
