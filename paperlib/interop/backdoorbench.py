@@ -1,10 +1,8 @@
 """BackdoorBench's files: ``attack_result.pt`` and checkpoints become a model that takes images in [0, 1].
 
 The benchmark (Wu et al., arXiv 2206.12654) writes a dictionary with ``model_name``, ``num_classes``, ``model`` (the weights),
-``clean_data`` (the data set), ``img_size`` and, after an attack, ``bd_train`` and ``bd_test``. Of these the second version keeps
-``poison_indicator``, ``original_index_array`` and, per poisoned image, the attacked label with the path of a PNG file; the first
-version the images themselves (``x``, ``y``, ``original_index``). Its models take normalised images, with the statistics of the data
-set, and ViT images of 224 pixels; both go into the model here.
+``clean_data`` (the data set) and, after an attack, ``bd_train``: in the second version ``poison_indicator`` and, per poisoned image, its
+label and a PNG file; in the first the images (``x``, ``y``, ``original_index``). Its models take normalised images, ViT of 224 pixels.
 """
 
 import re
@@ -15,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from paperlib.data.protocols import PROTOCOLS
 from paperlib.errors import PaperlibError, choose
+from paperlib.models import normalised
+from paperlib.models.foreign import Resized
+from paperlib.models.preact_resnet import PreActResNet18
 
 NAMES = [
     "preactresnet18",
@@ -30,8 +32,6 @@ NAMES = [
     "convnext_tiny",
     "vit_b_16",
 ]
-DATASETS = {"tiny": "tiny_imagenet"}
-"""The benchmark's name of a data set -> ours, where they differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +65,8 @@ def load(path: str | Path, *, dataset: str = "", name: str = "") -> Result:
         raise PaperlibError(f"{path} holds no weights under 'model'; give a file that BackdoorBench wrote.")
     name = choose("name", name or str(found.get("model_name", "")), NAMES)
     dataset = dataset or str(found.get("clean_data", ""))
-    dataset = choose("dataset", DATASETS.get(dataset, dataset), PROTOCOLS)
-    last = [w for key, w in weights.items() if key.endswith("weight")][-1]
-    classes = int(found.get("num_classes", len(last)))
+    dataset = choose("dataset", {"tiny": "tiny_imagenet"}.get(dataset, dataset), PROTOCOLS)
+    classes = int(found.get("num_classes", len([w for key, w in weights.items() if key.endswith("weight")][-1])))
     model = _built(name, classes, dataset, weights, path)
     return Result(model.eval(), name, dataset, classes, **_poisoned(found.get("bd_train")))
 
@@ -81,9 +80,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         with torch.serialization.safe_globals([*core, np.ndarray, np.dtype, *types]):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        said = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        said = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:120]
         raise PaperlibError(
-            f"{path} cannot be read as weights and arrays alone ({said}); objects may run code and are refused: save the weights alone."
+            f"{path} is not weights and arrays alone ({said}); objects may run code and are refused."
         ) from None
     if not isinstance(found, Mapping):
         raise PaperlibError(f"{path} holds a {type(found).__name__}; it must be a dictionary that BackdoorBench wrote.")
@@ -92,12 +91,6 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _built(name: str, classes: int, dataset: str, weights: dict[str, Tensor], path: Any) -> nn.Module:
     """The architecture with these weights and the normalisation of the data set inside."""
-    import torchvision
-
-    from paperlib.models import normalised
-    from paperlib.models.foreign import Resized
-    from paperlib.models.preact_resnet import PreActResNet18
-
     how = PROTOCOLS[dataset]
     try:
         if name == "preactresnet18":
@@ -109,10 +102,7 @@ def _built(name: str, classes: int, dataset: str, weights: dict[str, Tensor], pa
         inner.load_state_dict(weights)
     except (RuntimeError, KeyError) as error:
         said = " ".join(str(error).split())[:200]
-        raise PaperlibError(
-            f"{path}: the weights are not those of name={name!r} with {classes} classes ({said})."
-        ) from None
-    return normalised(Resized(inner, 224) if name.startswith("vit") else inner, how.mean, how.std)
+        raise PaperlibError(f"{path}: these are no weights of name={name!r}, {classes} classes ({said}).") from None    return normalised(Resized(inner, 224) if name.startswith("vit") else inner, how.mean, how.std)
 
 
 def _poisoned(train: Any) -> dict[str, Any]:
@@ -122,8 +112,8 @@ def _poisoned(train: Any) -> dict[str, Any]:
     if "poison_indicator" in train:
         index = np.flatnonzero(np.asarray(train["poison_indicator"]))
         stored = train.get("bd_data_container", {}).get("data_dict", {})
-        given = [stored[i]["other_info"][0] for i in index.tolist() if i in stored]
-        return {"poisoned": torch.from_numpy(index), "labels": torch.tensor(given, dtype=torch.int64)}
+        given = torch.tensor([stored[i]["other_info"][0] for i in index.tolist() if i in stored], dtype=torch.int64)
+        return {"poisoned": torch.from_numpy(index), "labels": given}
     x = torch.as_tensor(train["x"])
     return {
         "poisoned": torch.as_tensor(np.asarray(train["original_index"])),

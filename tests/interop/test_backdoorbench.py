@@ -99,14 +99,14 @@ def test_wrong_files_get_a_sentence_and_run_no_code(tmp_path: Path, capsys: pyte
         backdoorbench.load(file(tmp_path, theirs(model), bd_test=Evil()))
     assert "never" not in capsys.readouterr().out
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(PaperlibError, match="cannot be read as weights"):
+    with pytest.raises(PaperlibError, match="is not weights and arrays alone"):
         backdoorbench.load(tmp_path / "text.pt")
     torch.save([1], tmp_path / "list.pt")
     with pytest.raises(PaperlibError, match="holds a list"):
         backdoorbench.load(tmp_path / "list.pt")
     with pytest.raises(PaperlibError, match="holds no weights under 'model'"):
         backdoorbench.load(file(tmp_path, {"a": 1}))
-    with pytest.raises(PaperlibError, match="weights are not those of name='vgg19'"):
+    with pytest.raises(PaperlibError, match="these are no weights of name='vgg19'"):
         backdoorbench.load(file(tmp_path, {"features.0.weight": torch.zeros(1)}, model_name="vgg19"))
     with pytest.raises(PaperlibError, match="did you mean 'vgg19'"):
         backdoorbench.load(file(tmp_path, theirs(model), model_name="vgg_19"))
