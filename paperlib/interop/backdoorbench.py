@@ -85,7 +85,7 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"{path} is not weights and arrays alone ({said}); objects may run code and are refused."
         ) from None
     if not isinstance(found, Mapping):
-        raise PaperlibError(f"{path} holds a {type(found).__name__}; it must be a dictionary that BackdoorBench wrote.")
+        raise PaperlibError(f"{path} holds a {type(found).__name__}; it must be a dictionary.")
     return found
 
 
@@ -102,7 +102,8 @@ def _built(name: str, classes: int, dataset: str, weights: dict[str, Tensor], pa
         inner.load_state_dict(weights)
     except (RuntimeError, KeyError) as error:
         said = " ".join(str(error).split())[:200]
-        raise PaperlibError(f"{path}: these are no weights of name={name!r}, {classes} classes ({said}).") from None    return normalised(Resized(inner, 224) if name.startswith("vit") else inner, how.mean, how.std)
+        raise PaperlibError(f"{path}: these are no weights of name={name!r}, {classes} classes ({said}).") from None
+    return normalised(Resized(inner, 224) if name.startswith("vit") else inner, how.mean, how.std)
 
 
 def _poisoned(train: Any) -> dict[str, Any]:
@@ -115,8 +116,9 @@ def _poisoned(train: Any) -> dict[str, Any]:
         given = torch.tensor([stored[i]["other_info"][0] for i in index.tolist() if i in stored], dtype=torch.int64)
         return {"poisoned": torch.from_numpy(index), "labels": given}
     x = torch.as_tensor(train["x"])
+    images = (x if x.max() > 1 else x * 255).round().to(torch.uint8)
     return {
-        "poisoned": torch.as_tensor(np.asarray(train["original_index"])),
-        "labels": torch.as_tensor(train["y"]).long(),
-        "images": (x if x.max() > 1 else x * 255).round().to(torch.uint8),
+        "poisoned": torch.as_tensor(train["original_index"]),
+        "labels": torch.as_tensor(train["y"]),
+        "images": images,
     }
