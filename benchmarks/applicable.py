@@ -134,7 +134,7 @@ def settings(row: str) -> dict[str, Any]:
     kind, name = row.split()
     if kind == "tool":
         return SETTINGS.get(row, {})
-    config = (defenses if kind == "defense" else detection).config_class(name)
+    config = (defenses.DEFENSES if kind == "defense" else detection.DETECTORS)[name].config_class()
     here = {field.name: field.default for field in fields(config)}
     return {n: v for n, v in SHORT.items() if n in here and isinstance(here[n], int)} | SETTINGS.get(row, {})
 
@@ -152,7 +152,7 @@ def attempt(row: str, column: str) -> tuple[bool, str]:
         warnings.simplefilter("ignore")
         try:
             if kind == "defense":
-                given = {"clean": more} if defenses.DEFENSES[name][0].access == defenses.CLEAN else {"poisoned": data}
+                given = {"clean": more} if defenses.DEFENSES[name].access == defenses.CLEAN else {"poisoned": data}
                 defenses.purify(model, method=name, chance_ok=True, **given, **settings(row))
             elif kind == "detector":
                 detection.detect(data, method=name, model=model, clean=more, chance_ok=True, **settings(row))

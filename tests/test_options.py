@@ -15,13 +15,8 @@ from paperlib.errors import PaperlibError
 from paperlib.registry import ANY_SIGN, configure
 
 CLASSES: dict[str, type] = {name: method.load() for name, method in ATTACKS.items()}
-for kind, room in (
-    ("defense", defenses.DEFENSES),
-    ("detector", detection.DETECTORS),
-    ("selection", selection.SELECTIONS),
-):
-    holder: Any = {"defense": defenses, "detector": detection, "selection": selection}[kind]
-    CLASSES |= {f"{kind} {name}": holder.config_class(name) for name in room}
+for room in (defenses.DEFENSES, detection.DETECTORS, selection.SELECTIONS):
+    CLASSES |= {f"{room.kind} {name}": method.config_class() for name, method in room.items()}
 
 
 def wrong() -> list[tuple[str, str, Any]]:

@@ -78,14 +78,14 @@ def test_models_without_batch_norm_are_named(name: str) -> None:
 
 
 def test_only_defenses_that_need_batch_norm_are_not_applicable_without_it() -> None:
-    for name, (method, _) in DEFENSES.items():
+    for name, method in DEFENSES.items():
         assert applicable(name, "preact_resnet18")
         assert applicable(name, "vgg19") == (method.needs != BATCH_NORM)
     assert not applicable("anp", "vgg19") and applicable("ft", "vgg19")
 
 
 def test_every_defense_says_what_it_sees() -> None:
-    assert {method.access for method, _ in DEFENSES.values()} == {CLEAN, POISONED, NOTHING} == set(runs.ACCESS)
+    assert {method.access for method in DEFENSES.values()} == {CLEAN, POISONED, NOTHING} == set(runs.ACCESS)
 
 
 def test_slices_name_what_exists() -> None:

@@ -38,32 +38,38 @@ import numpy as np
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab.spec import Pairs, pairs
-from paperlib.registry import Method, check_options, configure
+from paperlib.registry import Method, Registry, check_options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from paperlib.data.images import ImageData
 
-ATTACKS: dict[str, Method] = {
-    "badnets": Method("paperlib.attacks.badnets", "BadNets", "BadNets"),
-    "badnets_a2a": Method("paperlib.attacks.badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")),
-    "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
-    "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
-    "wanet": Method("paperlib.attacks.wanet", "WaNet", "WaNet", controls_training=True),
-    "input_aware": Method(
-        "paperlib.attacks.input_aware", "InputAware", "Input-aware", version=2, controls_training=True
-    ),
-    "bpp": Method("paperlib.attacks.bpp", "BPP", "BPP", controls_training=True),
-    "blind": Method("paperlib.attacks.blind", "Blind", "Blind", controls_training=True),
-    "lira": Method("paperlib.attacks.lira", "LIRA", "LIRA", controls_training=True),
-    "lc": Method("paperlib.attacks.lc", "LC", "LC", prepare="data"),
-    "lf": Method("paperlib.attacks.lf", "LF", "LF", prepare="model"),
-    "ssba": Method("paperlib.attacks.ssba", "SSBA", "SSBA", version=2, prepare="data"),
-    "trojannn": Method("paperlib.attacks.trojannn", "TrojanNN", "TrojanNN", prepare="model"),
-    "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
-    "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
-}
+ATTACKS = Registry(
+    "attack",
+    __name__,
+    {
+        "badnets": Method("paperlib.attacks.badnets", "BadNets", "BadNets"),
+        "badnets_a2a": Method(
+            "paperlib.attacks.badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")
+        ),
+        "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
+        "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
+        "wanet": Method("paperlib.attacks.wanet", "WaNet", "WaNet", controls_training=True),
+        "input_aware": Method(
+            "paperlib.attacks.input_aware", "InputAware", "Input-aware", version=2, controls_training=True
+        ),
+        "bpp": Method("paperlib.attacks.bpp", "BPP", "BPP", controls_training=True),
+        "blind": Method("paperlib.attacks.blind", "Blind", "Blind", controls_training=True),
+        "lira": Method("paperlib.attacks.lira", "LIRA", "LIRA", controls_training=True),
+        "lc": Method("paperlib.attacks.lc", "LC", "LC", prepare="data"),
+        "lf": Method("paperlib.attacks.lf", "LF", "LF", prepare="model"),
+        "ssba": Method("paperlib.attacks.ssba", "SSBA", "SSBA", version=2, prepare="data"),
+        "trojannn": Method("paperlib.attacks.trojannn", "TrojanNN", "TrojanNN", prepare="model"),
+        "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
+        "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
+    },
+)
 PLANNED = {
     "refool": "its reflections need a set of photographs that may be passed on, or a generator of such pictures",
     "poison_ink": "its hiding and reveal networks need a training of their own in three stages",
@@ -92,7 +98,7 @@ def known(name: str) -> Method:
     """
     if name in PLANNED:
         raise PaperlibError(f"attack={name!r} is planned, not built yet: {PLANNED[name]}.")
-    return ATTACKS[choose("attack", name, ATTACKS)]
+    return ATTACKS[name]
 
 
 def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" = None) -> Attack:
@@ -103,8 +109,8 @@ def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" =
     PaperlibError
         Unknown attack, parameter or label policy.
     """
-    method = known(name)
-    made = configure(method.load(), name, **{**dict(method.defaults), **dict(params)})
+    known(name)
+    made = ATTACKS.settings(name, **dict(params))
     check_attack(made)
     return made if state is None else with_state(made, state)
 

@@ -43,7 +43,6 @@ import pandas as pd
 
 from paperlib.attacks import ATTACKS as OUR_ATTACKS
 from paperlib.defenses import DEFENSES as OUR_DEFENSES
-from paperlib.defenses import config_class
 from paperlib.errors import choose
 from paperlib.papers import PRINTED, Item, Results, benchmark_runs, benchmark_views
 from paperlib.papers.benchmark_views import caption as numbered
@@ -276,7 +275,7 @@ def draw_supp_table1() -> Artefact:
 
 def draw_supp_table2() -> Artefact:
     """Supplement, Table 2: hyper-parameters of the defenses."""
-    classes = {name: lambda name=name: config_class(name) for name in OUR_DEFENSES}
+    classes = {name: method.config_class for name, method in OUR_DEFENSES.items()}
     return _settings("supp_table2", "defense", classes, DEFENSES[1:])
 
 

@@ -522,7 +522,7 @@ def averages(results: Results) -> pd.DataFrame:
         if not after:
             continue
         lists = [[r[name] for r in side] for side in (before, after) for name in ("c_acc", "asr")]
-        row: dict[str, Any] = {"defense": defense, "access": "" if defense == "none" else DEFENSES[defense][0].access}
+        row: dict[str, Any] = {"defense": defense, "access": "" if defense == "none" else DEFENSES[defense].access}
         row |= {name: float(np.mean([r[name] for r in after])) for name in ("c_acc", "asr", "r_acc")}
         if defense != "none":
             row["der_mean"] = mean_of_ders(*lists, unit="percent")
@@ -569,7 +569,7 @@ def draw_defenses(results: Results) -> Artefact:
     )
     html = [tables.to_html(shown, f"Averages over the learned attacks. {caption}", notes=_average_notes(mean))]
     for access, text in ACCESS.items():
-        names = [name for name in part.defenses if DEFENSES[name][0].access == access]
+        names = [name for name in part.defenses if DEFENSES[name].access == access]
         mine = frame[frame.defense.isin(("none", *names))]
         if names and mine[mine.defense != "none"].ours.notna().any():
             html.append(
@@ -608,7 +608,7 @@ def draw_detectors(results: Results) -> Artefact:
                 {
                     "Attack": style.title("attack", attack),
                     "Detector": style.title("detector", name),
-                    "Sees": DETECTORS[name][0].access,
+                    "Sees": DETECTORS[name].access,
                     "TPR": result["tpr"],
                     "TPR printed": lookup.get((attack, name, "TPR"), np.nan),
                     "FPR": result["fpr"],

@@ -91,7 +91,7 @@ PLACES = {"attack": (0.0, 1), "model": (1.0, 1), "defense": (2.0, 1), "detector"
 
 def _titles(part: str) -> list[str]:
     found = MODULES[part][1].values()
-    return [(method[0] if isinstance(method, tuple) else method).title for method in found]
+    return [method.title for method in found]
 
 
 def draw_structure() -> Artefact:

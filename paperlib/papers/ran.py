@@ -58,8 +58,6 @@ def link(text: str, file: Path | None, line: int = 0) -> str:
 
 def _method(field: str, name: str) -> str:
     method = METHODS[field][1].get(name)
-    if isinstance(method, tuple):
-        method = method[0]
     known = style.title(FAMILY.get(field, field), name)
     title = method.title if known == name and isinstance(method, Method) else known
     return link(title, file_of(method.module) if isinstance(method, Method) else None)

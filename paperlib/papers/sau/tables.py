@@ -163,7 +163,7 @@ def draw_table8(results: Results) -> Artefact:
     rows = []
     for title, (name, made) in METHODS.items():
         built = bool(name) or title == "AT from scratch"
-        poisoned = not name or DEFENSES[name][0].access == POISONED
+        poisoned = not name or DEFENSES[name].access == POISONED
         needs = {"Training data": poisoned, "Clean data": not poisoned} if built else {}
         yes = {column: "yes" if value else "no" for column, value in needs.items()}
         rows.append({"Method": title, "Training data": "–", "Clean data": "–", **yes, "Perturbations": made})
