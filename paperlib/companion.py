@@ -531,25 +531,19 @@ def claims(results: papers.Results, paper: str, out: Path | None = None) -> "Art
 
 
 def overview() -> Any:
-    """One row a paper: what it has, what is regenerated, what is planned."""
+    """One row a paper: how many of its tables and figures are ours, and how many printed cells have ours beside them."""
     from IPython.display import HTML
     from pandas import DataFrame
 
-    from paperlib.report import tables
-    from paperlib.report.published import inventory
+    from paperlib.report import coverage, tables
 
-    rows = []
-    for paper in papers.PAPERS.values():
-        entries = inventory(paper.key)
-        there = [entry for entry in entries if entry.id in papers.items(paper.key)]
-        counts = [sum(e.kind == kind for e in group) for group in (entries, there) for kind in ("table", "figure")]
-        where = f"{paper.venue}, arXiv {paper.arxiv}"
-        notebook = (
-            paper.notebook if (paths.NOTEBOOKS / f"{paper.notebook}.ipynb").exists() else f"{paper.notebook} (planned)"
-        )
-        rows.append((paper.short, where, notebook, f"{counts[2]} of {counts[0]}", f"{counts[3]} of {counts[1]}"))
-    frame = DataFrame(rows, columns=["Paper", "Where", "Notebook", "Tables regenerated", "Figures regenerated"])
-    return HTML(tables.to_html(frame, "Seven papers: what this repository regenerates today"))
+    rows = [
+        (paper.short, f"{paper.venue}, arXiv {paper.arxiv}", paper.notebook, *coverage.count(paper.key).split("; "))
+        for paper in papers.PAPERS.values()
+    ]
+    rows = [row if len(row) == 5 else (*row, "none known to us") for row in rows]
+    frame = DataFrame(rows, columns=["Paper", "Where", "Notebook", "Tables and figures", "Printed cells"])
+    return HTML(tables.to_html(frame, "Seven papers: what git records of each, at whatever scale"))
 
 
 def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Companion:

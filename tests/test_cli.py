@@ -5,7 +5,6 @@ import re
 import resource
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typer.testing import CliRunner
 
 from paperlib import papers, paths
 from paperlib.cli import app
+from paperlib.report import coverage
 from paperlib.report.published import inventory
 
 PARAMETERS = 'scale = ""  # a\nseed = 0  # b\ndevice = "auto"  # c\nrecorded = False  # d'
@@ -74,14 +74,12 @@ def test_help_is_light_and_quick() -> None:
 def test_list_counts_the_inventory() -> None:
     rows = json.loads(call("list", "--json").stdout)
     assert [(row["paper"], row["id"]) for row in rows] == [(item.paper, item.id) for item in inventory()]
-    assert set(rows[0]) == {"paper", "id", "kind", "number", "verified", "title", "notebook", "status", "reason"}
-    assert all((row["status"] == "implemented") == (row["reason"] == "") for row in rows)
-    done = Counter(row["paper"] for row in rows if row["status"] == "implemented")
-    assert done == {paper: len(papers.items(paper)) for paper in papers.PAPERS if papers.items(paper)}
+    assert {"paper", "id", "kind", "number", "title", "notebook", "status", "ours", "printed", "reason"} <= set(rows[0])
+    assert {row["status"] for row in rows} <= set(coverage.STATES)
     text = call("list").stdout
-    for paper, total in Counter(item.paper for item in inventory()).items():
-        assert f"{done[paper]} of {total} tables and figures implemented ({paper}, " in text
-    assert f"All: {done.total()} of {len(rows)} tables and figures implemented" in text
+    for paper in papers.PAPERS:
+        assert f"{coverage.count(paper)} ({paper}, " in text
+    assert f"All: {coverage.count()}" in text and "implemented" not in text
     assert {row["paper"] for row in json.loads(call("list", "sau", "--json").stdout)} == {"sau"}
 
 
@@ -106,7 +104,7 @@ def test_mistakes_are_one_sentence(arguments: tuple[str, ...], said: str) -> Non
 
 
 def test_planned_items_say_why() -> None:
-    planned = next(row for row in json.loads(call("list", "--json").stdout) if row["status"] == "planned")
+    planned = next(row for row in json.loads(call("list", "--json").stdout) if row["reason"])
     name = f"{planned['paper']}/{planned['id']}"
     assert f"item='{name}' is planned, not implemented: {planned['reason']}" in refused("figure", name)
 

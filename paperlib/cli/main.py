@@ -86,28 +86,34 @@ def list_command(
     paper: PaperArgument = "",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """All tables and figures, implemented or planned."""
+    """All tables and figures, and how much of each is ours."""
     rows = _inventory(_papers([paper] if paper else []))
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     from paperlib.papers import PAPERS
+    from paperlib.report import coverage
 
     for key, about in PAPERS.items():
         if not (mine := [row for row in rows if row["paper"] == key]):
             continue
-        typer.echo(f"{about.short}, {about.venue}, arXiv {about.arxiv}: {_count(mine)} ({key}, {about.notebook})")
+        typer.echo(
+            f"{about.short}, {about.venue}, arXiv {about.arxiv}: {coverage.count(key)} ({key}, {about.notebook})"
+        )
         width = max(len(row["id"]) for row in mine)
         for row in mine:
             number = f"{row['kind']} {row['number'] or '?'}{'' if row['verified'] else ' (inferred)'}"
-            state = row["status"] if row["status"] == "implemented" else f"planned: {row['reason']}"
+            cells = f", {row['ours']} of {row['printed']} printed cells" if row["printed"] else ""
+            state = f"planned: {row['reason']}" if row["reason"] else f"{row['status']}{cells}"
             typer.echo(f"  {row['id']:{width}}  {number:20}  {row['title']} [{state}]")
         typer.echo("")
-    typer.echo(f"All: {_count(rows)}")
+    if not paper:
+        typer.echo(f"All: {coverage.count()}")
 
 
 def _inventory(keys: list[str]) -> list[dict[str, Any]]:
     from paperlib import papers
+    from paperlib.report import coverage
     from paperlib.report.published import inventory
 
     rows = []
@@ -115,14 +121,11 @@ def _inventory(keys: list[str]) -> list[dict[str, Any]]:
         if item.paper in keys:
             reason = papers.reason(item.paper, item.id)
             row = {name: getattr(item, name) for name in ("paper", "id", "kind", "number", "verified", "title")}
-            row |= {"notebook": item.notebook, "status": "planned" if reason else "implemented", "reason": reason}
+            found = coverage.recorded()[item.paper, item.id]
+            row |= {"notebook": item.notebook, "status": found.state, "ours": found.ours, "printed": found.printed}
+            row |= {"scale": found.scale, "reason": reason}
             rows.append(row)
     return rows
-
-
-def _count(rows: list[dict[str, Any]]) -> str:
-    done = sum(row["status"] == "implemented" for row in rows)
-    return f"{done} of {len(rows)} tables and figures implemented"
 
 
 # ------------------------------------------------------------------------------------------------------- making
