@@ -21,7 +21,8 @@ from paperlib.report.claims import NotRun
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRIC_LOOKS = {"C-Acc": ("#0173b2", "o", "-"), "ASR": ("#d55e00", "s", "--"), "DER": ("#029e73", "^", ":")}
+METRIC_LOOKS = {"C-Acc": ("#0173b2", "o", ""), "ASR": ("#d55e00", "s", (4, 2)), "DER": ("#029e73", "^", (1, 1))}
+"""Colour, marker and dashes."""
 
 
 def found(results: Results, specs: Mapping[Any, Spec], what: str) -> dict[Any, dict[str, Any]]:
@@ -128,21 +129,27 @@ def metric_lines(frame: pd.DataFrame, x: str, **axis: Any) -> "Figure":
         What else is set of every panel, e.g. ``xlabel``.
     """
     import matplotlib.pyplot as plt
+    import seaborn as sns
 
     attacks = list(dict.fromkeys(frame.attack))
+    shown = [metric for metric in METRIC_LOOKS if metric in set(frame.metric)]
+    looks = [METRIC_LOOKS[metric] for metric in shown]
+    colours, markers, dashes = (dict(zip(shown, one, strict=True)) for one in zip(*looks, strict=True))
     with style.context():
         size = (style.COLUMN if len(attacks) == 1 else style.PAGE, 2.6)
         figure, panels = plt.subplots(1, len(attacks), figsize=size, sharey=True, squeeze=False)
         for axes, attack in zip(panels.flat, attacks, strict=True):
-            for metric, (colour, marker, line) in METRIC_LOOKS.items():
-                mine = frame[(frame.attack == attack) & (frame.metric == metric)]
-                if len(mine):
-                    axes.plot(mine[x], mine.value, color=colour, marker=marker, linestyle=line, label=metric)
-                    if "before" in mine:
-                        axes.axhline(mine.before.iloc[0], color=colour, linewidth=0.8, linestyle=":")
-            axes.set(ylim=(-4, 104), title=style.title("attack", attack), **axis)
-        panels[0, 0].set_ylabel("percent")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
+            mine = frame[frame.attack == attack]
+            sns.lineplot(
+                mine, x=x, y="value", hue="metric", style="metric", hue_order=shown, style_order=shown, palette=colours,
+                markers=markers, dashes=dashes, markeredgewidth=0, errorbar=None, estimator=None, ax=axes,
+            )  # fmt: skip
+            if "before" in mine:
+                for metric, before in mine.groupby("metric").before.first().items():
+                    axes.axhline(before, color=colours[metric], linewidth=0.8, linestyle=":")
+            axes.set(ylabel="percent", ylim=(-4, 104), title=style.title("attack", attack), **axis)
+            handles, labels = axes.get_legend_handles_labels()
+            axes.get_legend().remove()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 

@@ -52,7 +52,7 @@ def scatter(axes: "Axes", xy: Any, y: Any, poisoned: Any, size: float = 4) -> No
     colours = np.array(style.CLASSES)[labels % len(style.CLASSES)]
     (a, b), (c, d) = points[~mask].T, points[mask].T
     axes.scatter(a, b, c=colours[~mask], s=size, linewidths=0)
-    axes.scatter(c, d, c="black", s=1.6 * size, marker="x", linewidths=0.5)
+    axes.scatter(c, d, c="black", s=1.6 * size, marker="x", linewidths=0.5, label="poisoned")
     bare(axes)
 
 

@@ -15,6 +15,7 @@ from paperlib.papers.figures import after, found, grad_cam, metric_lines
 from paperlib.papers.ft_sam import runs
 from paperlib.papers.ft_sam.runs import PAPER, PRINTED_ATTACKS, RHOS, STAGES
 from paperlib.report import style
+from paperlib.report.analysis_figures import scatter
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 
@@ -37,13 +38,8 @@ def _count(attacks: Any) -> str:
 
 
 def _embedding(axes: Any, result: dict[str, Any], k: int) -> None:
-    xy, y = np.array(result["xy"][k]), np.array(result["y"])
-    poisoned = np.array(result["poisoned"], dtype=bool)
-    for label in np.unique(y):
-        axes.scatter(*xy[~poisoned & (y == label)].T, s=3, color=style.CLASSES[label % 10], linewidths=0)
-    axes.scatter(*xy[poisoned].T, s=9, color="black", marker="x", linewidths=0.7, label="poisoned")
-    axes.set(xticks=[], yticks=[], title=f"t-SNE, {after(STAGES[k])}")
-    axes.grid(False)
+    scatter(axes, result["xy"][k], result["y"], result["poisoned"])
+    axes.set_title(f"t-SNE, {after(STAGES[k])}")
 
 
 def _embedding_frame(result: dict[str, Any], stages: Iterable[int]) -> pd.DataFrame:
