@@ -33,7 +33,7 @@ def cache_dir() -> Path:
 def decoded(name: str, split: str, root: Path, files: Sequence[str], side: int) -> Tensor:
     """Images (N, 3, side, side), uint8 RGB, of the ``files`` below ``root``, in that order.
 
-    Images of another size are resized (bilinear, with the aspect ratio of a square, as the benchmark does); grey ones
+    Transparent pixels are composited on white. Images of another size are resized (bilinear, with the aspect ratio of a square, as the benchmark does); grey ones
     become RGB, and that is said once for a user's own folder.
 
     Raises
@@ -41,7 +41,7 @@ def decoded(name: str, split: str, root: Path, files: Sequence[str], side: int) 
     PaperlibError
         A file is not there or is no image of 8 bits per channel.
     """
-    digest = hashlib.sha256(f"{root}\0{side}\n".encode())
+    digest = hashlib.sha256(f"{root}\0{side}\n{'alpha on white' if name.startswith('folder') else ''}".encode())
     for file in files:
         try:
             stat = (root / file).stat()
@@ -122,6 +122,8 @@ def _decode(path: Path, side: int) -> tuple[np.ndarray, bool]:
             mode = image.mode
             if mode.startswith(("I", "F")):
                 raise PaperlibError(f"{path} has more than 8 bits per channel (mode {mode}); save it with 8.")
+            if image.has_transparency_data:  # as it looks on paper: what is transparent is white, not black
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             rgb = image.convert("RGB")
     except PaperlibError:
         raise

@@ -8,6 +8,7 @@ the user's cache; a machine that does not know it asks for the path once.
 
 * ``train/`` and ``test/`` (both, and nothing else) are the splits, with the same classes in each. Otherwise 20 % of every
   class, at least one image, are the test set, drawn with seed 0.
+* Classes stand in natural order (1, 2, 10), or in that of a file ``classes.txt`` in the folder, one name a line.
 * Images become squares of 32 or 64 pixels, whichever is nearer to the median of their shorter sides (48 goes to 64);
   ``folder:/path@64`` decides it by hand. As in the benchmark the aspect ratio is not kept.
 """
@@ -46,7 +47,7 @@ class Folder:
     side : int
         Height and width that its images get.
     classes : tuple of str
-        Names of the sub-folders, sorted; class k at position k.
+        Names of the sub-folders in natural order or that of ``classes.txt``; class k at position k.
     files : mapping
         ``train`` and ``test`` -> (relative path, class) of each image, sorted by path.
     """
@@ -108,7 +109,13 @@ def look(dataset: str) -> Folder:
     if not place or not path.is_dir():
         raise DataMissing(f"dataset={dataset!r}: {path} is not a folder; give one that holds a sub-folder per class.")
     classes, files = _list(path)
-    side, found = _content(path, sorted(file for split in files.values() for file, _ in split))
+    paths = sorted(file for split in files.values() for file, _ in split)
+    side, found = _content(path, paths)
+    if list(classes) != sorted(classes):
+        if digest == found:  # a result from before there was a natural order
+            classes, files = _list(path, by_name=True)
+        else:
+            found = hashlib.sha256("\n".join((found, *classes)).encode()).hexdigest()[:16]
     name = f"{PREFIX}{re.sub(r'[^A-Za-z0-9._-]+', '-', path.name)}@{wanted or side}#{found}"
     if digest and found != digest:
         raise PaperlibError(
@@ -120,17 +127,17 @@ def look(dataset: str) -> Folder:
     return Folder(name, path, wanted or side, classes, files)
 
 
-def _list(path: Path) -> tuple[tuple[str, ...], dict[str, list[tuple[str, int]]]]:
+def _list(path: Path, *, by_name: bool = False) -> tuple[tuple[str, ...], dict[str, list[tuple[str, int]]]]:
     """Classes, and (relative path, class) of both splits."""
     inside = _folders(path)
     if inside == ["test", "train"]:
-        classes = _folders(path / "train")
-        if classes != _folders(path / "test"):
+        classes = _ordered(path, _folders(path / "train"), by_name)
+        if sorted(classes) != _folders(path / "test"):
             differ = sorted(set(classes) ^ set(_folders(path / "test")))
             raise PaperlibError(f"{path}: train/ and test/ must have the same classes; they differ in {differ}.")
         files = {split: _images(path, [f"{split}/{name}" for name in classes]) for split in ("train", "test")}
     else:
-        classes = inside
+        classes = _ordered(path, inside, by_name)
         files = _split(path, _images(path, classes))
     if len(classes) < 2:
         found = f"one class only ({classes[0]!r})" if classes else "no sub-folder"
@@ -140,6 +147,27 @@ def _list(path: Path) -> tuple[tuple[str, ...], dict[str, list[tuple[str, int]]]
 
 def _folders(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _ordered(path: Path, names: list[str], by_name: bool) -> list[str]:
+    """The classes ``names`` in the order of ``classes.txt``, else in natural order.
+
+    Raises
+    ------
+    PaperlibError
+        The file names other classes than there are sub-folders.
+    """
+    if by_name:
+        return sorted(names)
+    if (listed := path / "classes.txt").is_file():
+        found = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if sorted(found) != sorted(names):
+            differ = ", ".join(sorted(set(found) ^ set(names))) or "a name that stands twice"
+            raise PaperlibError(f"{listed} must name every sub-folder once, one a line; they differ in: {differ}.")
+        return found
+    return sorted(
+        names, key=lambda name: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    )
 
 
 def _images(root: Path, folders: list[str]) -> list[tuple[str, int]]:
@@ -181,16 +209,19 @@ def _content(path: Path, files: list[str]) -> tuple[int, str]:
         return int(entry[1]), str(entry[2])
     from PIL import Image
 
-    digest, sides = hashlib.sha256(), []
+    digest, sides, alpha = hashlib.sha256(), [], 0
     for file in files:
         try:
             with Image.open(path / file) as image:
                 sides.append(min(image.size))
+                alpha += image.has_transparency_data
         except OSError as error:
             raise PaperlibError(f"{path / file} cannot be read as an image; mend or remove it.") from error
         with open(path / file, "rb") as opened:
             own = hashlib.file_digest(opened, "sha256").hexdigest()
         digest.update(f"{file}\0{(path / file).stat().st_size}\0{own}\n".encode())
+    if alpha:
+        digest.update(b"alpha on white")  # such images were read in another way before
     side = SIDES[0] if median(sides) < sum(SIDES) / 2 else SIDES[1]
     memory = _memory()
     memory["contents"][str(path)] = [listing, side, digest.hexdigest()[:16]]
@@ -199,7 +230,7 @@ def _content(path: Path, files: list[str]) -> tuple[int, str]:
 
 
 def _listing(path: Path, files: list[str]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"2")
     for file in files:
         stat = (path / file).stat()
         digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
