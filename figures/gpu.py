@@ -42,7 +42,7 @@ def paper_part() -> list[list[Spec]]:
     victims = {spec.key: spec for spec in (ex.train(PAPER, "badnets"), ex.train(PAPER, "blended"))}
 
     def cheap(spec: Spec) -> bool:  # of what trains from scratch, a few minutes are enough for the victims alone
-        return isinstance(spec, DefendSpec) and DEFENSES[spec.defense][0].access != POISONED
+        return isinstance(spec, DefendSpec) and DEFENSES[spec.defense].access != POISONED
 
     benchmark, *others = (
         [spec for spec in specs(paper, PAPER) if cheap(spec) and all(p.key in victims for p in spec.parents())]

@@ -172,8 +172,9 @@ def compute(
     recorded: bool = False,
     report: Any = None,
     store: Store | None = None,
+    strict: bool = True,
 ) -> papers.Results:
-    """Results of ``specs``, as :func:`gather` of a paper."""
+    """Results of ``specs``, as :func:`gather` of a paper; without ``strict`` those that failed are left out."""
     if not specs:  # drawn from printed numbers: there is nothing to compute, and nothing that could be recorded
         return papers.Results(scale, seed, {})
     if recorded:
@@ -182,7 +183,7 @@ def compute(
             raise PaperlibError(f"recorded=True, but nothing is recorded at scale={scale.name!r}; run without it.")
         return papers.Results(scale, seed, ledger.load(file))
     store = store or Store()
-    run(specs, store, device=device, report=report, progress=report is None)
+    run(specs, store, device=device, report=report, progress=report is None, strict=strict)
     records = ((spec, store.read(spec)) for spec in _unique(specs))
     rows = {
         spec.key: {"key": spec.key, "spec": record.spec, "result": record.result, "provenance": record.provenance}
@@ -288,6 +289,12 @@ class Shown:
         display(HTML(self.data))
 
 
+def told(changes: Mapping[str, Any]) -> str:
+    """Changed parameters as a text."""
+    texts = {name: value if isinstance(value, list | tuple) else [value] for name, value in changes.items()}
+    return "; ".join(f"{name} {', '.join(map(str, value))}" for name, value in texts.items())
+
+
 def _html(text: str) -> str:
     """`code` and *emphasis* of a sentence as HTML."""
     return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
@@ -312,12 +319,12 @@ class Companion:
     computed: int = 0
 
     def items(self) -> dict[str, papers.Item]:
-        """What this notebook shows: with changed parameters only the items that take one of them, changed."""
+        """What this notebook shows: with changed parameters only what this scale runs and takes one of them, changed."""
         found = papers.shown_in(self.paper.key, self.notebook or self.paper.notebook)
         if not self.changes:
             return found
-        taken = {id_: self._taken(item) for id_, item in found.items()}
-        return {id_: item.changed(**taken[id_]) for id_, item in found.items() if taken[id_]}
+        taken = {id_: self._taken(item) for id_, item in found.items() if item.specs(self.scale, self.seed)}
+        return {id_: found[id_].changed(**changes) for id_, changes in taken.items() if changes}
 
     def _taken(self, item: papers.Item) -> dict[str, Any]:
         return {name: value for name, value in self.changes.items() if name in item.parameters}
@@ -352,11 +359,23 @@ class Companion:
 
         def report(line: str) -> None:
             nonlocal last
-            if time.monotonic() - last > 30:
+            if time.monotonic() - last > 30 or ": failed" in line:
                 last = time.monotonic()
                 print(line)
 
-        return compute(specs, self.scale, self.seed, device=self.device, recorded=self.recorded, report=report)
+        found = compute(
+            specs,
+            self.scale,
+            self.seed,
+            device=self.device,
+            recorded=self.recorded,
+            report=report,
+            strict=not self.changes,
+        )
+        missing = [] if self.recorded else [spec for spec in specs if spec.key not in found.rows]
+        if missing:
+            print(f"{len(missing)} of {len(specs)} results are missing, because a run failed: {missing[0].label}, ...")
+        return found
 
     def _results(self) -> papers.Results:
         if self.results is None:
@@ -383,10 +402,16 @@ class Companion:
         from paperlib.report.claims import NotRun
 
         original = papers.item(f"{self.paper.key}/{id_}")[2]
-        changes = {**self._taken(original), **changes}
-        if self.changes and not changes:
-            print(f"{id_}: not drawn, because it takes none of the parameters {', '.join(self.changes)}.")
+        if self.changes and not changes and id_ not in self.items():
+            taken = ", ".join(original.parameters) or "no parameters"
+            here = (
+                ""
+                if original.specs(self.scale, self.seed)
+                else f", and nothing of it is run at {self.scale.name} scale"
+            )
+            print(f"{id_}: left out, because it takes {taken}{here}.")
             return None
+        changes = {**self._taken(original), **changes}
         item, results = original.changed(**changes) if changes else original, self._results()
         if changes and not self.recorded:
             missing = [spec for spec in item.specs(self.scale, self.seed) if spec.key not in results.rows]
@@ -413,8 +438,7 @@ class Companion:
         if where := ran.lines_of(papers.module(self.paper.key), id_, item):
             lines.append(where)
         if changes:
-            told = ", ".join(f"{name} {value!r}" for name, value in changes.items())
-            lines.insert(0, f"<strong>Not the paper's setting</strong>: {escape(told)}; not saved.")
+            lines.insert(0, f"<strong>Not the paper's setting</strong>: {escape(told(changes))}; not saved.")
         reading = f'<p style="max-width: 60em">{_html(made.reading)}</p>\n' if made.reading else ""
         return Shown(made, f'{reading}<p style="font-size: 85%; color: #666; max-width: 70em">{" ".join(lines)}</p>')
 
@@ -551,17 +575,15 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
         raise PaperlibError(f"parameter seed={values['seed']} is negative; a seed is 0 or more.")
     values["recorded"] = values["recorded"] or os.environ.get("PAPERLIB_RECORDED", "0") not in ("", "0")
     scale = scales.scale(values["scale"])
-    device = "none" if values["recorded"] else pick_device(values["device"])
-    if not values["recorded"]:
-        Store().check_writable()
-    threads = "" if values["recorded"] else f" on {provenance.device_name(device)}"
-    source = "recorded results" if values["recorded"] else f"{device}{threads}"
-    book = Companion(about, scale, values["seed"], device, values["recorded"], notebook=notebook, changes=changes)
+    book = Companion(about, scale, values["seed"], "none", values["recorded"], notebook=notebook, changes=changes)
     planned = len(_unique(book._specs())) if changes else 0  # a wrong value stops here
-    print(f"{about.short} (arXiv {about.arxiv}) · {scale.name} scale · seed {values['seed']} · {source}")
+    if not book.recorded:
+        book.device = pick_device(values["device"])
+        Store().check_writable()
+    where = "recorded results" if book.recorded else f"{book.device} on {provenance.device_name(book.device)}"
+    print(f"{about.short} (arXiv {about.arxiv}) · {scale.name} scale · seed {book.seed} · {where}")
     if changes:
-        told = ", ".join(f"{name} {value!r}" for name, value in changes.items())
         print(
-            f"Not the paper's setting: {told}. {planned} results are planned; what is recorded in git stays as it is."
+            f"Not the paper's setting: {told(changes)}. {planned} results are planned; what is recorded in git stays as it is."
         )
     return book

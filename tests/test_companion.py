@@ -1,6 +1,7 @@
 """What a notebook talks to: parameters are checked before any work, and nothing is shown that was not computed."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,15 @@ from paperlib.report import published
 
 REPOSITORY = paths.ROOT
 DECLARED = {"scale": "", "seed": 0, "device": "auto", "recorded": False, "strength": 0.5, "free": None}
+OF_TABLES: dict[str, Any] = {
+    "attacks": [],
+    "defenses": [],
+    "ratio": 0.0,
+    "dataset": "",
+    "model": "",
+    "n_clean": 0,
+    "seeds": [],
+}
 PARAMETERS = 'scale = ""  # smoke | laptop | paper\nseed = 0  # every draw\ndevice = "auto"\nrecorded = False'
 
 
@@ -31,7 +41,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAPERLIB_STORE", str(tmp_path / "runs"))
     monkeypatch.setenv("PAPERLIB_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("PAPERLIB_SCALE", "smoke")
-    notebook(tmp_path / "notebooks" / "05_ft_sam.ipynb", PARAMETERS)
+    more = "\n".join(f"{name} = {value!r}" for name, value in OF_TABLES.items())
+    notebook(tmp_path / "notebooks" / "05_ft_sam.ipynb", f"{PARAMETERS}\n{more}")
     return tmp_path
 
 
@@ -321,3 +332,136 @@ def test_an_environment_variable_asks_for_recorded_results(monkeypatch: pytest.M
     assert begin().recorded
     monkeypatch.setenv("PAPERLIB_RECORDED", "0")
     assert not begin().recorded
+
+
+# ------------------------------------------------------------------------------------------ not the paper's setting
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Labels of what is run, by runners that only pretend."""
+    from paperlib.lab import run as lab
+
+    calls: list[str] = []
+
+    def runner(spec: Any, context: Any) -> dict[str, Any]:
+        calls.append(spec.label)
+        (context.folder / "weights.safetensors").write_bytes(b"weights")
+        return {"c_acc": 90.0, "asr": 99.0 if spec.kind == "train" else 5.0, "r_acc": 1.0}
+
+    for kind in lab.RUNNERS:
+        monkeypatch.setitem(lab.RUNNERS, kind, runner)
+    return calls
+
+
+def test_changed_parameters_plan_only_those_cells_and_save_nothing(
+    checkout: Path, ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = begin(attacks=["sig"], defenses=["ft", "nad"], ratio=0.07)
+    said = capsys.readouterr().out
+    assert "Not the paper's setting: attacks sig; defenses ft, nad; ratio 0.07. " in said
+    book.run()
+    assert f" {len(ran)} results are planned" in said
+    assert {label.partition("-on-")[0] for label in ran} == {"digits-preact_resnet188-sig-0.07-s0", "ft", "nad"}
+    shown = book.table("table1")
+    ours = shown.artefact.frame
+    assert set(ours.attack) == {"sig"} and set(ours.defense) == {"none", "ft", "nad"} and set(ours.ratio) == {0.07}
+    assert ours.published.isna().all()  # what is printed is of another setting
+    assert "Not the paper's setting" in shown.below and "not the paper's setting" in shown.artefact.caption
+    assert book.figure("fig1") is None and "fig1: left out, because it takes no parameters" in capsys.readouterr().out
+    assert book.table("table2") is None and "nothing of it is run at smoke scale" in capsys.readouterr().out
+    assert book.claims() is None and "are about the paper's setting" in capsys.readouterr().out
+    assert not (checkout / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"attacks": ["blendid"]}, "attack='blendid' is unknown; did you mean 'blended'"),
+        ({"attacks": '["blended"'}, "attacks='\\[\"blended\"' is not a list; write it as"),
+        ({"attacks": 3}, "attacks=3 is of type int; it must be of type list"),
+        ({"defenses": ["ftsam"]}, "defense='ftsam' is unknown; did you mean 'ft_sam'"),
+        ({"ratio": 1.5}, "ratio=1.5"),
+        ({"ratio": "half"}, "ratio='half' is of type str; it must be of type float"),
+        ({"model": "resnet"}, "model='resnet' is unknown; did you mean"),
+        ({"dataset": "cifar11"}, "dataset='cifar11' is unknown; did you mean 'cifar10'"),
+        ({"dataset": "folder:/nowhere/at/all"}, "/nowhere/at/all"),
+        ({"n_clean": -5}, "n_clean=-5 must be a whole number"),
+        ({"seeds": [-1]}, "seeds"),
+    ],
+)
+def test_a_wrong_setting_stops_before_any_work(
+    checkout: Path, ran: list[str], given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(PaperlibError, match=sentence):
+        begin(**given)
+    assert not ran and not (checkout / "runs").exists()
+
+
+def test_lists_may_come_as_papermill_s_command_line_hands_them_in(checkout: Path) -> None:
+    assert begin(attacks='["blended", "sig"]').changes == {"attacks": ["blended", "sig"]}
+    assert begin(attacks="blended, sig", scale="smoke").changes == {"attacks": ["blended", "sig"]}
+    assert begin(attacks="[]").changes == {}
+
+
+def test_a_cell_may_ask_for_another_setting(checkout: Path, ran: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    book = begin()
+    book.results = Results(SMOKE, 0, {})  # as if nothing of the paper had been run
+    shown = book.table("table1", attacks=["blended"], defenses=["ft"])
+    assert len(ran) == 2 and set(shown.artefact.frame.dropna(subset="ours").defense) == {"none", "ft"}
+    assert "2 of 2 results to compute" in capsys.readouterr().out
+    assert shown.artefact.frame.published.notna().any()  # the same cells are printed
+    book.table("table1", attacks=["blended"], defenses=["ft"])
+    assert len(ran) == 2  # known by now
+    assert not (checkout / "figures").exists()
+    with pytest.raises(PaperlibError, match="parameter='attack' is unknown; did you mean 'attacks'"):
+        book.table("table1", attack=["blended"])
+    with pytest.raises(PaperlibError, match="ratio cannot be changed: this item takes no parameters"):
+        book.figure("fig1", ratio=0.05)
+
+
+def test_a_run_that_fails_leaves_a_gap_in_a_changed_table(
+    checkout: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from paperlib.lab import run as lab
+
+    def fails(spec: Any, context: Any) -> dict[str, Any]:
+        raise PaperlibError("these images are too few.")
+
+    monkeypatch.setitem(lab.RUNNERS, "defend", fails)
+    book = begin(attacks=["blended"], defenses=["ft"])
+    book.run()
+    said = capsys.readouterr().out
+    assert "these images are too few" in said and "results are missing, because a run failed" in said
+    assert set(book.table("table1").artefact.frame.dropna(subset="ours").defense) == {"none"}
+
+
+# -------------------------------------------------------------------------------------------- what stands below
+
+
+def test_below_an_item_stands_what_ran_with_links_that_lead_somewhere(
+    checkout: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = begin(seed=3)
+    book.run()
+    monkeypatch.setattr(paths, "ROOT", REPOSITORY)
+    below = book.table("table3").below
+    assert "at smoke scale, seed 3; attacks " in below and "10 % poisoned" in below and "clean images" in below
+    assert (
+        "Ran: 14 runs" in below
+    )  # two victims, FT and FT-SAM with three numbers of clean images; not the other tables'
+    links = re.findall(r'href="([^"]+)"', below)
+    assert "../paperlib/attacks/blended.py" in links and "../paperlib/defenses/ft_sam.py" in links
+    item = next(one for one in links if one.startswith("../paperlib/papers/ft_sam/"))
+    for one in links:
+        file, _, line = one.partition("#L")
+        text = (REPOSITORY / "notebooks" / file).resolve().read_text().splitlines()
+        assert not line or text[int(line) - 1]
+    file, _, line = item.partition("#L")
+    assert '"table3":' in (REPOSITORY / "notebooks" / file).read_text().splitlines()[int(line) - 1]
+    assert "<script" not in below and "class=" not in below and "<style" not in below
+
+
+def test_the_reading_of_a_figure_stands_below_it() -> None:
+    shown = companion.Shown(None, companion._html("a *b* and `c` < d"))  # type: ignore[arg-type]
+    assert shown.below == "a <em>b</em> and <code>c</code> &lt; d"

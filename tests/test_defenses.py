@@ -9,11 +9,11 @@ from image_toy import images, model, same, state
 from torch import nn
 
 from paperlib.data.images import ImageData
-from paperlib.defenses import CLEAN, DEFENSES, POISONED, config_class, defend, purify
+from paperlib.defenses import CLEAN, DEFENSES, POISONED, defend, purify
 from paperlib.errors import PaperlibError
 from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import SMOKE
-from paperlib.registry import Method, configure
+from paperlib.registry import Method
 from paperlib.training import Recipe, fit, load_weights, save_weights
 
 SHORT = {
@@ -44,13 +44,13 @@ def trained() -> nn.Module:
 def params(name: str) -> dict[str, Any]:
     """The method's settings at smoke scale, shortened."""
     found = dict(ex.defend(SMOKE, ex.train(SMOKE, "badnets"), name).params)
-    known = configure(config_class(name), name, **found)
+    known = DEFENSES.settings(name, **found)
     short = {field: value for field, value in SHORT.items() if hasattr(known, field)}
     return {**found, **short, **({"epochs": 5} if name == "abl" else {})}  # ABL shares its epochs among three phases
 
 
 def given(name: str) -> dict[str, Any]:
-    return {CLEAN: {"clean": data()}, POISONED: {"poisoned": data()}}.get(DEFENSES[name][0].access, {})
+    return {CLEAN: {"clean": data()}, POISONED: {"poisoned": data()}}.get(DEFENSES[name].access, {})
 
 
 def run(name: str, seed: int = 3) -> nn.Module:
@@ -70,11 +70,11 @@ def test_the_model_stays_the_seed_decides_and_the_result_can_be_stored(name: str
     torch.manual_seed(99)  # torch's global generator must not matter
     assert same(state(first), state(run(name)))
 
-    method, _ = DEFENSES[name]
+    method = DEFENSES[name]
     save_weights(first, tmp_path / "weights.safetensors")
     again = model(data(), seed=7)
     if method.adapt:
-        config = configure(config_class(name), name, **params(name))
+        config = DEFENSES.settings(name, **params(name))
         again = Method(method.module, method.adapt, method.title).load()(again, config)
     load_weights(again, tmp_path / "weights.safetensors")
     x = data().float()
@@ -90,9 +90,9 @@ def test_notes_are_small_json(name: str) -> None:
     assert len(json.dumps(notes)) < 5_000
 
 
-@pytest.mark.parametrize("name", [n for n, (m, _) in DEFENSES.items() if m.access in (CLEAN, POISONED)])
+@pytest.mark.parametrize("name", [n for n, m in DEFENSES.items() if m.access in (CLEAN, POISONED)])
 def test_missing_data_is_named(name: str) -> None:
-    argument = "clean" if DEFENSES[name][0].access == CLEAN else "poisoned"
+    argument = "clean" if DEFENSES[name].access == CLEAN else "poisoned"
     with pytest.raises(PaperlibError, match=f"give it as {argument}="):
         defend(trained(), method=name)
 

@@ -9,7 +9,7 @@ from image_toy import images, model, same, state
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
-from paperlib.defenses import config_class, defend, mcr, nad, purify
+from paperlib.defenses import DEFENSES, defend, mcr, nad, purify
 from paperlib.defenses.i_bau import IBAU, hypergradient
 from paperlib.defenses.mcr import bezier
 from paperlib.defenses.nad import attention, distillation, stages
@@ -197,7 +197,7 @@ def test_layers_of_other_models(data: ImageData) -> None:
         purify(made, method="nad", clean=data, layers=("4",), **FAST["nad"])
     made.features = "1"  # type: ignore[assignment]
     assert stages(made, (), data.x) == ("1",)
-    assert config_class("nad") is nad.NAD
+    assert DEFENSES["nad"].config_class() is nad.NAD
 
 
 # ----------------------------------------------------------------------------------------------------------------- MCR

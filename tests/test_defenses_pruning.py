@@ -41,7 +41,7 @@ def made(data: ImageData) -> nn.Module:
 
 
 def given(method: str, data: ImageData) -> dict[str, ImageData]:
-    access = DEFENSES[method][0].access
+    access = DEFENSES[method].access
     return {} if access == NOTHING else {"poisoned" if access == POISONED else "clean": data}
 
 

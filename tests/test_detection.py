@@ -22,7 +22,6 @@ from paperlib.detection import (
     agpd,
     beatrix,
     cd,
-    config_class,
     corruptions,
     ct,
     d_br,
@@ -145,7 +144,7 @@ def test_the_order_of_the_samples_does_not_matter(name: str) -> None:
 
 
 def test_detectors_are_not_given_which_samples_are_poisoned() -> None:
-    for name, (method, _) in DETECTORS.items():
+    for name, method in DETECTORS.items():
         arguments = list(inspect.signature(method.load()).parameters)
         assert arguments == ["data", "model", "clean", "config", "seed", "progress"], name
 
@@ -632,7 +631,7 @@ def test_a_model_that_does_not_name_its_features(data: ImageData) -> None:
         feature_layer(plain, "nothing", data.x)
 
 
-@pytest.mark.parametrize("name", [name for name, (method, _) in DETECTORS.items() if method.access == MODEL_AND_CLEAN])
+@pytest.mark.parametrize("name", [name for name, method in DETECTORS.items() if method.access == MODEL_AND_CLEAN])
 def test_without_clean_images(data: ImageData, name: str) -> None:
     with pytest.raises(PaperlibError, match="give a few of every class as clean="):
         detect(data, method=name, model=model(data))
@@ -668,5 +667,5 @@ def test_wrong_settings_are_named(data: ImageData, name: str, params: dict, says
 
 def test_every_config_is_a_value() -> None:
     for name in DETECTORS:
-        made = config_class(name)()
-        assert hash(made) == hash(config_class(name)()) and made == config_class(name)()
+        made = DETECTORS.settings(name)
+        assert hash(made) == hash(DETECTORS.settings(name)) and made == DETECTORS.settings(name)

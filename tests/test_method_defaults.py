@@ -14,15 +14,14 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from paperlib import detection, training
+from paperlib import training
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS, attack
-from paperlib.defenses import DEFENSES, config_class
+from paperlib.defenses import DEFENSES
 from paperlib.detection import DETECTORS
 from paperlib.experiments import plan as experiments
 from paperlib.models import MODELS
 from paperlib.selection import SELECTIONS
-from paperlib.selection import config_class as selection_class
 
 GOLDEN = Path(__file__).parent / "golden" / "method_defaults.json"
 
@@ -54,12 +53,12 @@ def methods() -> Iterator[tuple[str, int, dict[str, Any]]]:
         made = attack(name)
         assert is_dataclass(made) and not isinstance(made, type)
         yield f"attack {name}", method.version, asdict(made)
-    for name, (method, _) in DEFENSES.items():
-        yield f"defense {name}", method.version, asdict(config_class(name)())
-    for name, (method, _) in DETECTORS.items():
-        yield f"detector {name}", method.version, asdict(detection.config_class(name)())
-    for name, (method, _) in SELECTIONS.items():
-        yield f"selection {name}", method.version, asdict(selection_class(name)())
+    for name, method in DEFENSES.items():
+        yield f"defense {name}", method.version, asdict(DEFENSES.settings(name))
+    for name, method in DETECTORS.items():
+        yield f"detector {name}", method.version, asdict(DETECTORS.settings(name))
+    for name, method in SELECTIONS.items():
+        yield f"selection {name}", method.version, asdict(SELECTIONS.settings(name))
     for name, method in TOOLS.items():
         yield f"tool {name}", method.version, _defaults(method.load())
 

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from paperlib import models
 from paperlib.data.images import ImageData
-from paperlib.defenses import DEFENSES, VARIANTS, config_class, defend, npd, purify
+from paperlib.defenses import DEFENSES, VARIANTS, defend, npd, purify
 from paperlib.defenses.npd import NPD, STRUCTURES, insert, losses, perturb, place, runner_up, suppression
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import LayerChosen
-from paperlib.registry import configure
 from paperlib.training import Recipe, fit, load_weights, logits, save_weights
 
 FAST = {"epochs": 1, "warm_up": 1, "batch_size": 20}
@@ -89,8 +88,8 @@ def test_weights_are_read_back_into_a_fresh_layer(data: ImageData, trained: nn.M
         params = {**FAST, "structure": structure}
         purified = defend(trained, method="npd", clean=data, **params)
         save_weights(purified, tmp_path / "weights.safetensors")
-        config = configure(config_class("npd"), "npd", **params)
-        assert DEFENSES["npd"][0].adapt == "insert"
+        config = DEFENSES.settings("npd", **params)
+        assert DEFENSES["npd"].adapt == "insert"
         again = load_weights(insert(model(data), config), tmp_path / "weights.safetensors")
         assert torch.equal(logits(again, data.x), logits(purified, data.x)), structure
 
@@ -220,8 +219,8 @@ def test_every_parameter_reaches_the_method(data: ImageData, trained: nn.Module)
 
 
 def test_the_tables_variants_are_hyper_parameters() -> None:
-    for name, (method, params) in VARIANTS.items():
-        configure(config_class(method), name, **params)
+    for method, params in VARIANTS.values():
+        DEFENSES.settings(method, **params)
 
 
 @pytest.mark.parametrize(
@@ -246,4 +245,4 @@ def test_the_defaults_are_the_paper_s() -> None:
     assert (made.epochs, made.warm_up, made.batch_size, made.lr, made.rho) == (50, 5, 128, 0.01, 3)
     assert (made.lambda_bn, made.lambda_asr, made.lambda_bce1, made.lambda_bce2) == (1, 0.4, 0.4, 0.4)
     assert (made.steps, made.step, made.stop) == (2, 0.1, 0.6)
-    assert npd.NPD is config_class("npd")
+    assert npd.NPD is DEFENSES["npd"].config_class()

@@ -35,8 +35,8 @@ def test_looks_are_complete_and_unique(family):
 def test_whatever_is_registered_has_a_look_and_its_title():
     registries = {
         "attack": ATTACKS,
-        "defense": {name: method for name, (method, _) in DEFENSES.items()},
-        "detector": {name: method for name, (method, _) in DETECTORS.items()},
+        "defense": DEFENSES,
+        "detector": DETECTORS,
     }
     for family, methods in registries.items():
         for name, method in methods.items():

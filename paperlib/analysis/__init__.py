@@ -5,44 +5,117 @@ A tool is a function ``tool(models, scene, *, seed, **params) -> dict`` of small
 and None. Drawing happens elsewhere.
 """
 
-from paperlib.registry import Method
+from typing import TYPE_CHECKING, Any
 
-TOOLS: dict[str, Method] = {
-    "tsne": Method("paperlib.analysis.tsne", "tsne", "t-SNE of features"),
-    "neurons": Method("paperlib.analysis.neurons", "neurons", "TAC and weight norm of neurons"),
-    "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
-    "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM", version=2),
-    "perturbations": Method("paperlib.analysis.perturbations", "perturbations", "Trigger and perturbations"),
-    "triggers": Method("paperlib.analysis.triggers", "triggers", "Triggers and image quality"),
-    "adversarial_risk": Method("paperlib.analysis.adversarial_risk", "adversarial_risk", "Risks of the SAU paper"),
-    "sau_curve": Method("paperlib.analysis.adversarial_risk", "sau_curve", "Risks over the epochs of SAU"),
-    "reactivation": Method("paperlib.analysis.reactivation", "reactivation", "Optimised trigger on a purified model"),
-    "shared_features": Method(
-        "paperlib.analysis.shared_features", "shared_features", "Shared examples in feature space"
-    ),
-    "fair_protocol": Method("paperlib.analysis.fair_protocol", "fair_protocol", "Experiment of the mean-parity paper"),
-    "umap": Method("paperlib.analysis.umap", "umap", "UMAP of features"),
-    "shapley": Method("paperlib.analysis.shapley", "shapley", "Shapley values"),
-    "frequency_saliency": Method("paperlib.analysis.frequency_saliency", "frequency_saliency", "Frequency saliency"),
-    "neuron_activation": Method("paperlib.analysis.neuron_activation", "neuron_activation", "Activation of neurons"),
-    "activated_images": Method(
-        "paperlib.analysis.activated_images", "activated_images", "Images that activate a neuron"
-    ),
-    "activation_distribution": Method(
-        "paperlib.analysis.activation_distribution", "activation_distribution", "Classes of activating images"
-    ),
-    "feature_maps": Method("paperlib.analysis.feature_maps", "feature_maps", "Feature maps"),
-    "feature_visualisation": Method(
-        "paperlib.analysis.feature_visualisation", "feature_visualisation", "What a neuron looks for"
-    ),
-    "lipschitz": Method("paperlib.analysis.lipschitz", "lipschitz", "Lipschitz constants of channels"),
-    "loss_landscape": Method("paperlib.analysis.loss_landscape", "loss_landscape", "Loss landscape"),
-    "network_structure": Method("paperlib.analysis.network_structure", "network_structure", "Network structure"),
-    "hessian": Method("paperlib.analysis.hessian", "hessian", "Hessian spectrum"),
-    "confusion": Method("paperlib.analysis.confusion", "confusion", "Confusion matrix"),
-    "dynamics": Method("paperlib.analysis.dynamics", "dynamics", "Quick learning and forgetting"),
-    "trigger_generalisation": Method(
-        "paperlib.analysis.trigger_generalisation", "trigger_generalisation", "Altered triggers"
-    ),
-    "selected": Method("paperlib.analysis.selected", "selected", "Images that a strategy selected", version=2),
-}
+from paperlib.errors import PaperlibError, choose
+from paperlib.registry import Method, Registry, check_numbers
+
+if TYPE_CHECKING:
+    from paperlib.attacks.scene import Scene
+
+TOOLS = Registry(
+    "tool",
+    __name__,
+    {
+        "tsne": Method("paperlib.analysis.tsne", "tsne", "t-SNE of features"),
+        "neurons": Method("paperlib.analysis.neurons", "neurons", "TAC and weight norm of neurons"),
+        "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
+        "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM", version=2),
+        "perturbations": Method("paperlib.analysis.perturbations", "perturbations", "Trigger and perturbations"),
+        "triggers": Method("paperlib.analysis.triggers", "triggers", "Triggers and image quality"),
+        "adversarial_risk": Method("paperlib.analysis.adversarial_risk", "adversarial_risk", "Risks of the SAU paper"),
+        "sau_curve": Method("paperlib.analysis.adversarial_risk", "sau_curve", "Risks over the epochs of SAU"),
+        "reactivation": Method(
+            "paperlib.analysis.reactivation", "reactivation", "Optimised trigger on a purified model"
+        ),
+        "shared_features": Method(
+            "paperlib.analysis.shared_features", "shared_features", "Shared examples in feature space"
+        ),
+        "fair_protocol": Method(
+            "paperlib.papers.mp_fair_regression.runs", "fair_protocol", "Experiment of the mean-parity paper"
+        ),
+        "umap": Method("paperlib.analysis.umap", "umap", "UMAP of features"),
+        "shapley": Method("paperlib.analysis.shapley", "shapley", "Shapley values"),
+        "frequency_saliency": Method(
+            "paperlib.analysis.frequency_saliency", "frequency_saliency", "Frequency saliency"
+        ),
+        "neuron_activation": Method(
+            "paperlib.analysis.neuron_activation", "neuron_activation", "Activation of neurons"
+        ),
+        "activated_images": Method(
+            "paperlib.analysis.activated_images", "activated_images", "Images that activate a neuron"
+        ),
+        "activation_distribution": Method(
+            "paperlib.analysis.activation_distribution", "activation_distribution", "Classes of activating images"
+        ),
+        "feature_maps": Method("paperlib.analysis.feature_maps", "feature_maps", "Feature maps"),
+        "feature_visualisation": Method(
+            "paperlib.analysis.feature_visualisation", "feature_visualisation", "What a neuron looks for"
+        ),
+        "lipschitz": Method("paperlib.analysis.lipschitz", "lipschitz", "Lipschitz constants of channels"),
+        "loss_landscape": Method("paperlib.analysis.loss_landscape", "loss_landscape", "Loss landscape"),
+        "network_structure": Method("paperlib.analysis.network_structure", "network_structure", "Network structure"),
+        "hessian": Method("paperlib.analysis.hessian", "hessian", "Hessian spectrum"),
+        "confusion": Method("paperlib.analysis.confusion", "confusion", "Confusion matrix"),
+        "dynamics": Method("paperlib.analysis.dynamics", "dynamics", "Quick learning and forgetting"),
+        "trigger_generalisation": Method(
+            "paperlib.analysis.trigger_generalisation", "trigger_generalisation", "Altered triggers"
+        ),
+        "selected": Method("paperlib.analysis.selected", "selected", "Images that a strategy selected", version=2),
+    },
+)
+
+WITHOUT_MODEL = ("fair_protocol",)
+"""Tools that look at no classifier."""
+
+
+def analyse(
+    models: Any, scene: "Scene | None", *, tool: str, seed: int = 0, chance_ok: bool = False, **params: Any
+) -> dict[str, Any]:
+    """Look at a person's own models with the tool ``tool``.
+
+    Parameters
+    ----------
+    models
+        One classifier or several, in any form of :mod:`paperlib.models.foreign`; a tool that compares takes the backdoored one first.
+    scene
+        What they were trained and tested on, and the attack: :func:`paperlib.attacks.scene.own_scene`.
+    chance_ok
+        Look at a model although it is right no more often than by guessing.
+    **params
+        Parameters of the tool.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown tool or parameter, a value that it cannot have, or a model and images that do not fit each other.
+    """
+    import inspect
+
+    from paperlib.attacks.scene import Scene
+    from paperlib.models.foreign import adopt, check_learned
+
+    function = TOOLS[tool].load()
+    known = inspect.signature(function).parameters
+    options = {name: one.default for name, one in known.items() if name not in ("models", "scene", "seed")}
+    for name, value in params.items():
+        check_numbers(choose(f"{tool} parameter", name, options), value, options[name])
+    if tool in WITHOUT_MODEL:
+        return function([], None, seed=seed, **params)
+    if not isinstance(scene, Scene):
+        raise PaperlibError(
+            f"scene is of type {type(scene).__name__}; make one with paperlib.attacks.scene.own_scene(train, test, attack)."
+        )
+    adopted = []
+    for model in models if isinstance(models, list | tuple) else [models]:
+        inner, test = adopt(model, scene.test, "scene.test")
+        if test is None or test.x.shape != scene.test.x.shape:
+            raise PaperlibError(
+                f"scene has images of {scene.test.x.shape[1]} channels, the model takes others; make the scene from images that it takes."
+            )
+        if not chance_ok:
+            check_learned(inner, test, "scene.test")
+        adopted.append(inner)
+    if not adopted:
+        raise PaperlibError(f"models is empty; tool={tool!r} looks at one or more.")
+    return function(adopted, scene, seed=seed, **params)

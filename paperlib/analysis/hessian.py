@@ -19,12 +19,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from paperlib.analysis.samples import attacked_pairs, rounded
 from paperlib.attacks import poisoned_labels
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+from paperlib.models.second_order import twice_differentiable
 from paperlib.training import evaluating
 
 Product = Callable[[Tensor], Tensor]
@@ -36,7 +36,7 @@ def hessian_product(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Product, in
     Call it while the model is in evaluation mode.
     """
     weights = [w for w in model.parameters() if w.requires_grad]
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other attention kernels cannot be differentiated twice
+    with torch.enable_grad(), twice_differentiable():
         loss = F.cross_entropy(model(x), y)
         gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights, create_graph=True)])
 

@@ -29,7 +29,7 @@ Beyond the call, an attack may offer
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,32 +38,38 @@ import numpy as np
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab.spec import Pairs, pairs
-from paperlib.registry import Method, configure
+from paperlib.registry import Method, Registry, check_options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from paperlib.data.images import ImageData
 
-ATTACKS: dict[str, Method] = {
-    "badnets": Method("paperlib.attacks.badnets", "BadNets", "BadNets"),
-    "badnets_a2a": Method("paperlib.attacks.badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")),
-    "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
-    "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
-    "wanet": Method("paperlib.attacks.wanet", "WaNet", "WaNet", controls_training=True),
-    "input_aware": Method(
-        "paperlib.attacks.input_aware", "InputAware", "Input-aware", version=2, controls_training=True
-    ),
-    "bpp": Method("paperlib.attacks.bpp", "BPP", "BPP", controls_training=True),
-    "blind": Method("paperlib.attacks.blind", "Blind", "Blind", controls_training=True),
-    "lira": Method("paperlib.attacks.lira", "LIRA", "LIRA", controls_training=True),
-    "lc": Method("paperlib.attacks.lc", "LC", "LC", prepare="data"),
-    "lf": Method("paperlib.attacks.lf", "LF", "LF", prepare="model"),
-    "ssba": Method("paperlib.attacks.ssba", "SSBA", "SSBA", version=2, prepare="data"),
-    "trojannn": Method("paperlib.attacks.trojannn", "TrojanNN", "TrojanNN", prepare="model"),
-    "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
-    "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
-}
+ATTACKS = Registry(
+    "attack",
+    __name__,
+    {
+        "badnets": Method("paperlib.attacks.badnets", "BadNets", "BadNets"),
+        "badnets_a2a": Method(
+            "paperlib.attacks.badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")
+        ),
+        "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
+        "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
+        "wanet": Method("paperlib.attacks.wanet", "WaNet", "WaNet", controls_training=True),
+        "input_aware": Method(
+            "paperlib.attacks.input_aware", "InputAware", "Input-aware", version=2, controls_training=True
+        ),
+        "bpp": Method("paperlib.attacks.bpp", "BPP", "BPP", controls_training=True),
+        "blind": Method("paperlib.attacks.blind", "Blind", "Blind", controls_training=True),
+        "lira": Method("paperlib.attacks.lira", "LIRA", "LIRA", controls_training=True),
+        "lc": Method("paperlib.attacks.lc", "LC", "LC", prepare="data"),
+        "lf": Method("paperlib.attacks.lf", "LF", "LF", prepare="model"),
+        "ssba": Method("paperlib.attacks.ssba", "SSBA", "SSBA", version=2, prepare="data"),
+        "trojannn": Method("paperlib.attacks.trojannn", "TrojanNN", "TrojanNN", prepare="model"),
+        "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
+        "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
+    },
+)
 PLANNED = {
     "refool": "its reflections need a set of photographs that may be passed on, or a generator of such pictures",
     "poison_ink": "its hiding and reveal networks need a training of their own in three stages",
@@ -92,7 +98,7 @@ def known(name: str) -> Method:
     """
     if name in PLANNED:
         raise PaperlibError(f"attack={name!r} is planned, not built yet: {PLANNED[name]}.")
-    return ATTACKS[choose("attack", name, ATTACKS)]
+    return ATTACKS[name]
 
 
 def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" = None) -> Attack:
@@ -103,10 +109,25 @@ def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" =
     PaperlibError
         Unknown attack, parameter or label policy.
     """
-    method = known(name)
-    made = configure(method.load(), name, **{**dict(method.defaults), **dict(params)})
-    choose("labels", made.labels, LABEL_POLICIES)
+    known(name)
+    made = ATTACKS.settings(name, **dict(params))
+    check_attack(made)
     return made if state is None else with_state(made, state)
+
+
+def check_attack(attack: Any) -> None:
+    """Refuse what is no attack, a label policy that is none, and hyper-parameters that no trigger can have.
+
+    Raises
+    ------
+    PaperlibError
+        See :func:`paperlib.registry.check_options`.
+    """
+    if not callable(attack) or not hasattr(attack, "labels"):
+        raise PaperlibError(f"attack={attack!r} is no attack; make one with attack(name), or give it a field labels.")
+    choose("labels", attack.labels, LABEL_POLICIES)
+    if is_dataclass(attack):
+        check_options(type(attack), vars(attack))
 
 
 def with_state(attack: Any, state: "Mapping[str, Tensor]") -> Attack:
@@ -173,6 +194,9 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
         target class's share of the data; the message names the largest feasible ratio.
     """
     n = len(y)
+    choose("labels", labels, LABEL_POLICIES)
+    if n == 0:
+        raise PaperlibError("y is empty; give the labels of the training set.")
     check_ratio(ratio)
     check_target(target, int(y.max()) + 1)
     count = round(ratio * n)
@@ -197,7 +221,7 @@ def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Ten
     PaperlibError
         ``target`` is no class.
     """
-    if labels == "all_to_all":
+    if choose("labels", labels, LABEL_POLICIES) == "all_to_all":
         return (y + 1) % classes
     check_target(target, classes)
     return y.new_full(y.shape, target)
@@ -236,6 +260,26 @@ class Poisoned:
         return out
 
 
+def positions(indices: Any) -> "Tensor":
+    """Positions of images as int64 (P,): whole numbers in a tensor, an array or a list; none at all is allowed.
+
+    Raises
+    ------
+    PaperlibError
+        Fractions, a mask, or another shape.
+    """
+    import torch
+
+    from paperlib.data.inputs import as_tensor
+
+    given = as_tensor(indices, "indices")
+    if given.ndim != 1 or (
+        len(given) and (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
+    ):
+        raise PaperlibError(f"indices are {given.dtype} of shape {tuple(given.shape)}; give whole numbers, (P,).")
+    return given.to(torch.int64)
+
+
 def poison(data: "ImageData", attack: Any, *, target: int, indices: Any, seed: int = 0) -> Poisoned:
     """Put the trigger on the images ``indices`` of a training set and relabel them by the attack's policy.
 
@@ -248,8 +292,12 @@ def poison(data: "ImageData", attack: Any, *, target: int, indices: Any, seed: i
     """
     import torch
 
-    given = indices if isinstance(indices, torch.Tensor) else np.asarray(indices)
-    index = torch.as_tensor(given, dtype=torch.int64, device=data.x.device)
+    from paperlib.data.inputs import image_data
+
+    data = image_data(data, "data")
+    check_attack(attack)
+    check_target(target, data.n_classes)
+    index = positions(indices).to(data.x.device)
     if len(index) and (index.min() < 0 or index.max() >= len(data) or len(index.unique()) != len(index)):
         raise PaperlibError(f"indices must be distinct and lie in 0 to {len(data) - 1}.")
     if attack.labels == "clean" and (data.y[index] != target).any():

@@ -6,8 +6,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from paperlib.attacks import Attack, Poisoned, poison, poisoned_test
+from paperlib.attacks import Attack, Poisoned, check_attack, draw, poison, poisoned_test
 from paperlib.data.images import ImageData, clean_subset
+from paperlib.data.inputs import image_data
 from paperlib.data.noise import NoisyLabels
 from paperlib.errors import PaperlibError
 from paperlib.training import Recipe
@@ -85,3 +86,36 @@ class Scene:
             both = torch.cat([poisoned.indices, self.second_indices.to(poisoned.indices.device)])
             poisoned = replace(poisoned, indices=both.unique())
         return replace(self, attack=attack, poisoned=poisoned)
+
+
+def own_scene(
+    train: object, test: object, attack: Attack | None = None, *, target: int = 0, ratio: float = 0.1, seed: int = 0
+) -> Scene:
+    """The scene around a person's own model, for the analysis tools.
+
+    Parameters
+    ----------
+    train, test
+        Clean images, in any form of :func:`paperlib.data.inputs.image_data`.
+    attack
+        A trigger, ready to be called; None: the model was trained on clean data.
+    target, ratio, seed
+        Class that the attacker wants, share of the training images with the trigger, and seed of their draw.
+
+    Raises
+    ------
+    PaperlibError
+        Images of two sizes or kinds of classes, and what :func:`paperlib.attacks.draw` and :func:`paperlib.attacks.poison` refuse.
+    """
+    seen, unseen = image_data(train, "train"), image_data(test, "test")
+    if seen.x.shape[1:] != unseen.x.shape[1:]:
+        raise PaperlibError(
+            f"train holds images of shape {tuple(seen.x.shape[1:])}, test of {tuple(unseen.x.shape[1:])}; they must agree."
+        )
+    classes = max((seen.class_names, unseen.class_names), key=len)
+    seen, unseen = replace(seen, class_names=classes), replace(unseen, class_names=classes)
+    scene = Scene(seen, unseen, target=target, seed=seed, ratio=ratio if attack is not None else 0.0)
+    if attack is None:
+        return scene
+    check_attack(attack)
+    return scene.under(attack, draw(seen.y.cpu().numpy(), ratio, attack.labels, target, seed))

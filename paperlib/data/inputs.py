@@ -130,7 +130,7 @@ def pixels(x: Any, argument: str = "x") -> Tensor:
     PaperlibError
         As :func:`image_data`, about the images.
     """
-    x = _tensor(x, argument)
+    x = as_tensor(x, argument)
     if x.ndim == 3:
         x = x.unsqueeze(1)
     if x.ndim != 4:
@@ -182,7 +182,7 @@ def labels(y: Any, argument: str = "y") -> Tensor:
     PaperlibError
         As :func:`image_data`, about the labels.
     """
-    y = _tensor(y, argument)
+    y = as_tensor(y, argument)
     if (
         y.ndim == 2
         and y.shape[1] > 1
@@ -202,7 +202,7 @@ def labels(y: Any, argument: str = "y") -> Tensor:
     return y.long()
 
 
-def _tensor(given: Any, argument: str) -> Tensor:
+def as_tensor(given: Any, argument: str) -> Tensor:
     """A tensor, an array, or what numpy makes an array of."""
     if isinstance(given, Tensor):
         return given.detach()

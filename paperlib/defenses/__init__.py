@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.registry import Method, configure
+from paperlib.registry import Method, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,28 +22,31 @@ if TYPE_CHECKING:
 BATCH_NORM = "batch norm"
 CLEAN, POISONED, NOTHING = "clean subset", "poisoned training set", "nothing"
 
-DEFENSES: dict[str, tuple[Method, str]] = {
-    # name: (method, name of its hyper-parameter dataclass)
-    "ft": (Method("paperlib.defenses.ft", "ft", "FT", access=CLEAN, sizes="defense"), "FT"),
-    "ft_sam": (Method("paperlib.defenses.ft_sam", "ft_sam", "FT-SAM", access=CLEAN, sizes="defense"), "FTSAM"),
-    "sau": (Method("paperlib.defenses.sau", "sau", "SAU", access=CLEAN), "SAU"),
-    "npd": (Method("paperlib.defenses.npd", "npd", "NPD", access=CLEAN, adapt="insert"), "NPD"),
-    "i_bau": (Method("paperlib.defenses.i_bau", "i_bau", "i-BAU", access=CLEAN), "IBAU"),
-    "nad": (Method("paperlib.defenses.nad", "nad", "NAD", access=CLEAN, sizes="defense"), "NAD"),
-    "mcr": (Method("paperlib.defenses.mcr", "mcr", "MCR", access=CLEAN, sizes="defense"), "MCR"),
-    "fp": (Method("paperlib.defenses.fp", "fp", "FP", access=CLEAN, sizes="defense"), "FP"),
-    "nc": (Method("paperlib.defenses.nc", "nc", "NC", access=CLEAN, sizes="defense"), "NC"),
-    "anp": (Method("paperlib.defenses.anp", "anp", "ANP", access=CLEAN, needs=BATCH_NORM), "ANP"),
-    "ep": (Method("paperlib.defenses.ep", "ep", "EP", access=POISONED, needs=BATCH_NORM), "EP"),
-    "clp": (Method("paperlib.defenses.clp", "clp", "CLP", access=NOTHING, needs=BATCH_NORM), "CLP"),
-    "bnp": (Method("paperlib.defenses.bnp", "bnp", "BNP", access=CLEAN, needs=BATCH_NORM), "BNP"),
-    "rnp": (Method("paperlib.defenses.rnp", "rnp", "RNP", access=CLEAN, needs=BATCH_NORM), "RNP"),
-    "ac": (Method("paperlib.defenses.filtering", "ac", "AC", access=POISONED, sizes="training"), "AC"),
-    "ss": (Method("paperlib.defenses.filtering", "ss", "SS", access=POISONED, sizes="training"), "SS"),
-    "abl": (Method("paperlib.defenses.abl", "abl", "ABL", access=POISONED, sizes="training"), "ABL"),
-    "dbd": (Method("paperlib.defenses.dbd", "dbd", "DBD", access=POISONED), "DBD"),
-    "d_br": (Method("paperlib.defenses.d_br", "d_br", "D-BR", access=POISONED), "DBR"),
-}
+DEFENSES = Registry(
+    "defense",
+    __name__,
+    {
+        "ft": Method("paperlib.defenses.ft", "ft", "FT", "FT", access=CLEAN, sizes="defense"),
+        "ft_sam": Method("paperlib.defenses.ft_sam", "ft_sam", "FT-SAM", "FTSAM", access=CLEAN, sizes="defense"),
+        "sau": Method("paperlib.defenses.sau", "sau", "SAU", "SAU", access=CLEAN),
+        "npd": Method("paperlib.defenses.npd", "npd", "NPD", "NPD", access=CLEAN, adapt="insert"),
+        "i_bau": Method("paperlib.defenses.i_bau", "i_bau", "i-BAU", "IBAU", access=CLEAN),
+        "nad": Method("paperlib.defenses.nad", "nad", "NAD", "NAD", access=CLEAN, sizes="defense"),
+        "mcr": Method("paperlib.defenses.mcr", "mcr", "MCR", "MCR", access=CLEAN, sizes="defense"),
+        "fp": Method("paperlib.defenses.fp", "fp", "FP", "FP", access=CLEAN, sizes="defense"),
+        "nc": Method("paperlib.defenses.nc", "nc", "NC", "NC", access=CLEAN, sizes="defense"),
+        "anp": Method("paperlib.defenses.anp", "anp", "ANP", "ANP", access=CLEAN, needs=BATCH_NORM),
+        "ep": Method("paperlib.defenses.ep", "ep", "EP", "EP", access=POISONED, needs=BATCH_NORM),
+        "clp": Method("paperlib.defenses.clp", "clp", "CLP", "CLP", access=NOTHING, needs=BATCH_NORM),
+        "bnp": Method("paperlib.defenses.bnp", "bnp", "BNP", "BNP", access=CLEAN, needs=BATCH_NORM),
+        "rnp": Method("paperlib.defenses.rnp", "rnp", "RNP", "RNP", access=CLEAN, needs=BATCH_NORM),
+        "ac": Method("paperlib.defenses.filtering", "ac", "AC", "AC", access=POISONED, sizes="training"),
+        "ss": Method("paperlib.defenses.filtering", "ss", "SS", "SS", access=POISONED, sizes="training"),
+        "abl": Method("paperlib.defenses.abl", "abl", "ABL", "ABL", access=POISONED, sizes="training"),
+        "dbd": Method("paperlib.defenses.dbd", "dbd", "DBD", "DBD", access=POISONED),
+        "d_br": Method("paperlib.defenses.d_br", "d_br", "D-BR", "DBR", access=POISONED),
+    },
+)
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     # a column of the papers' tables -> the defense and the hyper-parameters that make it
@@ -71,14 +74,7 @@ def applicable(name: str, model: str) -> bool:
     from paperlib.models import MODELS, WITHOUT_BATCH_NORM
 
     choose("model", model, MODELS)
-    needs = DEFENSES[choose("defense", name, DEFENSES)][0].needs
-    return needs != BATCH_NORM or model not in WITHOUT_BATCH_NORM
-
-
-def config_class(name: str) -> type:
-    """The hyper-parameter dataclass of the defense ``name``."""
-    method, config = DEFENSES[choose("defense", name, DEFENSES)]
-    return Method(method.module, config, config).load()
+    return DEFENSES[name].needs != BATCH_NORM or model not in WITHOUT_BATCH_NORM
 
 
 def check_classes(clean: "ImageData") -> None:
@@ -124,8 +120,7 @@ def purify(
     from paperlib.models.default_layer import with_layer
     from paperlib.models.foreign import adopt, check_learned, given_back
 
-    config = configure(config_class(method), method, **params)
-    entry, _ = DEFENSES[method]
+    config, entry = DEFENSES.settings(method, **params), DEFENSES[method]
     argument = "clean" if entry.access == CLEAN else "poisoned"
     given = {CLEAN: clean, POISONED: poisoned, NOTHING: None}[entry.access]
     if given is None and entry.access != NOTHING:

@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from paperlib.data.images import ImageData
 from paperlib.defenses.batches import batches
 from paperlib.errors import PaperlibError
+from paperlib.models.second_order import twice_differentiable
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def i_bau(
             def outer(d: Tensor, x: Tensor = x, y: Tensor = y, mask: Tensor = mask) -> Tensor:
                 return F.cross_entropy(model(x + mask * (unit * d)), y)
 
-            with native_convolutions():
+            with native_convolutions(), twice_differentiable():
                 gradients, value = hypergradient(outer, inner(x), delta, weights, config.iterations, config.map_lr)
             if not value.isfinite():
                 raise PaperlibError(

@@ -8,36 +8,39 @@ that was trained on it, a small clean subset. It never sees which samples are po
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from paperlib.errors import PaperlibError, choose
-from paperlib.registry import Method, configure
+from paperlib.errors import PaperlibError
+from paperlib.registry import Method, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MODEL, MODEL_AND_CLEAN, CLEAN, NOTHING = "model", "model and clean subset", "clean subset", "nothing"
 
-DETECTORS: dict[str, tuple[Method, str]] = {
-    # name: (method, name of its hyper-parameter dataclass)
-    "strip": (Method("paperlib.detection.strip", "strip", "STRIP", access=MODEL_AND_CLEAN), "STRIP"),
-    "ss": (Method("paperlib.detection.ss", "ss", "SS", access=MODEL), "SS"),
-    "scan": (Method("paperlib.detection.scan", "scan", "SCAn", access=MODEL_AND_CLEAN), "SCAn"),
-    "ct": (Method("paperlib.detection.ct", "ct", "CT", access=MODEL_AND_CLEAN), "CT"),
-    "d_br": (Method("paperlib.detection.d_br", "d_br", "D-BR", access=MODEL), "DBR"),
-    "spectre": (Method("paperlib.detection.spectre", "spectre", "SPECTRE", access=MODEL), "SPECTRE"),
-    "ac": (Method("paperlib.detection.ac", "ac", "AC", access=MODEL), "AC"),
-    "abl": (Method("paperlib.detection.abl", "abl", "ABL", access=MODEL), "ABL"),
-    "beatrix": (Method("paperlib.detection.beatrix", "beatrix", "Beatrix", access=MODEL_AND_CLEAN), "Beatrix"),
-    "sentinet": (Method("paperlib.detection.sentinet", "sentinet", "SentiNet", access=MODEL_AND_CLEAN), "SentiNet"),
-    "teco": (Method("paperlib.detection.teco", "teco", "TeCo", access=MODEL_AND_CLEAN), "TeCo"),
-    "agpd": (Method("paperlib.detection.agpd", "agpd", "AGPD", access=MODEL_AND_CLEAN), "AGPD"),
-    "cd": (Method("paperlib.detection.cd", "cd", "CD", access=MODEL_AND_CLEAN), "CD"),
-    "frequency": (Method("paperlib.detection.frequency", "frequency", "Frequency", access=CLEAN), "Frequency"),
-    "bhn": (Method("paperlib.detection.bhn", "bhn", "BHN", access=MODEL_AND_CLEAN), "BHN"),
-    "cores": (Method("paperlib.detection.cores", "cores", "CORES", access=MODEL), "CORES"),
-    "cl": (Method("paperlib.detection.cl", "cl", "CL", access=MODEL), "CL"),
-    "simifeat_v": (Method("paperlib.detection.simifeat", "simifeat_v", "SimiFeat-V", access=MODEL), "SimiFeatV"),
-    "simifeat_r": (Method("paperlib.detection.simifeat", "simifeat_r", "SimiFeat-R", access=MODEL), "SimiFeatR"),
-}
+DETECTORS = Registry(
+    "detector",
+    __name__,
+    {
+        "strip": Method("paperlib.detection.strip", "strip", "STRIP", "STRIP", access=MODEL_AND_CLEAN),
+        "ss": Method("paperlib.detection.ss", "ss", "SS", "SS", access=MODEL),
+        "scan": Method("paperlib.detection.scan", "scan", "SCAn", "SCAn", access=MODEL_AND_CLEAN),
+        "ct": Method("paperlib.detection.ct", "ct", "CT", "CT", access=MODEL_AND_CLEAN),
+        "d_br": Method("paperlib.detection.d_br", "d_br", "D-BR", "DBR", access=MODEL),
+        "spectre": Method("paperlib.detection.spectre", "spectre", "SPECTRE", "SPECTRE", access=MODEL),
+        "ac": Method("paperlib.detection.ac", "ac", "AC", "AC", access=MODEL),
+        "abl": Method("paperlib.detection.abl", "abl", "ABL", "ABL", access=MODEL),
+        "beatrix": Method("paperlib.detection.beatrix", "beatrix", "Beatrix", "Beatrix", access=MODEL_AND_CLEAN),
+        "sentinet": Method("paperlib.detection.sentinet", "sentinet", "SentiNet", "SentiNet", access=MODEL_AND_CLEAN),
+        "teco": Method("paperlib.detection.teco", "teco", "TeCo", "TeCo", access=MODEL_AND_CLEAN),
+        "agpd": Method("paperlib.detection.agpd", "agpd", "AGPD", "AGPD", access=MODEL_AND_CLEAN),
+        "cd": Method("paperlib.detection.cd", "cd", "CD", "CD", access=MODEL_AND_CLEAN),
+        "frequency": Method("paperlib.detection.frequency", "frequency", "Frequency", "Frequency", access=CLEAN),
+        "bhn": Method("paperlib.detection.bhn", "bhn", "BHN", "BHN", access=MODEL_AND_CLEAN),
+        "cores": Method("paperlib.detection.cores", "cores", "CORES", "CORES", access=MODEL),
+        "cl": Method("paperlib.detection.cl", "cl", "CL", "CL", access=MODEL),
+        "simifeat_v": Method("paperlib.detection.simifeat", "simifeat_v", "SimiFeat-V", "SimiFeatV", access=MODEL),
+        "simifeat_r": Method("paperlib.detection.simifeat", "simifeat_r", "SimiFeat-R", "SimiFeatR", access=MODEL),
+    },
+)
 NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")
 """Those that look for wrong labels, not for triggers: the comparison of VDC (arXiv 2309.16211) runs each on its own kind of dirt."""
 
@@ -52,12 +55,6 @@ class Detection:
     """(N,) bool: what the detector's threshold rule takes for dirty."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Small JSON values: threshold, flagged classes, ..."""
-
-
-def config_class(name: str) -> type:
-    """The hyper-parameter dataclass of the detector ``name``."""
-    method, config = DETECTORS[choose("detector", name, DETECTORS)]
-    return Method(method.module, config, config).load()
 
 
 def detect(
@@ -96,8 +93,7 @@ def detect(
     from paperlib.models.default_layer import with_layer
     from paperlib.models.foreign import adopt, check_learned
 
-    config = configure(config_class(method), method, **params)
-    found, _ = DETECTORS[method]
+    config, found = DETECTORS.settings(method, **params), DETECTORS[method]
     images = image_data(data, "data")
     known = None
     if found.access in (MODEL_AND_CLEAN, CLEAN):

@@ -67,7 +67,7 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
     if attack != "none" and (fields.get("noise") or fields.get("cleansed")):
         _given_data(attack)
     strategy = choose("selection", fields.pop("selection", "random"), SELECTIONS)
-    model = MODELS[choose("model", fields.get("model", "preact_resnet18"), MODELS)]
+    model = MODELS[fields.get("model", "preact_resnet18")]
     version = 0
     if attack == "none":
         ratio = 0.0
@@ -237,7 +237,7 @@ def select(
     PaperlibError
         An unknown strategy, attack or model, or an attack that trains the classifier itself.
     """
-    method, _ = SELECTIONS[choose("strategy", strategy, SELECTIONS)]
+    method = SELECTIONS[strategy]
     known(attack)
     _hands_in(attack, strategy)
     fields: dict[str, Any] = {"dataset": scale.dataset, "n_train": scale.n_train, **changes}
@@ -245,7 +245,7 @@ def select(
     if strategy not in WITHOUT_SURROGATE:
         lr = scale.lr / 2 if scale.schedule == "one_cycle" else scale.lr
         fields = {"width": scale.width, "batch_size": scale.batch_size, "lr": lr, **fields}
-        model_version = MODELS[choose("model", fields.get("model", "preact_resnet18"), MODELS)].version
+        model_version = MODELS[fields.get("model", "preact_resnet18")].version
     shared = {name: fields[name] for name in ("dataset", "n_train", "attack_params", "target") if name in fields}
     victim = train(scale, attack, ratio, seed=seed, **shared)
     fields |= {"dataset": victim.dataset, "attack_params": victim.attack_params}
@@ -267,7 +267,7 @@ def defend(
     scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = None, seed: int = 0, **params: Any
 ) -> DefendSpec:
     """``defense`` on the model of ``parent`` with the sizes of ``scale``; ``params`` change hyper-parameters."""
-    method, _ = DEFENSES[choose("defense", defense, DEFENSES)]
+    method = DEFENSES[defense]
     sizes: dict[str, dict[str, Any]] = {
         "": {},
         "defense": {"epochs": scale.defense_epochs, "batch_size": scale.defense_batch},
@@ -292,7 +292,7 @@ def detect(
     scale: Scale, parent: Spec, detector: str, *, n_clean: int | None = None, seed: int = 0, **params: Any
 ) -> DetectSpec:
     """``detector`` on the training set of ``parent``; ``params`` change hyper-parameters."""
-    method, _ = DETECTORS[choose("detector", detector, DETECTORS)]
+    method = DETECTORS[detector]
     return DetectSpec(
         parent=parent,
         detector=detector,
@@ -305,5 +305,5 @@ def detect(
 
 def analyse(tool: str, *inputs: Spec, seed: int = 0, **params: Any) -> AnalysisSpec:
     """The analysis ``tool`` on the models of ``inputs``."""
-    version = TOOLS[choose("tool", tool, TOOLS)].version
+    version = TOOLS[tool].version
     return AnalysisSpec(tool=tool, inputs=inputs, params=pairs(params), seed=seed, versions=versions(tool=version))

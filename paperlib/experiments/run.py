@@ -189,7 +189,7 @@ def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
     parent, around = restore(spec.parent, context.store, context.device)
     clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
     poisoned = None
-    if DEFENSES[spec.defense][0].access == POISONED:
+    if DEFENSES[spec.defense].access == POISONED:
         poisoned = around.data
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()

@@ -16,12 +16,11 @@ from paperlib.attacks.scene import Scene
 from paperlib.data import images
 from paperlib.data import noise as label_noise
 from paperlib.data.images import ImageData
-from paperlib.defenses import DEFENSES, config_class
+from paperlib.defenses import DEFENSES
 from paperlib.errors import PaperlibError
 from paperlib.experiments.specs import CleanseSpec, DefendSpec, TrainSpec
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
-from paperlib.registry import Method, configure
 from paperlib.selection.problem import Problem
 from paperlib.selection.random import balanced_indices
 from paperlib.training import Recipe, load_state, load_weights, pick_device
@@ -158,8 +157,7 @@ def restore(spec: Spec, store: Store, device: str) -> tuple[nn.Module, Scene]:
     model = models.build(origin.model, found.train, width=origin.width, seed=origin.seed)
     for step in reversed(chain):
         assert isinstance(step, DefendSpec)
-        method, _ = DEFENSES[step.defense]
+        method = DEFENSES[step.defense]
         if method.adapt:  # the defense added layers
-            config = configure(config_class(step.defense), step.defense, **dict(step.params))
-            model = Method(method.module, method.adapt, method.title).load()(model, config)
+            model = method.adapter()(model, DEFENSES.settings(step.defense, **dict(step.params)))
     return load_weights(model, store.weights_path(spec)), found

@@ -16,6 +16,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, TextIO
 
+from paperlib import registry
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab import provenance
 from paperlib.lab.cluster import run_ray
@@ -96,8 +97,10 @@ def execute(
     runners: Mapping[str, str | Runner],
     environment: Mapping[str, Any],
     progress: Callable[[Spec, float, str], None] | None = None,
+    methods: registry.Own = (),
 ) -> Outcome:
-    """Run one spec and store its result or its failure."""
+    """Run one spec and store its result or its failure. ``methods`` were registered where the plan was made."""
+    registry.adopt(methods)
     if store.has(spec, weights=True):  # someone else was faster
         return Outcome(spec, "stored")
     for parent in spec.parents():
@@ -211,6 +214,7 @@ def run(
                 device=_device_there(device, options) if executor == "ray" else pick_device(device),
                 runners=runners,
                 environment=provenance.environment(),
+                methods=registry.own(),
             )
             for outcome in outside(groups, work, shown.step, **(options or {})):
                 outcomes[outcome.spec.key] = outcome

@@ -14,9 +14,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from paperlib.errors import PaperlibError, choose
+from paperlib.registry import Pairs as Pairs
 
 Scalar = str | int | float | bool | None
-Pairs = tuple[tuple[str, Any], ...]
 
 
 def pairs(values: Mapping[str, Any] | None = None, **more: Any) -> Pairs:

@@ -1,11 +1,12 @@
 """Models by name. ``build`` is the only way a model is made, so that its initial weights depend on the seed alone."""
 
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING
 
-from paperlib.errors import PaperlibError, choose
+from paperlib.errors import PaperlibError
 from paperlib.lab.spec import pairs
-from paperlib.registry import Method
+from paperlib.registry import Method, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,31 +15,35 @@ if TYPE_CHECKING:
 
     from paperlib.data.images import ImageData
 
-MODELS: dict[str, Method] = {
-    "preact_resnet18": Method("paperlib.models.preact_resnet", "PreActResNet18", "PreAct-ResNet18"),
-    "vgg19": Method("paperlib.models.zoo", "vgg19", "VGG19"),
-    "vgg19_bn": Method("paperlib.models.zoo", "vgg19", "VGG19-BN", defaults=pairs(norm=True)),
-    "efficientnet_b3": Method("paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3"),
-    "mobilenet_v3_large": Method("paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L"),
-    "densenet161": Method("paperlib.models.zoo", "densenet161", "DenseNet-161"),
-    "convnext_tiny": Method("paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny"),
-    "vit_b_16": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/16"),
-    # not in the benchmark: stems for images of 32 and 64 pixels
-    "efficientnet_b3_fine": Method(
-        "paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3, fine stem", defaults=pairs(fine=True)
-    ),
-    "mobilenet_v3_large_fine": Method(
-        "paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L, fine stem", defaults=pairs(fine=True)
-    ),
-    "densenet161_fine": Method(
-        "paperlib.models.zoo", "densenet161", "DenseNet-161, fine stem", defaults=pairs(fine=True)
-    ),
-    "convnext_tiny_fine": Method(
-        "paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny, fine stem", defaults=pairs(fine=True)
-    ),
-    "resnet18": Method("paperlib.models.zoo", "resnet18", "ResNet-18, fine stem"),
-    "vit_b_8": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/8 at 64 pixels", defaults=pairs(side=64, patch=8)),
-}
+MODELS = Registry(
+    "model",
+    __name__,
+    {
+        "preact_resnet18": Method("paperlib.models.preact_resnet", "PreActResNet18", "PreAct-ResNet18"),
+        "vgg19": Method("paperlib.models.zoo", "vgg19", "VGG19"),
+        "vgg19_bn": Method("paperlib.models.zoo", "vgg19", "VGG19-BN", defaults=pairs(norm=True)),
+        "efficientnet_b3": Method("paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3"),
+        "mobilenet_v3_large": Method("paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L"),
+        "densenet161": Method("paperlib.models.zoo", "densenet161", "DenseNet-161"),
+        "convnext_tiny": Method("paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny"),
+        "vit_b_16": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/16"),
+        # not in the benchmark: stems for images of 32 and 64 pixels
+        "efficientnet_b3_fine": Method(
+            "paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3, fine stem", defaults=pairs(fine=True)
+        ),
+        "mobilenet_v3_large_fine": Method(
+            "paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L, fine stem", defaults=pairs(fine=True)
+        ),
+        "densenet161_fine": Method(
+            "paperlib.models.zoo", "densenet161", "DenseNet-161, fine stem", defaults=pairs(fine=True)
+        ),
+        "convnext_tiny_fine": Method(
+            "paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny, fine stem", defaults=pairs(fine=True)
+        ),
+        "resnet18": Method("paperlib.models.zoo", "resnet18", "ResNet-18, fine stem"),
+        "vit_b_8": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/8 at 64 pixels", defaults=pairs(side=64, patch=8)),
+    },
+)
 
 
 WITHOUT_BATCH_NORM = ("vgg19", "convnext_tiny", "vit_b_16", "convnext_tiny_fine", "vit_b_8")
@@ -56,7 +61,7 @@ def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "n
 
     from paperlib.models.strided import every_other_pixel
 
-    method = MODELS[choose("model", name, MODELS)]
+    method = MODELS[name]
     cls = method.load()
     with torch.random.fork_rng(devices=[]):  # initialise on the CPU: the same weights on every device
         torch.manual_seed(seed)
@@ -95,7 +100,8 @@ def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float
 def fresh(model: "nn.Module", seed: int) -> "nn.Module":
     """A copy of ``model`` whose every weight is initialised anew from ``seed``, in training mode: any architecture.
 
-    A model with a method ``remake`` (those of the zoo) is made again by it, as torchvision initialises it; elsewhere
+    A model with a method ``remake`` (those of the zoo) is made again by it, as torchvision initialises it, and one of transformers
+    from its configuration; elsewhere
     every layer's ``reset_parameters`` is called.
 
     Raises
@@ -105,9 +111,17 @@ def fresh(model: "nn.Module", seed: int) -> "nn.Module":
     """
     import torch
 
+    from paperlib.models.foreign import Wrapped
     from paperlib.models.strided import every_other_pixel
 
+    if isinstance(model, Wrapped):
+        shell = deepcopy(model)
+        shell.inner = fresh(model.inner, seed)
+        return shell.requires_grad_(True).train()
     remake = getattr(model, "remake", None)
+    # of transformers: made again from its configuration
+    if hasattr(type(model), "config_class") and hasattr(model, "config"):
+        remake = partial(type(model), model.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if remake is not None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
@@ -55,14 +56,6 @@ class Logits(Wrapped):
         """Images (B, C, H, W) to logits (B, classes)."""
         return taken_out(self.inner(x))
 
-    def remake(self) -> nn.Module:
-        """The same classifier with fresh weights; only where the inner one says how."""
-        from paperlib.models import fresh
-
-        config = getattr(self.inner, "config", None)  # a transformers model is made again from its configuration
-        made = type(self.inner)(config) if config is not None else fresh(self.inner, torch.initial_seed())
-        return Logits(made.cpu())
-
 
 class Normalised(Wrapped):
     """Images in [0, 1] to a classifier that was trained on (x - mean) / std; made by :func:`paperlib.models.normalised`."""
@@ -78,6 +71,20 @@ class Normalised(Wrapped):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] to what the model inside returns."""
         return self.inner((x - self.mean) / self.std)
+
+
+class Resized(Wrapped):
+    """Images of any size to a classifier of images of ``side`` pixels."""
+
+    def __init__(self, inner: nn.Module, side: int) -> None:
+        super().__init__(inner)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Any:
+        """Images (B, C, H, W), resized bilinearly, to what the model inside returns."""
+        if x.shape[-2:] != (self.side, self.side):
+            x = F.interpolate(x, size=(self.side, self.side), mode="bilinear", align_corners=False, antialias=True)
+        return self.inner(x)
 
 
 def taken_out(output: Any) -> Tensor:

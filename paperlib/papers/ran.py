@@ -3,7 +3,6 @@
 Inline attributes only, so that it is shown in a notebook that nobody trusts. Links are relative to the folder ``notebooks``.
 """
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -36,6 +35,8 @@ METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "model": ("models", MODELS),
 }
 """Field of a spec -> what it is called here, and the registry that holds it."""
+FILES = ("items.py", "runs.py", "tables.py", "figures.py")
+"""Of a paper, in the order in which an item is looked for."""
 FAMILY = {"second": "attack", "strategy": "selection"}
 
 
@@ -57,8 +58,6 @@ def link(text: str, file: Path | None, line: int = 0) -> str:
 
 def _method(field: str, name: str) -> str:
     method = METHODS[field][1].get(name)
-    if isinstance(method, tuple):
-        method = method[0]
     known = style.title(FAMILY.get(field, field), name)
     title = method.title if known == name and isinstance(method, Method) else known
     return link(title, file_of(method.module) if isinstance(method, Method) else None)
@@ -106,7 +105,7 @@ def facts(results: Results, keys: Iterable[str]) -> dict[str, list[Any]]:
 
 
 def _data(name: str, count: int) -> str:
-    title = style.title("dataset", name)
+    title = style.title("dataset", name.partition("#")[0])  # a folder's digest is for keys
     return escape(f"{title} ({count:,} images)" if count else title)
 
 
@@ -140,11 +139,20 @@ def ran(results: Results, keys: Iterable[str], scale: str) -> str:
 
 
 def lines_of(module: Any, id_: str, item: Item) -> str:
-    """Links to the lines of the paper's ``module`` that say what the item ``id_`` is, and to the function that draws it."""
+    """Links to the lines of the paper's ``module`` that say what the item ``id_`` is, and to the function that draws it.
+
+    Of a package the files are looked through in the order of :data:`FILES`.
+    """
     found = []
-    for number, line in enumerate(inspect.getsource(module).splitlines(), 1):
-        if re.match(rf'\s*"{re.escape(id_)}":', line):
-            found.append(link("this item", file_of(module.__name__), number))
+    whole = file_of(module.__name__)
+    files = (
+        [whole] if whole and whole.name != "__init__.py" else [whole.with_name(name) for name in FILES] if whole else []
+    )
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        numbers = [number for number, line in enumerate(lines, 1) if re.match(rf'\s*"{re.escape(id_)}":', line)]
+        if numbers:
+            found.append(link("this item", file, numbers[0]))
             break
     draw: Any = item.draw
     while isinstance(draw, partial):

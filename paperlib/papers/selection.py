@@ -927,8 +927,7 @@ def draw_per_class(results: Results) -> Artefact:
 
 def draw_cost(results: Results) -> Artefact:
     """What a selection costs: epoch equivalents, trainings of the victim, seconds; and the defaults' true cost."""
-    from paperlib.registry import configure
-    from paperlib.selection import config_class
+    from paperlib.selection import SELECTIONS
 
     scale = results.scale
     frame = pd.DataFrame(
@@ -944,7 +943,7 @@ def draw_cost(results: Results) -> Artefact:
         found = frame[frame.strategy == name]
         if found.empty:
             continue
-        config: Any = configure(config_class(name), name)
+        config: Any = SELECTIONS.settings(name)
         default = getattr(config, "rounds", 0) * getattr(config, "epochs", 0)
         default += 2 / 3 * getattr(config, "rounds", 0) * (name == "lps")
         rows.append(

@@ -5,12 +5,14 @@ are those of seaborn's "colorblind" palette without its two palest (pink and yel
 darkened. matplotlib is imported by :func:`context` only, so that display names are at hand without it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from paperlib import attacks, defenses, detection, models, selection
 from paperlib.errors import choose
+from paperlib.registry import REGISTRIES, Registry
 
 COLUMN, PAGE = 3.3, 6.8
 """Widths in inches of a figure that fills one column, or both."""
@@ -59,101 +61,66 @@ CLASSES = (
 )  # fmt: skip
 """Ten colours for the classes of an embedding; poisoned images are drawn black and with another marker."""
 
+
+def _titles(registry: Registry, names: str, elsewhere: Mapping[str, str]) -> dict[str, str]:
+    """Title of each of ``names``: that of its :class:`~paperlib.registry.Method`; ``elsewhere`` has the others."""
+    return {name: elsewhere.get(name) or registry[name].title for name in names.split()}
+
+
 # The position of a name decides its look, so new names go to the END of their family. COLOURS, MARKERS, LINES and
 # HATCHES have lengths without a common divisor (9, 13, 5, 7): 45 positions in a row differ in (colour, line), 117 in
 # (colour, marker).
-ATTACKS = {
-    "none": "Clean",
-    "badnets": "BadNets",
-    "blended": "Blended",
-    "sig": "SIG",
-    "lf": "LF",
-    "badnets_a2a": "BadNets-A2A",
-    "wanet": "WaNet",
-    "ssba": "SSBA",
-    "input_aware": "Input-aware",
-    "lc": "LC",
-    "trojannn": "TrojanNN",
-    "bpp": "BPP",
-    "ctrl": "CTRL",
-    "ftrojan": "FTrojan",
-    "blind": "Blind",
-    "lira": "LIRA",
-    "refool": "ReFool",
-    "poison_ink": "Poison Ink",
-    "tact": "TaCT",
-    "adap_blend": "Adap-Blend",
-    "ssba_a2a": "SSBA-A2A",
-    "symmetric": "Symmetric noise",
-    "asymmetric": "Asymmetric noise",
-}
-DEFENSES = {
-    "none": "No defense",
-    "ft": "FT",
-    "ft_sam": "FT-SAM",
-    "sau": "SAU",
-    "npd": "NPD",
-    "nad": "NAD",
-    "anp": "ANP",
-    "fp": "FP",
-    "nc": "NC",
-    "ac": "AC",
-    "ss": "SS",
-    "abl": "ABL",
-    "dbd": "DBD",
-    "i_bau": "i-BAU",
-    "ep": "EP",
-    "clp": "CLP",
-    "bnp": "BNP",
-    "mcr": "MCR",
-    "rnp": "RNP",
-    "d_br": "D-BR",
-    "d_st": "D-ST",
-    "nab": "NAB",
-    "pruning": "Pruning",
-    "pruning+ft_sam": "Pruning + FT-SAM",
-    "anp+ft": "ANP + FT",
-    "anp+ft_sam": "ANP + FT-SAM",
-    "cat": "CAT",
-    "sau_spatial": "Spatial SAU",
-    "sau_ensemble": "Ensemble SAU",
-    "npd_tu": "NPD-TU",
-    "npd_tp": "NPD-TP",
-    "npd_uu": "NPD-UU",
-    "npd_up": "NPD-UP",
-    "agpd+retrain": "AGPD + retraining",
-    "vanilla_at": "Vanilla AT",
-    "at_from_scratch": "AT from scratch",
-}
-SELECTIONS = {
-    "random": "Random",
-    "balanced": "Balanced random",
-    "lps": "LPS",
-    "fus": "FUS",
-}
-DETECTORS = {
-    "strip": "STRIP",
-    "ss": "SS",
-    "vdc": "VDC",
-    "scan": "SCAn",
-    "frequency": "Frequency",
-    "ct": "CT",
-    "d_br": "D-BR",
-    "spectre": "SPECTRE",
-    "bhn": "BHN",
-    "cores": "CORES",
-    "cl": "CL",
-    "simifeat_v": "SimiFeat-V",
-    "simifeat_r": "SimiFeat-R",
-    "ac": "AC",
-    "abl": "ABL",
-    "beatrix": "Beatrix",
-    "sentinet": "SentiNet",
-    "teco": "TeCo",
-    "agpd": "AGPD",
-    "asset": "ASSET",
-    "cd": "CD",
-}
+ATTACKS = _titles(
+    attacks.ATTACKS,
+    "none badnets blended sig lf badnets_a2a wanet ssba input_aware lc trojannn bpp ctrl ftrojan blind "
+    "lira refool poison_ink tact adap_blend ssba_a2a symmetric asymmetric",
+    {
+        "none": "Clean",
+        "refool": "ReFool",
+        "poison_ink": "Poison Ink",
+        "tact": "TaCT",
+        "adap_blend": "Adap-Blend",
+        "ssba_a2a": "SSBA-A2A",
+        "symmetric": "Symmetric noise",
+        "asymmetric": "Asymmetric noise",
+    },
+)
+DEFENSES = _titles(
+    defenses.DEFENSES,
+    "none ft ft_sam sau npd nad anp fp nc ac ss abl dbd i_bau ep clp bnp mcr rnp d_br d_st nab pruning "
+    "pruning+ft_sam anp+ft anp+ft_sam cat sau_spatial sau_ensemble npd_tu npd_tp npd_uu npd_up "
+    "agpd+retrain vanilla_at at_from_scratch",
+    {
+        "none": "No defense",
+        "d_st": "D-ST",
+        "nab": "NAB",
+        "pruning": "Pruning",
+        "pruning+ft_sam": "Pruning + FT-SAM",
+        "anp+ft": "ANP + FT",
+        "anp+ft_sam": "ANP + FT-SAM",
+        "cat": "CAT",
+        "sau_spatial": "Spatial SAU",
+        "sau_ensemble": "Ensemble SAU",
+        "npd_tu": "NPD-TU",
+        "npd_tp": "NPD-TP",
+        "npd_uu": "NPD-UU",
+        "npd_up": "NPD-UP",
+        "agpd+retrain": "AGPD + retraining",
+        "vanilla_at": "Vanilla AT",
+        "at_from_scratch": "AT from scratch",
+    },
+)
+SELECTIONS = _titles(
+    selection.SELECTIONS,
+    "random balanced lps fus",
+    {},
+)
+DETECTORS = _titles(
+    detection.DETECTORS,
+    "strip ss vdc scan frequency ct d_br spectre bhn cores cl simifeat_v simifeat_r ac abl beatrix "
+    "sentinet teco agpd asset cd",
+    {"vdc": "VDC", "asset": "ASSET"},
+)
 FAIRNESS = {
     "constant": "Constant",
     "fkr": "FKR",
@@ -194,18 +161,12 @@ METRICS = {
     "tpr": "TPR",
     "fpr": "FPR",
 }
-MODELS = {
-    "preact_resnet18": "PreAct-ResNet18",
-    "vgg19": "VGG19",
-    "efficientnet_b3": "EfficientNet-B3",
-    "mobilenet_v3_large": "MobileNetV3-L",
-    "densenet161": "DenseNet-161",
-    "vgg19_bn": "VGG19-BN",
-    "inception_v3": "Inception-V3",
-    "convnext_tiny": "ConvNeXt-tiny",
-    "vit_b_16": "ViT-B/16",
-    "resnet18": "ResNet-18",
-}
+MODELS = _titles(
+    models.MODELS,
+    "preact_resnet18 vgg19 efficientnet_b3 mobilenet_v3_large densenet161 vgg19_bn inception_v3 "
+    "convnext_tiny vit_b_16 resnet18",
+    {"inception_v3": "Inception-V3", "resnet18": "ResNet-18"},
+)
 PAPERS = {
     "vdc": "VDC",
     "sau": "SAU",
@@ -269,7 +230,8 @@ def look(family: str, name: str) -> Look:
     PaperlibError
         The family or the name is unknown.
     """
-    names = FAMILIES[choose("family", family, FAMILIES)]
+    choose("family", family, FAMILIES)
+    names = _known(family)
     # Dark grey, the first colour, is kept for "none" of the two families that have it.
     k = list(names).index(choose(family, name, names)) + (0 if "none" in names else 1)
     return Look(
@@ -281,10 +243,16 @@ def look(family: str, name: str) -> Look:
     )
 
 
+def _known(kind: str) -> dict[str, str]:
+    """Name -> title of everything of a kind; a reader's own methods come last."""
+    names = {**FAMILIES, "metric": METRICS, "paper": PAPERS, "dataset": DATASETS, "model": MODELS}.get(kind, {})
+    registry = REGISTRIES.get({"selection": "strategy"}.get(kind, kind))
+    return names if registry is None else {**names, **{n: registry[n].title for n in registry.own}}
+
+
 def title(kind: str, name: Any) -> str:
     """The printed form of a name (``"ft_sam"``: FT-SAM); a name that is not known is shown as it is."""
-    known = {**FAMILIES, "metric": METRICS, "paper": PAPERS, "dataset": DATASETS, "model": MODELS}.get(kind, {})
-    text = known.get(name, str(name))
+    text = _known(kind).get(name, str(name))
     if kind == "attack" and "+" in text:  # two triggers in one training set
         text = " + ".join(ATTACKS.get(part, part) for part in text.split("+"))
     if kind == "setting":  # clean_ratio=0.1;split=test

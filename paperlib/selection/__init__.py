@@ -14,28 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.registry import Method, configure
+from paperlib.registry import Method, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from paperlib.data.images import ImageData
 
-SELECTIONS: dict[str, tuple[Method, str]] = {
-    # name: (method, name of its hyper-parameter dataclass)
-    "random": (Method("paperlib.selection.random", "uniform", "Random"), "Random"),
-    "balanced": (Method("paperlib.selection.random", "balanced", "Balanced random"), "Balanced"),
-    "fus": (Method("paperlib.selection.fus", "fus", "FUS"), "FUS"),
-    "lps": (Method("paperlib.selection.lps", "lps", "LPS"), "LPS"),
-}
+SELECTIONS = Registry(
+    "strategy",
+    __name__,
+    {
+        "random": Method("paperlib.selection.random", "uniform", "Random", "Random"),
+        "balanced": Method("paperlib.selection.random", "balanced", "Balanced random", "Balanced"),
+        "fus": Method("paperlib.selection.fus", "fus", "FUS", "FUS"),
+        "lps": Method("paperlib.selection.lps", "lps", "LPS", "LPS"),
+    },
+)
 WITHOUT_SURROGATE = ("random", "balanced")
 """Strategies that train no model."""
-
-
-def config_class(name: str) -> type:
-    """The hyper-parameter dataclass of the strategy ``name``."""
-    method, config = SELECTIONS[choose("strategy", name, SELECTIONS)]
-    return Method(method.module, config, config).load()
 
 
 def search(
@@ -65,13 +62,13 @@ def search(
     """
     from paperlib.selection.problem import Problem, Rounds, check
 
-    config = configure(config_class(strategy), strategy, **params)
+    config = SELECTIONS.settings(strategy, **params)
     if surrogate is None and strategy not in WITHOUT_SURROGATE:
         raise PaperlibError(f"strategy={strategy!r} trains a surrogate; give surrogate=, a model for these images.")
     problem = Problem(data, attack, target, ratio, surrogate, batch_size, lr)
     check(problem)
     rounds = Rounds(folder)
-    indices, notes = SELECTIONS[strategy][0].load()(problem, config, seed=seed, rounds=rounds, progress=progress)
+    indices, notes = SELECTIONS[strategy].load()(problem, config, seed=seed, rounds=rounds, progress=progress)
     return indices, {**notes, "resumed_after_round": rounds.resumed}
 
 

@@ -123,10 +123,10 @@ def test_a_wrong_value_is_said_before_anything_is_planned(fields: dict[str, Any]
 
 
 def test_a_defense_of_the_reader_is_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DEFENSES, "mine", DEFENSES["ft"])
+    monkeypatch.setitem(DEFENSES, "mine", replace(DEFENSES["ft"], title="Mine"))
     item = papers.items("ft_sam")["table1"].changed(attacks=["blended"], defenses=["ft", "mine"])
     made = item.draw(paper.results(item.specs(SMOKE, 0)))
-    assert set(made.frame[made.frame.ours.notna()].defense) == {"none", "ft", "mine"} and ">mine<" in made.fragment
+    assert set(made.frame[made.frame.ours.notna()].defense) == {"none", "ft", "mine"} and ">Mine<" in made.fragment
 
 
 # ------------------------------------------------------------------------------------------------------ the numbers

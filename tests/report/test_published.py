@@ -12,7 +12,7 @@ import pytest
 
 from paperlib.errors import PaperlibError
 from paperlib.metrics import der, der_of_averages, mean_of_ders
-from paperlib.papers import fair_printed
+from paperlib.papers.mp_fair_regression import printed as fair_printed
 from paperlib.report import style
 from paperlib.report.published import COLUMNS, FOLDER, PAPERS, inventory, published, published_hyperparameters
 

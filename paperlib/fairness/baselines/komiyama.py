@@ -89,6 +89,7 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         own = self.alpha if self.method == "nrfc" else 0.0
         self.coef_s_ = decorrelate.primal_coef(own, centred[:, None])[:, 0]
         of_u, of_s = float(np.var(residual @ self.coef_)), float(np.var(s @ self.coef_s_))
+        self._variances = of_u, of_s
         if self.method == "nrfc":
             inflate, shrink = nrfc_factors(of_u, of_s, self.unfairness)
             self.coef_, self.coef_s_ = inflate * self.coef_, shrink * self.coef_s_
@@ -105,6 +106,22 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         features = validate_data(self, X, dtype=np.float64, reset=False)
         s = numeric_attributes(sensitive_features, len(features)) - self.S_mean_
         return (features - s @ self.decorrelation_) @ self.coef_ + s @ self.coef_s_ + self.y_mean_
+
+    def predict_path(
+        self, X: ArrayLike, bounds: ArrayLike, *, sensitive_features: Sensitive | None = None
+    ) -> FloatArray:
+        """Predictions (L, m) of NRFC at every bound of ``bounds`` (L,), from one fit with ``unfairness=1``."""
+        check_is_fitted(self)
+        if self.method != "nrfc" or self.unfairness != 1:
+            raise PaperlibError(
+                f"method={self.method!r}, unfairness={self.unfairness!r}: predict_path needs a fit of method='nrfc' with unfairness=1."
+            )
+        features = validate_data(self, X, dtype=np.float64, reset=False)
+        s = numeric_attributes(sensitive_features, len(features)) - self.S_mean_
+        factors = [nrfc_factors(*self._variances, float(bound)) for bound in np.atleast_1d(bounds)]
+        inflate, shrink = np.array(factors).T
+        parts = (features - s @ self.decorrelation_) @ self.coef_, s @ self.coef_s_
+        return np.outer(inflate, parts[0]) + np.outer(shrink, parts[1]) + self.y_mean_
 
     def _shrunk(self, of_u: float, decorrelate: Spectrum, s: FloatArray, y: FloatArray) -> FloatArray:
         """FRRM's coefficients of the attributes: the ridge estimate that meets the bound."""

@@ -186,8 +186,9 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
                 C[one, 0], C[~one, 0] = distance.sum(axis=1), -distance.sum(axis=0)
                 mu = self.eta
             dual, fitted = self._smooth(features, np.column_stack([target - self.y_mean_, C]))
-            nu = shift_of_penalty(C.T @ fitted[:, 0], C.T @ fitted[:, 1:], mu)
-            self.dual_coef_ = dual[:, 0] - dual[:, 1:] @ nu
+            self._problem = C.T @ fitted[:, 0], C.T @ fitted[:, 1:]
+            self._dual = dual
+            self.dual_coef_ = dual[:, 0] - dual[:, 1:] @ shift_of_penalty(*self._problem, mu)
         self.X_fit_ = features
         if self.kernel == "linear":
             self.coef_ = features.T @ self.dual_coef_
@@ -200,6 +201,18 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         if self.kernel == "linear":
             return features @ self.coef_ + self.y_mean_
         return self._gram(features, self.X_fit_) @ self.dual_coef_ + self.y_mean_
+
+    def predict_path(self, X: ArrayLike, etas: ArrayLike) -> FloatArray:
+        """Predictions (L, m) at every weight of ``etas`` (L,), from the one factorisation of :meth:`fit`; 'hsic' only."""
+        check_is_fitted(self)
+        if self.penalty != "hsic":
+            raise PaperlibError(f"penalty={self.penalty!r} has no path of weights; use penalty='hsic'.")
+        features = validate_data(self, X, dtype=np.float64, reset=False)
+        K = features @ self.X_fit_.T if self.kernel == "linear" else self._gram(features, self.X_fit_)
+        f = K @ self._dual
+        n = len(self.X_fit_)
+        nu = np.array([shift_of_penalty(*self._problem, float(eta) / n**2) for eta in np.atleast_1d(etas)])
+        return f[:, 0] - nu @ f[:, 1:].T + self.y_mean_
 
     def _individual(self, X: FloatArray, y: FloatArray, one: NDArray[np.bool_]) -> FloatArray:
         n = len(y)

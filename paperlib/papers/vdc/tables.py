@@ -105,7 +105,7 @@ def _shares(results: Results, found: Iterable[tuple[str, str, DetectSpec, dict[s
     for name, spec in {name: spec for _, name, spec, _ in found}.items():
         from paperlib.detection import CLEAN, DETECTORS, MODEL_AND_CLEAN
 
-        ours = 100 * spec.n_clean / n if DETECTORS[name][0].access in (CLEAN, MODEL_AND_CLEAN) else 0.0
+        ours = 100 * spec.n_clean / n if DETECTORS[name].access in (CLEAN, MODEL_AND_CLEAN) else 0.0
         parts.append(
             f"{style.title('detector', name)} {ours:g} % ({printed[name].removeprefix('clean_data=').replace('%', ' %')})"
         )

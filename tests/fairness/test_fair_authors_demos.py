@@ -15,7 +15,7 @@ from paperlib.errors import DataMissing
 from paperlib.fairness import MeanParityRegressor, smd
 from paperlib.fairness.baselines import BASELINES
 from paperlib.fairness.data import FairData, load, synthetic
-from paperlib.papers import fair_printed
+from paperlib.papers.mp_fair_regression import printed as fair_printed
 
 
 def exact(name: str, **options) -> FairData:

@@ -50,3 +50,9 @@ def wide(items: str, keys: list[str], across: str = "stat") -> pd.DataFrame:
     frame = printed(items).dropna(subset=[*keys, across]).infer_objects()
     found = frame.pivot(index=keys, columns=across, values="value")
     return found.loc[pd.MultiIndex.from_frame(frame[keys].drop_duplicates())].reset_index().rename_axis(columns=None)
+
+
+def curves(figure: str) -> pd.DataFrame:
+    """Printed vertices of Figure 2 or 7: dataset, split, method, vertex, MSE, SMD."""
+    frame = wide("fig", ["figure", "dataset", "split", "method", "vertex"], "metric")
+    return frame[frame["figure"].eq(figure)].drop(columns="figure")

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from paperlib import companion, papers
-from paperlib.analysis.fair_protocol import fair_protocol
 from paperlib.errors import PaperlibError
 from paperlib.experiments import scales
 from paperlib.lab.store import Store
-from paperlib.papers import Results, fair_printed
+from paperlib.papers import Results
 from paperlib.papers import mp_fair_regression as mp
+from paperlib.papers.mp_fair_regression import printed as fair_printed
+from paperlib.papers.mp_fair_regression import protocols, runs, tables
+from paperlib.papers.mp_fair_regression.runs import fair_protocol
 from paperlib.report import compare
 from paperlib.report.claims import NotRun
 
@@ -27,7 +29,7 @@ def results_of(scale: scales.Scale, *pairs: tuple[Any, dict[str, Any]]) -> Resul
 
 
 def made_up(scale: scales.Scale, item: str, dataset: str, tables: str, values: dict[str, list[float]]) -> Any:
-    return mp.experiment(scale, item, dataset, tables), {"source": tables, "values": values}
+    return runs.experiment(scale, item, dataset, tables), {"source": tables, "values": values}
 
 
 def test_importing_the_paper_is_light() -> None:
@@ -36,16 +38,16 @@ def test_importing_the_paper_is_light() -> None:
 
 
 def test_which_table_is_used_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {mp.experiment(LAPTOP, "fig1", "adult", tables).key for tables in ("exact", "stand_in")}
+    keys = {runs.experiment(LAPTOP, "fig1", "adult", tables).key for tables in ("exact", "stand_in")}
     assert len(keys) == 2
     for origin in ("exact", "stand_in"):
-        monkeypatch.setattr(mp, "origin", lambda scale, name, o=origin: "generated" if name == "synthetic" else o)
+        monkeypatch.setattr(runs, "origin", lambda scale, name, o=origin: "generated" if name == "synthetic" else o)
         used = {dict(spec.params)["tables"] for spec in mp.ITEMS["fig1"].specs(LAPTOP, 0)}
         assert used == {"generated", origin}
 
 
 def test_missing_tables_leave_generated_data_and_nothing_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mp, "origin", lambda scale, name: "generated" if name == "synthetic" else "missing")
+    monkeypatch.setattr(runs, "origin", lambda scale, name: "generated" if name == "synthetic" else "missing")
     assert [dict(spec.params)["dataset"] for spec in mp.ITEMS["fig1"].specs(LAPTOP, 0)] == ["synthetic"]
     assert mp.ITEMS["fig3"].specs(LAPTOP, 0) == []
     assert [dict(spec.params)["dataset"] for spec in mp.ITEMS["fig3"].specs(SMOKE, 0)] == ["synthetic"]
@@ -55,13 +57,13 @@ def test_a_missing_data_set_shows_the_printed_half_and_how_to_get_it() -> None:
     made = mp.ITEMS["fig3"].draw(results_of(LAPTOP))
     assert made.figure is not None and "load(n, allow_stand_in=False)" in made.caption
     assert set(made.frame["verdict"]) == {compare.MISSING}
-    printed = fair_printed.wide("fig", ["figure", *mp.BOX_KEYS]).query("figure == 'Figure 3'")
+    printed = fair_printed.wide("fig", ["figure", *tables.BOX_KEYS]).query("figure == 'Figure 3'")
     assert len(made.frame) == len(printed) and made.frame["median"].isna().all()
 
 
 def boxes(dataset: str) -> dict[str, list[float]]:
     """Ten trials whose median is the printed one of Figure 1."""
-    printed = fair_printed.wide("fig", ["figure", *mp.BOX_KEYS])
+    printed = fair_printed.wide("fig", ["figure", *tables.BOX_KEYS])
     printed = printed.query("figure == 'Figure 1' and dataset_or_k == @dataset")
     out = {}
     for row in printed.itertuples():
@@ -76,7 +78,7 @@ def test_printed_medians_match_and_a_stand_in_is_never_judged() -> None:
     )
     law = exact.frame[exact.frame["dataset_or_k"].eq("law_school") & exact.frame["published_median"].notna()]
     assert set(law["verdict"]) == {compare.MATCH} and len(law) > 20
-    assert set(exact.frame[exact.frame["dataset_or_k"].eq("adult")]["verdict"]) <= {compare.MISSING, mp.UNTIED}
+    assert set(exact.frame[exact.frame["dataset_or_k"].eq("adult")]["verdict"]) <= {compare.MISSING, tables.UNTIED}
     stand_in = made_up(LAPTOP, "fig1", "law_school", "stand_in", boxes("law_school"))
     marked = mp.ITEMS["fig1"].draw(results_of(LAPTOP, stand_in))
     assert "STAND-IN" in marked.caption and compare.MATCH not in set(marked.frame["verdict"])
@@ -116,7 +118,7 @@ def test_claim_of_test_smd(test_smd: float, train_mse: float, holds: bool) -> No
 def test_claim_of_the_path(bend: float, holds: bool) -> None:
     u = np.linspace(0, 1, 50)
     curve = {"knob": u.tolist(), "SMD": (3 * u + bend * u * (1 - u)).tolist(), "MSE": (1 + (1 - u) ** 2).tolist()}
-    spec = mp.experiment(LAPTOP, "fig7", "adult", "exact")
+    spec = runs.experiment(LAPTOP, "fig7", "adult", "exact")
     results = results_of(LAPTOP, (spec, {"curves": {"Train|Ours": curve, "Train|FPR": curve, "Train|FKR": curve}}))
     assert claim("path", results).holds is holds
     assert claim("same_curve", results).holds is holds
@@ -138,22 +140,18 @@ def test_tool_takes_the_table_that_was_asked_for_or_none() -> None:
 
 
 def test_tool_returns_what_the_protocol_computes() -> None:
-    from paperlib.fairness import protocols
-
     found = fair_protocol([], None, seed=0, item="fig1", trials=2)
-    frame = protocols.figure1(("synthetic",), trials=2).query(
-        "metric == 'MSE' and split == 'Test' and method == 'Ours'"
-    )
+    frame = protocols.boxes("fig1", trials=2).query("metric == 'MSE' and split == 'Test' and method == 'Ours'")
     assert found["values"]["MSE|Test|Ours"] == pytest.approx(frame["value"].tolist(), rel=1e-9)
 
 
 def test_smoke_run_draws_boxes_curves_and_densities(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mp, "origin", lambda scale, name: "generated" if name == "synthetic" else "missing")
+    monkeypatch.setattr(runs, "origin", lambda scale, name: "generated" if name == "synthetic" else "missing")
     ids = ["fig1", "fig7", "fig13", "table1"]
-    results = companion.gather(mp.PAPER, SMOKE, device="cpu", ids=ids, store=Store(tmp_path / "runs"))
+    results = companion.gather(runs.PAPER, SMOKE, device="cpu", ids=ids, store=Store(tmp_path / "runs"))
     for id_ in ids:
-        made = companion.make(results, mp.PAPER, id_, tmp_path)
-        record = json.loads((tmp_path / "smoke" / mp.PAPER / f"{id_}.json").read_text())
+        made = companion.make(results, runs.PAPER, id_, tmp_path)
+        record = json.loads((tmp_path / "smoke" / runs.PAPER / f"{id_}.json").read_text())
         assert record["results"] and "Synthetic" in made.caption and "Not run: Adult" in made.caption
         if made.kind == "figure":
             assert len(made.png) <= 300_000 and made.alt
@@ -162,14 +160,14 @@ def test_smoke_run_draws_boxes_curves_and_densities(tmp_path: Any, monkeypatch: 
 
 def results_with(results: Results) -> Results:
     """The same results, with the several-attribute figures taken from the synthetic result of Figure 1."""
-    row = results.rows[mp.experiment(SMOKE, "fig1", "synthetic", "generated").key]
+    row = results.rows[runs.experiment(SMOKE, "fig1", "synthetic", "generated").key]
     values = {f"k=2|{name}": v for name, v in row["result"]["values"].items()}
     extra = [made_up(SMOKE, item, "synthetic", "generated", values) for item in ("fig3", "fig6")]
-    extra.append((mp.experiment(SMOKE, "fig5", "synthetic", "generated"), row["result"]))
+    extra.append((runs.experiment(SMOKE, "fig5", "synthetic", "generated"), row["result"]))
     return Results(SMOKE, 0, {**results.rows, **results_of(SMOKE, *extra).rows})
 
 
 def test_specs_are_unique_and_small() -> None:
-    specs = papers.specs(mp.PAPER, "smoke")
+    specs = papers.specs(runs.PAPER, "smoke")
     assert len({spec.key for spec in specs}) == len(specs) >= 13
     assert all(not spec.parents() and dict(spec.params)["trials"] <= 2 for spec in specs)

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression
 
 from paperlib import paths
 from paperlib.errors import DataMissing
+from paperlib.experiments import scales
 from paperlib.fairness import (
     MeanParityRegressor,
     covariance_norm,
@@ -19,10 +20,29 @@ from paperlib.fairness import (
     ks_distance,
     smd,
 )
-from paperlib.fairness import protocols as p
-from paperlib.fairness.baselines import BASELINES, PenalisedFairRidge
+from paperlib.fairness.baselines import PenalisedFairRidge
+from paperlib.papers import Results
+from paperlib.papers.mp_fair_regression import protocols as p
+from paperlib.papers.mp_fair_regression import runs, tables
 
-EXACT = {"allow_stand_in": False, "allow_download": False}
+SMOKE = scales.scale("smoke")
+EXACT = runs.LOADING["exact"]
+
+
+def boxes(item, *names, **options):
+    """Rows of a figure on some data sets, as they are read from stored results."""
+    parts = []
+    for name in names or runs.USED_SETS.get(item, runs.SETS):
+        part = p.boxes(item, name, **options, **({} if name == "synthetic" else EXACT))
+        parts.append(part.assign(figure=item.replace("fig", "Figure ")))
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.assign(dataset_or_k=frame["k"] if "k" in frame else frame["dataset"])
+
+
+def share(verdicts):
+    """How many boxes match, and their share among those that can be judged."""
+    count = verdicts["verdict"].value_counts()
+    return count["match"], count["match"] / (count["match"] + count.get("differs", 0))
 
 
 def needs(*names):
@@ -100,10 +120,11 @@ def test_measures_are_those_of_the_metrics_module(one):
     f = np.round(one.X[:, 0], 1)  # with ties
     measures = p.Measures(one.y, one.S)
     keywords = {"sensitive_features": one.S}
-    assert measures.smd(f) == pytest.approx(smd(None, f, **keywords))
-    assert measures.ks(f) == pytest.approx(ks_distance(None, f, method="to_overall", **keywords))
-    assert measures.w1(f) == pytest.approx(demographic_parity_discrepancy(None, f, **keywords))
-    assert measures.covariance(f) == pytest.approx(covariance_norm(None, f, total=True, **keywords))
+    assert measures("SMD", f) == pytest.approx(smd(None, f, **keywords))
+    assert measures("DPD", f) == pytest.approx(ks_distance(None, f, method="to_overall", **keywords))
+    assert measures("DPD (W1)", f) == pytest.approx(demographic_parity_discrepancy(None, f, **keywords))
+    assert measures("Norm of Cov (centred)", f) == pytest.approx(covariance_norm(None, f, total=True, **keywords))
+    assert measures("MSE", f) == pytest.approx(((f - one.y) ** 2).mean())
 
 
 def test_measures_of_a_mixture_are_those_of_its_distribution(one):
@@ -111,30 +132,33 @@ def test_measures_of_a_mixture_are_those_of_its_distribution(one):
     drawn = np.repeat(f, [1, 3], axis=1)  # four equally likely predictors
     mixture = p.Measures(one.y, one.S)
     repeated = p.Measures(np.repeat(one.y, 4), np.repeat(one.S, 4, axis=0))
-    assert mixture.ks(f, weights) == pytest.approx(repeated.ks(drawn.ravel()))
-    assert mixture.w1(f, weights) == pytest.approx(repeated.w1(drawn.ravel()))
+    for metric in ("MSE", "DPD", "DPD (W1)"):
+        assert mixture(metric, f, weights) == pytest.approx(repeated(metric, drawn.ravel()))
+    assert mixture("SMD", f, weights) == pytest.approx(mixture("SMD", f @ weights))
 
 
 # ------------------------------------------------------------------------------------------ every item, synthetic data
 
 
-def test_every_item_runs_on_synthetic_data():
-    for item, protocol in p.PROTOCOLS.items():
-        if item in ("fig3", "fig6", "fig8", "fig9", "demo_kernel"):
-            frame = protocol(name="synthetic", attributes=(1, 2), trials=1, n_jobs=1)
-            assert set(frame["k"]) == {"k=2", "k=4"}
-        elif item in ("fig11", "fig12"):
-            frame = protocol(["synthetic"], trials=1, max_iter=20, n_jobs=1)
-        elif item in ("fig2", "fig7", "fig4", "fig13"):
-            frame = protocol(["synthetic"])
-        else:
-            frame = protocol(["synthetic"], trials=1, n_jobs=1)
-        numbers = frame.select_dtypes("number").to_numpy()
-        assert len(frame) and np.isfinite(numbers).all(), item
+@pytest.mark.parametrize("item", p.PROTOCOLS)
+def test_every_item_runs_on_synthetic_data_and_survives_storage(item):
+    options = {"trials": 1, "n_jobs": 1} if item not in ("fig2", "fig7", "fig4", "fig13") else {}
+    options |= {"attributes": (1, 2)} if item in runs.SEVERAL else {}
+    options |= {"max_iter": 20} if item in ("fig11", "fig12") else {}
+    frame = p.PROTOCOLS[item]("synthetic", **options)
+    assert "k" not in frame or set(frame["k"]) == {"k=2", "k=4"}
+    assert len(frame) and np.isfinite(frame.select_dtypes("number").to_numpy()).all()
+    stored = runs.pack(frame)
+    if "values" in stored:
+        spec = runs.experiment(SMOKE, item, "synthetic", "generated")
+        results = Results(SMOKE, 0, {spec.key: {"result": stored}})
+        keys = [*(["k"] if "k" in frame else []), "metric", "split", "method", "trial"]
+        back = runs.boxes(results, item).set_index(keys)["value"]
+        np.testing.assert_allclose(back.loc[pd.MultiIndex.from_frame(frame[keys])], frame["value"], rtol=1e-9)
 
 
 def test_tradeoff_of_ours_is_linear_in_smd_and_quadratic_in_mse():
-    curve = p.tradeoff(["synthetic"], n_points=11)
+    curve = p.tradeoff(n_points=11)
     curve = curve[curve["method"].eq("Ours") & curve["split"].eq("Train")].sort_values("knob")
     u, mse, gap = (curve[name].to_numpy() for name in ("knob", "MSE", "SMD"))
     np.testing.assert_allclose(gap, u * gap[-1], atol=1e-12)
@@ -142,106 +166,88 @@ def test_tradeoff_of_ours_is_linear_in_smd_and_quadratic_in_mse():
 
 
 def test_fair_gradient_descent_keeps_parity_along_the_way():
-    frame = p.fair_gd(1.0, ["synthetic"], trials=1, max_iter=60, record_every=20)
+    frame = p.fair_gd(1.0, trials=1, max_iter=60, record_every=20)
     fair = frame[frame["method"].eq("Fair-GD") & frame["split"].eq("Train")]
     assert list(fair["step"]) == [0, 20, 40, 60]
     assert fair["SMD"].max() < 1e-12
     assert fair["Loss"].is_monotonic_decreasing
 
 
-def test_baselines_can_be_compared_on_the_same_splits(one):
-    chosen = {name: BASELINES[name]() for name in ("constant", "krr", "mean_shift")}
-    frame = p.compare_baselines([one], chosen)
-    value = frame.set_index(["method", "split", "metric"])["value"]
-    assert value["constant", "Train", "SMD"] == pytest.approx(0.0, abs=1e-12)
-    assert value["mean_shift", "Train", "SMD"] < 1e-10 < value["krr", "Train", "SMD"]
-    assert (value.xs("seconds", level="metric") > 0).all()
-
-
 def test_missing_table_is_an_error_not_a_substitute(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERLIB_DATA", str(tmp_path))
     with pytest.raises(DataMissing):
-        p.figure1(["law_school"], trials=1, **EXACT)
+        p.boxes("fig1", "law_school", trials=1, **EXACT)
 
 
 # ------------------------------------------------------------------------------------------------- beside print
 
 
 def test_synthetic_boxes_of_figure_1_are_the_printed_ones():
-    boxes = p.compare_boxes(p.figure1(["synthetic"]))
-    boxes = boxes[boxes["dataset_or_k"].eq("synthetic")]
-    assert (boxes["verdict"] == "match").all()
+    compared = tables.compare_boxes(boxes("fig1", "synthetic"))
+    compared = compared[compared["dataset_or_k"].eq("synthetic")]
+    assert (compared["verdict"] == "match").all()
     # FKR's printed boxes carry the noise of a pseudo-inverse of rank-deficient 1600 x 1600 matrices
-    assert boxes.loc[~boxes["method"].str.startswith("FKR"), "exact"].mean() > 0.9
+    assert compared.loc[~compared["method"].str.startswith("FKR"), "exact"].mean() > 0.9
 
 
 def test_other_data_sets_count_as_not_run():
-    boxes = p.compare_boxes(p.figure1(["synthetic"], trials=2))
-    rest = boxes[boxes["dataset_or_k"].ne("synthetic")]
+    compared = tables.compare_boxes(boxes("fig1", "synthetic", trials=2))
+    rest = compared[compared["dataset_or_k"].ne("synthetic")]
     assert set(rest["verdict"]) == {"not run"}
-    counts = p.summary(boxes)
-    assert counts.loc["Figure 1", "boxes"] == 105 and counts.loc["Figure 1", "not run"] == len(rest)
+    assert len(compared) == 105
 
 
 def test_a_wrong_result_is_called_different():
-    wrong = p.figure1(["synthetic"])
+    wrong = boxes("fig1", "synthetic")
     wrong["value"] += 0.05
-    boxes = p.compare_boxes(wrong)
-    assert (boxes.loc[boxes["dataset_or_k"].eq("synthetic") & boxes["metric"].eq("MSE"), "verdict"] == "differs").all()
+    compared = tables.compare_boxes(wrong)
+    mse = compared["dataset_or_k"].eq("synthetic") & compared["metric"].eq("MSE")
+    assert (compared.loc[mse, "verdict"] == "differs").all()
 
 
 def test_stand_in_results_are_never_compared():
-    frame = p.figure1(["synthetic"], trials=2).assign(dataset="adult (stand-in)")
-    assert set(p.compare_boxes(frame)["verdict"]) == {"not run"}
+    frame = boxes("fig1", "synthetic", trials=2).assign(dataset="adult (stand-in)", dataset_or_k="adult")
+    assert set(tables.compare_boxes(frame)["verdict"]) == {"not run"}
 
 
-@pytest.fixture(scope="module")
-def figure1():
+def test_determined_boxes_match_print():
     needs("adult", "law_school", "communities_crime")
-    return p.figure1(**EXACT)
-
-
-def test_determined_boxes_match_print(figure1):
-    linear = p.compare_boxes(figure1, p.figure3(**EXACT), p.figure8(**EXACT), p.figure10(**EXACT))
-    counts = p.summary(linear)
-    assert counts.loc["all", "not run"] == 0
-    assert counts.loc["all", "match"] >= 350
-    assert counts.loc["all", "share"] == 1.0
+    compared = tables.compare_boxes(pd.concat([boxes(item) for item in ("fig1", "fig3", "fig8", "fig10")]))
+    assert "not run" not in set(compared["verdict"])
+    matched, part = share(compared)
+    assert matched >= 350 and part == 1.0
 
 
 def test_kernel_boxes_match_print():
     needs("communities_crime")
-    boxes = p.compare_boxes(p.figure6(attributes=(1,), **EXACT), p.figure5(["communities_crime"], **EXACT))
-    run = boxes[boxes["verdict"].isin(["match", "differs"])]
+    two = [boxes("fig6", attributes=(1,)), boxes("fig5", "communities_crime")]
+    compared = tables.compare_boxes(pd.concat(two))
+    run = compared[compared["verdict"].isin(["match", "differs"])]
     assert len(run) >= 38
     assert (run["verdict"] == "match").all() and run["exact"].mean() > 0.9
 
 
-def test_tables_match_print(figure1):
-    table = p.tables(figure1, p.table3(**EXACT))
-    assert table["verdict"].eq("match").sum() == 40
-    assert set(table.loc[table["table"].eq("Table 2"), "verdict"]) <= {"not run", "not comparable"}
-
-
 def test_tradeoff_curves_of_ours_lie_on_the_printed_ones():
     needs("adult", "communities_crime")
-    off = p.compare_curves(p.tradeoff(["adult", "communities_crime"], **EXACT))
+    curves = pd.concat([p.tradeoff(name, **EXACT) for name in ("adult", "communities_crime")])
+    off = tables.compare_curves(curves)
     off = off[off["method"].isin(["Ours", "FPR"])]
     assert len(off) == 8
     assert off["largest_off"].max() < 0.002
 
 
-def test_demo_of_the_authors_is_reproduced():
-    needs("communities_crime")
-    difference = p.compare_demo(p.demo_kernel(attributes=(1,), trials=2, **EXACT))
-    assert len(difference) == 40
-    worst = difference.groupby("metric")["difference"].apply(lambda d: d.abs().max())
-    assert worst["MSE"] < 1e-9 and worst["SMD"] < 1e-7
-
-
-def test_linear_demo_is_reproduced_on_its_own_synthetic_data():
-    difference = p.compare_demo(p.demo_linear(["synthetic"]))
-    assert len(difference) == 200
-    worst = difference.groupby("metric")["difference"].apply(lambda d: d.abs().max())
-    assert worst["MSE"] < 2e-4 and worst["SMD"] < 2e-3
-    assert isinstance(difference, pd.DataFrame)
+@pytest.mark.parametrize(
+    ("demo", "name", "options", "count"),
+    [
+        ("demo_kernel", "communities_crime", {"attributes": (1,), "trials": 2}, 40),
+        ("demo_linear", "synthetic", {}, 200),
+    ],
+)
+def test_demos_of_the_authors_are_reproduced(demo, name, options, count):
+    if name != "synthetic":
+        needs(name)
+    pairs = tables.compare_demo(boxes(demo, name, **options), demo)
+    assert len(pairs) == count
+    worst = pairs.groupby("metric")["difference"].apply(lambda d: d.abs().max())
+    assert all(worst[metric] < room for metric, room in tables.DEMO_ROOM[demo].items())
+    assert set(tables.demo_verdicts(pairs, demo)["verdict"]) == {"match"}

@@ -1,0 +1,248 @@
+"""The claims of the SAU paper, checked on our results; a backdoor that was not learned decides nothing."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from paperlib.experiments.specs import TrainSpec
+from paperlib.metrics import der
+from paperlib.papers import Results
+from paperlib.papers.defense_table import LEARNED, backdoored, defended, learned, names_of, paired
+from paperlib.papers.sau import runs
+from paperlib.papers.sau.runs import PAPER, STAGES
+from paperlib.papers.sau.tables import TABLES
+from paperlib.report import style
+from paperlib.report.claims import Claim, NotRun, Verdict
+
+Pair = tuple[dict[str, Any], dict[str, Any]]
+"""Results of the backdoored and of the purified model."""
+
+
+def _learned(results: Results, attacks: Iterable[str]) -> list[TrainSpec]:
+    return learned(results, [backdoored(results.scale, name, seed=results.seed) for name in attacks])
+
+
+def _title(parent: TrainSpec) -> str:
+    return style.title("attack", parent.attack)
+
+
+def _der(before: dict[str, Any], after: dict[str, Any]) -> float:
+    return float(der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent"))
+
+
+def check_best(results: Results) -> Verdict:
+    """SAU has the highest mean DER and mean R-Acc of all defenses that were run."""
+    table = runs.MAIN[results.scale.name]
+    parents = _learned(results, table.attacks)
+    numbers: dict[str, float] = {}
+    for defense in table.defenses:
+        pairs = [(results.need(p), results.need(defended(results.scale, p, defense))) for p in parents]
+        numbers[f"{style.title('defense', defense)} DER"] = float(np.mean([_der(*pair) for pair in pairs]))
+        numbers[f"{style.title('defense', defense)} R-Acc"] = float(np.mean([a["r_acc"] for _, a in pairs]))
+    best = all(
+        numbers[f"SAU {metric}"] >= max(v for name, v in numbers.items() if name.endswith(metric))
+        for metric in ("DER", "R-Acc")
+    )
+    return Verdict(best, f"means over {names_of(parents)} (undefended ASR at least {LEARNED:g})", numbers)
+
+
+def check_low(results: Results) -> Verdict:
+    """After SAU every attack's ASR is at most a tenth of the undefended one."""
+    numbers: dict[str, float] = {}
+    low = True
+    for parent in _learned(results, runs.MAIN[results.scale.name].attacks):
+        after = results.need(defended(results.scale, parent, "sau"))["asr"]
+        numbers[f"{_title(parent)} ASR after SAU"] = after
+        low = low and after <= results.need(parent)["asr"] / 10
+    return Verdict(low, "at most a tenth of the undefended ASR, for every learned attack", numbers)
+
+
+def check_bound(results: Results) -> Verdict:
+    """R_bd <= R_sub <= R_adv at every epoch of SAU."""
+    curve = results.need(runs.curve_spec(results.scale, "blended", "A+B", results.seed))
+    chains = list(zip(curve["backdoor"], curve["sub"], curve["adversarial"], strict=True))
+    holds = all(a <= b + 1e-9 and b <= c + 1e-9 for a, b, c in chains)
+    numbers = {
+        "largest R_bd - R_sub": max(a - b for a, b, _ in chains),
+        "largest R_sub - R_adv": max(b - c for _, b, c in chains),
+        "epochs": float(len(chains)),
+    }
+    return Verdict(holds, "Blended; the maxima over S are estimated from below, which can only hurt the claim", numbers)
+
+
+def check_shared(results: Results) -> Verdict:
+    """SAU removes shared adversarial examples: at least half of those that the backdoored model has."""
+    numbers: dict[str, float] = {}
+    holds = True
+    specs = runs.risk_specs(results.scale, results.seed)
+    for parent in _learned(results, runs.WATCHED):
+        counts = results.need(specs[parent.attack])["types"]["shared"]
+        before, after = counts[0][0], counts[STAGES.index("sau")][0]
+        numbers |= {f"{_title(parent)} before": before, f"{_title(parent)} after SAU": after}
+        holds = holds and after <= before / 2
+    return Verdict(holds, "number of examples of type I that SAU's own search finds; at most half", numbers)
+
+
+def check_ablation(results: Results) -> Verdict:
+    """The inner problem (A) lowers the ASR, the outer one (B) keeps the accuracy."""
+    numbers: dict[str, float] = {}
+    holds = True
+    curves = {key: results.need(spec) for key, spec in runs.curves(results.scale, results.seed).items()}
+    for attack in runs.ABLATED[results.scale.name]:
+        title = style.title("attack", attack)
+        asr = {name: curves[attack, name]["asr"][-1] for name in ("A+B", "C+B")}
+        c_acc = {name: curves[attack, name]["c_acc"][-1] for name in ("A+B", "A+D")}
+        numbers |= {f"{title} {name} ASR": value for name, value in asr.items()}
+        numbers |= {f"{title} {name} C-Acc": value for name, value in c_acc.items()}
+        holds = holds and asr["A+B"] < asr["C+B"] and c_acc["A+B"] > c_acc["A+D"]
+    return Verdict(holds, "A+B against C+B in ASR, and against A+D in C-Acc, at the last epoch", numbers)
+
+
+def check_few(results: Results) -> Verdict:
+    """With fewer clean images the accuracy falls, and the ASR stays low down to 50."""
+    numbers: dict[str, float] = {}
+    holds = True
+    (table,) = TABLES["table23"].at(results.scale)
+    sizes = table.clean(results.scale).values()
+    kept = [n for n in sizes if n >= 50 or results.scale.name == "smoke"]
+    for parent in _learned(results, table.attacks):
+        title, before = _title(parent), results.need(parent)["asr"]
+        most, fewest = (results.need(defended(results.scale, parent, "sau", n_clean=n)) for n in (kept[0], kept[-1]))
+        for n, found in ((kept[0], most), (kept[-1], fewest)):
+            numbers |= {f"{title} C-Acc with {n}": found["c_acc"], f"{title} ASR with {n}": found["asr"]}
+            holds = holds and found["asr"] <= before / 5
+        holds = holds and fewest["c_acc"] < most["c_acc"]
+    return Verdict(holds, "ASR at most a fifth of the undefended one with the most and the fewest images", numbers)
+
+
+def check_near(results: Results) -> Verdict:
+    """Shared adversarial examples lie nearer to the poisoned image than the others."""
+    _learned(results, ("badnets",))
+    found = results.need(runs.feature_spec(results.scale, results.seed))
+    if not found["shared"] or not found["other"]:
+        raise NotRun(f"at {results.scale.name} scale the search found no example of one of the two kinds")
+    numbers = {f"mean distance, {kind}": float(np.mean(found[kind])) for kind in ("shared", "other", "clean")}
+    holds = numbers["mean distance, shared"] < numbers["mean distance, other"]
+    return Verdict(holds, "BadNets, in the features of the backdoored model", numbers)
+
+
+def check_ensemble(results: Results) -> Verdict:
+    """Ensemble SAU has the lowest ASR of the three perturbation sets, at a small cost in accuracy."""
+    numbers: dict[str, float] = {}
+    holds = True
+    for parent in _learned(results, TABLES["table13"].at(results.scale)[0].attacks):
+        found = {name: results.need(defended(results.scale, parent, name)) for name in runs.NORMS}
+        for name, one in found.items():
+            title = f"{_title(parent)} {style.title('defense', name)}"
+            numbers |= {f"{title} ASR": one["asr"], f"{title} C-Acc": one["c_acc"]}
+        holds = holds and found["sau_ensemble"]["asr"] <= min(found["sau"]["asr"], found["sau_spatial"]["asr"])
+        holds = holds and found["sau_ensemble"]["c_acc"] >= found["sau"]["c_acc"] - 3.5
+    return Verdict(holds, "lowest ASR, and at most 3.5 points of C-Acc (the largest printed cost) below SAU", numbers)
+
+
+def _after_sau(results: Results, id_: str) -> dict[tuple[str, str], Pair]:
+    """(attack, setting) -> results before and after SAU, of the cells of table ``id_`` whose backdoor was learned.
+
+    Raises
+    ------
+    NotRun
+        Fewer than two cells are planned at this scale, a result is missing, or no backdoor was learned.
+    """
+    planned = [cell for cell in TABLES[id_].cells(results.scale, results.seed) if cell.defense == "sau"]
+    if len(planned) < 2:
+        raise NotRun(f"nothing to compare is run at {results.scale.name} scale")
+    found = {
+        (_title(cell.parent), style.title("setting", cell.setting)): (before, after)
+        for cell, before, after in paired(results, planned)
+    }
+    if not found:
+        raise NotRun(f"no backdoor was learned at {results.scale.name} scale")
+    return found
+
+
+def check_tiny(results: Results) -> Verdict:
+    """Tiny ImageNet: WaNet stays above half of its ASR, the others fall to at most a tenth."""
+    found = _after_sau(results, "table4")
+    kept = {attack: after["asr"] / before["asr"] for (attack, _), (before, after) in found.items()}
+    if "WaNet" not in kept:
+        raise NotRun("WaNet was not learned")
+    numbers = {f"{attack} ASR after SAU": after["asr"] for (attack, _), (_, after) in found.items()}
+    holds = kept.pop("WaNet") > 0.5 and max(kept.values(), default=0.0) <= 0.1
+    return Verdict(holds, "WaNet above half of its ASR, whose trigger leaves S; all others at most a tenth", numbers)
+
+
+def check_pixel(results: Results) -> Verdict:
+    """BadNets falls to at most a tenth of its ASR at every pixel value."""
+    found = _after_sau(results, "table12")
+    numbers = {f"{setting} ASR after SAU": after["asr"] for (_, setting), (_, after) in found.items()}
+    holds = all(after["asr"] <= before["asr"] / 10 for before, after in found.values())
+    return Verdict(holds, "at most a tenth of the undefended ASR, at every pixel value that was learned", numbers)
+
+
+def check_adaptive(results: Results) -> Verdict:
+    """The ASR of an attacker who trains adversarially falls to at most a tenth, C-Acc by at most two points."""
+    numbers: dict[str, float] = {}
+    holds = True
+    for (attack, _), (before, after) in _after_sau(results, "table15").items():
+        change = after["c_acc"] - before["c_acc"]
+        numbers |= {f"{attack} ASR after SAU": after["asr"], f"{attack} change of C-Acc": change}
+        holds = holds and after["asr"] <= before["asr"] / 10 and change >= -2
+    return Verdict(holds, "at most a tenth of the undefended ASR, at most two points of C-Acc below it", numbers)
+
+
+def check_two(results: Results) -> Verdict:
+    """Both triggers of one training set fall to at most a tenth of their ASR."""
+    numbers: dict[str, float] = {}
+    holds = True
+    for (attack, _), (before, after) in _after_sau(results, "table24").items():
+        numbers |= {f"{attack} ASR-1 after SAU": after["asr"], f"{attack} ASR-2 after SAU": after["asr_2"]}
+        holds = holds and after["asr"] <= before["asr"] / 10 and after["asr_2"] <= before["asr_2"] / 10
+    return Verdict(holds, "at most a tenth of the undefended ASR, for both triggers", numbers)
+
+
+def check_configurations(results: Results) -> Verdict:
+    """The mean DERs of the default and of our other configurations lie within two points."""
+    ders: dict[str, list[float]] = {}
+    for (_, setting), pair in _after_sau(results, "table22").items():
+        ders.setdefault(setting, []).append(_der(*pair))
+    numbers = {f"DER of {setting}": float(np.mean(values)) for setting, values in ders.items()}
+    spread = max(numbers.values()) - min(numbers.values())
+    return Verdict(spread <= 2, "mean DERs within 2 points (0.4 in print); all but the first are ours", numbers)
+
+
+def check_rnp(results: Results) -> Verdict:
+    """SAU has the higher mean DER."""
+    planned = TABLES["table27"].cells(results.scale, results.seed)
+    if not planned:
+        raise NotRun(f"RNP is not run at {results.scale.name} scale")
+    ders: dict[str, list[float]] = {"rnp": [], "sau": []}
+    for cell, before, after in paired(results, planned):
+        if cell.defense != "none":
+            ders[cell.defense].append(_der(before, after))
+    if not ders["sau"]:
+        raise NotRun(f"no backdoor was learned at {results.scale.name} scale")
+    rnp, sau = (float(np.mean(values)) for values in ders.values())
+    numbers = {"mean DER of RNP": rnp, "mean DER of SAU": sau}
+    return Verdict(sau > rnp, f"means over {len(ders['sau'])} models", numbers)
+
+
+CLAIMS: list[Claim] = [
+    Claim(name, PAPER, text, where, check)
+    for name, text, where, check in (
+        ("best", "SAU has the best average DER and R-Acc.", "Table 3", check_best),
+        ("low", "SAU lowers the ASR of every attack to a few percent.", "Table 3", check_low),
+        ("bound", "Backdoor risk <= sub-adversarial risk <= adversarial risk.", "Proposition 3", check_bound),
+        ("shared", "SAU unlearns shared adversarial examples.", "Table 1, Figure 2", check_shared),
+        ("near", "Shared adversarial examples lie nearer to the poisoned image.", "Figure 4", check_near),
+        ("ablation", "The inner problem lowers the ASR, the outer keeps the accuracy.", "Table 6", check_ablation),
+        ("few", "The ASR stays low down to 50 clean images; the accuracy falls.", "Table 23", check_few),
+        ("ensemble", "An ensemble of perturbation sets lowers the ASR further.", "Table 13", check_ensemble),
+        ("tiny", "On Tiny ImageNet SAU fails on WaNet only, whose trigger leaves S.", "Table 4", check_tiny),
+        ("pixel", "SAU removes BadNets whatever the pixel value of its square.", "Table 12", check_pixel),
+        ("adaptive", "SAU works on models of an attacker who trained adversarially.", "Table 15", check_adaptive),
+        ("configurations", "SAU depends little on its configuration.", "Table 22", check_configurations),
+        ("two", "SAU removes both of two triggers with different targets.", "Table 24", check_two),
+        ("rnp", "SAU beats RNP on average.", "Table 27", check_rnp),
+    )
+]
