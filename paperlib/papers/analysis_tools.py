@@ -24,7 +24,7 @@ from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
 from paperlib.lab.spec import Spec
 from paperlib.models import MODELS as ARCHITECTURES
 from paperlib.papers import Item, Results
-from paperlib.papers.shared import artefact, images
+from paperlib.papers.captions import artefact, images
 from paperlib.report import analysis_figures as figures
 from paperlib.report import style
 from paperlib.report.artefact import Artefact

@@ -1,12 +1,14 @@
 """What the papers with image experiments share: the end of a caption, the artefact of an item, the stand-in data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.papers import Results
-from paperlib.report import style
+from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact
 
 PRINTED_DATASETS = {"tiny_imagenet": "tiny"}
@@ -85,6 +87,28 @@ def artefact(
         paper=paper, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters={**sizes, **(more or {})},
         results=tuple(sorted(results.used)), **content,
     )  # fmt: skip
+
+
+def plain_table(
+    paper: str,
+    results: Results,
+    id_: str,
+    caption: str,
+    frame: pd.DataFrame,
+    notes: Iterable[str] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Artefact:
+    """A frame as the table ``id_``, of the shape that it has.
+
+    Parameters
+    ----------
+    paper, results, id_, more
+        As :func:`artefact`.
+    caption, frame, notes
+        As :func:`paperlib.report.tables.to_html`.
+    """
+    html = tables.to_html(frame, caption, notes=notes)
+    return artefact(paper, results, id_, "table", more, caption=caption, frame=frame, html=html)
 
 
 def stand_ins(scale: Scale) -> dict[str, dict[Any, Any]] | None:

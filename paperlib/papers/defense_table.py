@@ -408,6 +408,23 @@ def averages(results: Results, cells: Sequence[Cell]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def seconds(results: Results, cells: Iterable[Cell]) -> dict[str, list[float]]:
+    """Defense -> seconds of its runs, of those cells that have a result.
+
+    Raises
+    ------
+    NotRun
+        None has.
+    """
+    taken: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell.defense != "none" and (result := results.get(cell.spec)) is not None:
+            taken.setdefault(cell.defense, []).append(result["seconds"])
+    if not taken:
+        raise NotRun(f"no defense has a result at {results.scale.name} scale")
+    return taken
+
+
 def seeds(results: Results, cells: Callable[[int], list[Cell]]) -> list[int]:
     """The seed of ``results``, and those after it for which everything that the first one has was computed, too.
 

@@ -162,7 +162,9 @@ class PaperTable:
             coverage=shown, notes=notes,
         )  # fmt: skip
         above = self.above(results) if self.above else ""
-        more = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs, **self._ran(frame, scale)}
+        more = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs}
+        if self.own in scale.changes:
+            more[self.own] = dict(scale.changes[self.own])
         return artefact(self.paper, results, self.id, "table", more, caption=caption, frame=frame, html=above + html)
 
     def _compared(self, results: Results, printed: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -236,14 +238,6 @@ class PaperTable:
             n_clean=next(iter(counts)) if len(counts) == 1 else None,
             seeds=several_seeds,
         )
-
-    def _ran(self, frame: pd.DataFrame, scale: Scale) -> dict[str, Any]:
-        """What was run, for the artefact's parameters."""
-        ran = frame[frame.ours.notna() & ~frame.attack.map(compare.is_average)]
-        found: dict[str, Any] = {
-            f"{name}s": list(dict.fromkeys(ran[name])) for name in ("attack", "defense", "ratio", "model")
-        }
-        return {**found, self.own: dict(scale.changes.get(self.own, {}))} if self.own else found
 
 
 def _own_first(frame: pd.DataFrame, rows: Sequence[str], own: str) -> pd.DataFrame:

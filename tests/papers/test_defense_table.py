@@ -256,7 +256,7 @@ def test_a_folder_of_the_reader_takes_the_place_of_the_data_set(tmp_path: Any) -
 def test_what_cannot_be_changed_is_said() -> None:
     with pytest.raises(PaperlibError, match="parameter='attack' is unknown; did you mean 'attacks'"):
         papers.items("ft_sam")["table1"].changed(attack=["blended"])
-    with pytest.raises(PaperlibError, match="attacks can be changed in tables of attacks x defenses only"):
+    with pytest.raises(PaperlibError, match="attacks cannot be changed: this item takes no parameters"):
         papers.items("ft_sam")["fig3"].changed(attacks=["blended"])
 
 

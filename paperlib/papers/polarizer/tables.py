@@ -8,8 +8,8 @@ import pandas as pd
 
 from paperlib.experiments import plan as ex
 from paperlib.papers import Results
-from paperlib.papers.captions import artefact, devices, where
-from paperlib.papers.defense_table import LEARNED, averages, backdoored, defended
+from paperlib.papers.captions import devices, plain_table, where
+from paperlib.papers.defense_table import LEARNED, averages, backdoored, defended, seconds
 from paperlib.papers.figures import found
 from paperlib.papers.paper_table import PaperTable
 from paperlib.papers.polarizer import runs
@@ -21,10 +21,8 @@ from paperlib.report.published import published
 
 
 def _own(results: Results, id_: str, caption: str, frame: pd.DataFrame, notes: list[str]) -> Artefact:
-    """A table that is not of the usual shape."""
     more = {"n_clean": results.scale.n_clean, "npd": dict(results.scale.changes.get("npd", {}))}
-    html = tables.to_html(frame, caption, notes=notes)
-    return artefact(PAPER, results, id_, "table", more, caption=caption, frame=frame, html=html)
+    return plain_table(PAPER, results, id_, caption, frame, notes, more)
 
 
 def averages_of_table1(results: Results) -> str:
@@ -118,10 +116,7 @@ TABLES: Mapping[str, PaperTable] = {
 
 def draw_table9(results: Results) -> Artefact:
     """Table 9: seconds of every defense, as measured when it was run, and as multiples of NPD's."""
-    taken: dict[str, list[float]] = {}
-    for cell in runs.timed(results.scale, results.seed):
-        if (result := results.get(cell.spec)) is not None:
-            taken.setdefault(cell.defense, []).append(result["seconds"])
+    taken = seconds(results, runs.timed(results.scale, results.seed))
     if "npd" not in taken:
         raise NotRun(f"NPD has no result at {results.scale.name} scale")
     mean = {name: float(np.mean(values)) for name, values in taken.items()}
@@ -131,9 +126,9 @@ def draw_table9(results: Results) -> Artefact:
         row: dict[str, Any] = {"Defense": style.title("defense", name), "Seconds": mean[name]}
         row |= {"x NPD": mean[name] / mean["npd"], "Runs": len(taken[name])}
         for dataset in ("cifar10", "tiny"):
-            seconds = printed.get((dataset, name), np.nan)
-            row[f"{style.title('dataset', dataset)} printed"] = seconds
-            row[f"x NPD, {style.title('dataset', dataset)}"] = seconds / printed[dataset, "npd"]
+            theirs = printed.get((dataset, name), np.nan)
+            row[f"{style.title('dataset', dataset)} printed"] = theirs
+            row[f"x NPD, {style.title('dataset', dataset)}"] = theirs / printed[dataset, "npd"]
         rows.append(row)
     notes = [
         f"Ours: wall-clock seconds on {devices(results)}, whatever else the machine did; a defense that retrains includes that.",

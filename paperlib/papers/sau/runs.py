@@ -10,7 +10,7 @@ from paperlib.experiments.scales import PAPER as FULL
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec, pairs
-from paperlib.papers.defense_table import EACH, NEVER, Cell, DefenseTable, Setting, backdoored, defended
+from paperlib.papers.defense_table import EACH, NEVER, DefenseTable, Setting, backdoored, defended
 from paperlib.papers.paper_table import Parts
 
 PAPER = "sau"
@@ -156,11 +156,6 @@ def whole_grid(scale: Scale, seed: int = 0) -> Iterator[Spec]:
         table = TABLES[id_]["paper"]
         assert isinstance(table, DefenseTable)
         yield from (cell.spec for cell in table.cells(scale, seed))
-
-
-def timed(scale: Scale, seed: int) -> list[Cell]:
-    """Table 7: every run that is timed."""
-    return [cell for cell in MAIN[scale.name].cells(scale, seed) if cell.defense != "none"]
 
 
 def ablation(scale: Scale) -> Scale:

@@ -1,7 +1,6 @@
 """The tables of the SAU paper, ours beside the printed numbers; DER is averaged as this paper does: the mean of the attacks' DERs."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,31 +9,21 @@ import pandas as pd
 from paperlib.defenses import DEFENSES, POISONED
 from paperlib.experiments import scales
 from paperlib.papers import Results
-from paperlib.papers.captions import PRINTED_DATASETS, artefact, where
-from paperlib.papers.defense_table import DefenseTable
+from paperlib.papers.captions import PRINTED_DATASETS, artefact, plain_table, where
+from paperlib.papers.defense_table import DefenseTable, seconds
 from paperlib.papers.figures import after, found
 from paperlib.papers.paper_table import PaperTable
 from paperlib.papers.sau import runs
 from paperlib.papers.sau.runs import PAPER
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
-from paperlib.report.claims import NotRun
 from paperlib.report.published import published
-
-_artefact = partial(artefact, PAPER)
 
 
 def _static(id_: str, caption: str, frame: pd.DataFrame) -> Artefact:
     """A table without any number: it is the same at every scale."""
     html = tables.to_html(frame, caption)
     return Artefact(paper=PAPER, id=id_, kind="table", scale="paper", caption=caption, frame=frame, html=html)
-
-
-def _own(results: Results, id_: str, caption: str, rows: list[dict[str, Any]], notes: list[str]) -> Artefact:
-    """A table that is not of the usual shape."""
-    frame = pd.DataFrame(rows)
-    html = tables.to_html(frame, caption, notes=notes)
-    return _artefact(results, id_, "table", caption=caption, frame=frame, html=html)
 
 
 def _budget(scale: scales.Scale) -> str:
@@ -71,7 +60,7 @@ def draw_table1(results: Results) -> Artefact:
         "different ways; none: the purified model is right. On the backdoored model itself every example is of type I.",
         "The maximum over the perturbation set is estimated from below, by the clean image and two PGD results for each image.",
     ]
-    return _own(results, "table1", caption, rows, notes)
+    return plain_table(PAPER, results, "table1", caption, pd.DataFrame(rows), notes)
 
 
 NOTATION = (
@@ -115,27 +104,22 @@ def draw_table6(results: Results) -> Artefact:
         _budget(scale),
     ]
     html = tables.paper_table(frame, caption, rows=("attack", "setting"), notes=notes)
-    return _artefact(results, "table6", "table", caption=caption, frame=frame, html=html)
+    return artefact(PAPER, results, "table6", "table", caption=caption, frame=frame, html=html)
 
 
 def draw_table7(results: Results) -> Artefact:
     """Table 7: seconds; ours of whole runs, the printed ones until a defense takes effect."""
     printed = published(PAPER, "table7").set_index(["dataset", "defense"]).value
-    taken: dict[str, list[float]] = {}
-    for cell in runs.timed(results.scale, results.seed):
-        if (result := results.get(cell.spec)) is not None:
-            taken.setdefault(cell.defense, []).append(result["seconds"])
-    if not taken:
-        raise NotRun(f"no defense has a result at {results.scale.name} scale")
+    taken = seconds(results, runs.MAIN[results.scale.name].cells(results.scale, results.seed))
     rows = [
         {
             "Defense": style.title("defense", defense),
-            "Whole run (s)": float(np.mean(seconds)),
-            "Attacks": len(seconds),
+            "Whole run (s)": float(np.mean(times)),
+            "Attacks": len(times),
             "CIFAR-10 printed (s)": printed.get(("cifar10", defense), np.nan),
             "Tiny ImageNet printed (s)": printed.get(("tiny", defense), np.nan),
         }
-        for defense, seconds in sorted(taken.items(), key=lambda one: one[0] != "sau")
+        for defense, times in sorted(taken.items(), key=lambda one: one[0] != "sau")
     ]
     run = sum(("cifar10", defense) in printed for defense in taken)
     caption = f"Table 7. Seconds of the defenses, mean over attacks; {run} of 7 printed defenses run. {where(results)}"
@@ -144,7 +128,7 @@ def draw_table7(results: Results) -> Artefact:
         "(Tiny ImageNet: > 45), else the whole run. That is a stop that only somebody with the trigger can make; the two are "
         "set beside each other for their order, no more.",
     ]
-    return _own(results, "table7", caption, rows, notes)
+    return plain_table(PAPER, results, "table7", caption, pd.DataFrame(rows), notes)
 
 
 METHODS = {
