@@ -1,5 +1,6 @@
 """The store: whole results or none, damage noticed, files safe to name anywhere."""
 
+import hashlib
 import json
 import os
 import re
@@ -38,7 +39,9 @@ def test_what_is_written_is_read(store):
     assert not store.has(spec) and names(store) == []
     put(store, spec)
     assert store.has(spec, weights=True) and Store(store.root).result(spec) == {"c_acc": 90.5}
-    assert store.provenance(spec) == {"seconds": 2.0, "weights_bytes": len(WEIGHTS)}
+    about = store.provenance(spec)
+    assert about.pop("sha256") and about.pop("weights_sha256") == hashlib.sha256(WEIGHTS).hexdigest()
+    assert about == {"seconds": 2.0, "weights_bytes": len(WEIGHTS)}
     assert store.weights_path(spec).read_bytes() == WEIGHTS
     assert names(store) == [f"{spec.label}-{spec.key}"]
 
@@ -136,11 +139,11 @@ def test_failures_are_recorded_and_cleared_by_success(store):
     spec = train_spec()
     assert store.failure(spec) is None
     try:
-        raise MemoryError("out of memory on purpose")
-    except MemoryError as error:
+        raise RuntimeError("wrong on purpose")
+    except RuntimeError as error:
         store.record_failure(spec, error, 3.0)
     record = store.failure(spec)
-    assert record["error"] == "MemoryError: out of memory on purpose" and record["spec"] == spec.to_dict()
+    assert record["error"] == "RuntimeError: wrong on purpose" and record["spec"] == spec.to_dict()
     assert "test_lab_store" in record["traceback"] and not store.has(spec)
     put(store, spec)
     assert store.failure(spec) is None

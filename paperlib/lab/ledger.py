@@ -1,7 +1,7 @@
 """Results as one small text file: a JSON line per result, sorted by key, made for git.
 
-Each line is ``{"key", "provenance", "result", "spec"}``. Weights stay in the store. Ledgers of several machines merge
-by key.
+Each line is ``{"key", "provenance", "result", "spec"}``; the provenance holds the SHA-256 of the line's content (lines recorded
+before there were sums have none). Weights stay in the store. Ledgers of several machines merge by key.
 """
 
 import json
@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from paperlib import files
 from paperlib.errors import PaperlibError
 from paperlib.lab.spec import from_dict
-from paperlib.lab.store import Damaged, Store
+from paperlib.lab.store import Damaged, Store, sound
 
 FIELDS = {"key", "spec", "result", "provenance"}
 
@@ -33,6 +34,15 @@ def export(store: Store, file: str | os.PathLike[str], keys: Iterable[str] | Non
         A result or a line of the existing file is damaged, or the file cannot be written. The file is then unchanged.
     """
     file = Path(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with files.held(file.parent, exclusive=True):  # reading, merging and writing are one step
+            return _export(store, file, keys)
+    except OSError as error:
+        raise PaperlibError(f"ledger={str(file)!r} cannot be written ({error.strerror or error}).") from error
+
+
+def _export(store: Store, file: Path, keys: Iterable[str] | None) -> int:
     rows = load(file) if file.exists() else {}
     wanted = None if keys is None else set(keys)
     count = 0
@@ -46,13 +56,7 @@ def export(store: Store, file: str | os.PathLike[str], keys: Iterable[str] | Non
         rows[record.key] = row
         count += 1
     lines = (json.dumps(rows[key], sort_keys=True, separators=(",", ":"), allow_nan=False) for key in sorted(rows))
-    temporary = file.with_name(f"{file.name}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="ascii", newline="\n")
-        os.replace(temporary, file)
-    except OSError as error:
-        raise PaperlibError(f"ledger={str(file)!r} cannot be written ({error.strerror or error}).") from None
+    files.write(file, "".join(f"{line}\n" for line in lines).encode("ascii"))
     return count
 
 
@@ -65,6 +69,10 @@ def _check(row: Any, where: str) -> None:
         raise PaperlibError(f"{where} holds a spec that cannot be read: {error}") from None
     if key != row["key"]:
         raise PaperlibError(f"{where} has key {row['key']!r}, but its spec has key {key!r}; export it again.")
+    if not (isinstance(row["result"], dict) and isinstance(row["provenance"], dict)):
+        raise PaperlibError(f"{where} has no object as result or provenance; export it again.")
+    if not sound(row["spec"], row["result"], row["provenance"]):
+        raise PaperlibError(f"{where} is damaged: its content does not fit its SHA-256; export it again.")
 
 
 def load(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:

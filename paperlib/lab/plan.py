@@ -205,18 +205,21 @@ def plan(specs: Iterable[Spec], store: Store, *, retry_failed: bool = False, dev
     failures: dict[str, dict[str, Any] | None] = {}  # of what is needed: to do, failed or blocked
     moved: list[Path] = []
 
-    def stored(spec: Spec) -> Record | None:
-        if spec.key not in records:
+    compared: set[str] = set()  # keys whose weights were compared with their checksum
+
+    def stored(spec: Spec, weights: bool = False) -> Record | None:
+        if spec.key not in records or (weights and records[spec.key] and spec.key not in compared):
             try:
-                records[spec.key] = store.read(spec)
+                records[spec.key] = store.read(spec, weights)
             except Damaged:
                 records[spec.key] = None
                 if aside := store.move_aside(spec):
                     moved.append(aside)
+            compared.update([spec.key] if weights else [])
         return records[spec.key]
 
     def need(spec: Spec, weights: bool) -> None:
-        record = stored(spec)
+        record = stored(spec, weights)
         if spec.key in failures or (record is not None and (record.complete or not weights)):
             return
         failures[spec.key] = None if retry_failed else store.failure(spec)

@@ -6,7 +6,9 @@ replaced, and its run starts once more: a run's result is published in one step,
 """
 
 import heapq
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -22,14 +24,22 @@ BROKEN = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS")
 
 def _serve(connection: Connection, work: Any, threads: int) -> None:
     """What a process does: run what it is sent, until it is told to end or its GPU context is broken."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal; the first one decides
     import torch
 
     torch.set_num_threads(threads)
-    while (spec := connection.recv()) is not None:
+    while (spec := _received(connection)) is not None:
         outcome = work(spec, progress=None)
         connection.send(outcome)
         if _broken(outcome):
             return
+
+
+def _received(connection: Connection) -> Any:
+    try:
+        return connection.recv()
+    except EOFError:  # the process that sends is gone
+        return None
 
 
 def _broken(outcome: Any) -> bool:
@@ -76,7 +86,8 @@ class _Workers:
 
     def close(self) -> None:
         for ours, process in self.idle:
-            ours.send(None)
+            with suppress(OSError):  # it died while idle
+                ours.send(None)
             process.join()
         for process, _ in self.busy.values():  # only where the caller stops early
             process.terminate()

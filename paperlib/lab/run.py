@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from paperlib import registry
-from paperlib.errors import PaperlibError, choose
+from paperlib.errors import DataMissing, PaperlibError, choose
 from paperlib.lab import provenance
 from paperlib.lab.cluster import run_ray
 from paperlib.lab.plan import Outcome, Plan, duration, plan
-from paperlib.lab.processes import run_processes
+from paperlib.lab.processes import BROKEN, run_processes
 from paperlib.lab.spec import RUNNERS, Spec
-from paperlib.lab.store import Store
+from paperlib.lab.store import Damaged, NotStored, Store
 
 Runner = Callable[[Spec, "Context"], dict[str, Any]]
 Step = Callable[[float, str], None]
@@ -90,6 +90,22 @@ def _device_there(device: str, options: Mapping[str, Any] | None) -> str:
     return "cuda" if (options or {}).get("gpus") else "cpu"
 
 
+SURROUNDINGS = (OSError, MemoryError, ImportError, DataMissing, Damaged, NotStored)
+FULL = ("No space left on device", "Disk quota exceeded", "Too many open files", "Read-only file system")
+"""Of what is wrong with a disk or a process, all further runs would fail as well."""
+PASSING = ("out of memory", "can't allocate memory", *FULL, *BROKEN)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether an error says nothing about the run itself: missing data, a full disk or memory, a broken GPU. It is not recorded,
+    and the run is tried again the next time."""
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return any(isinstance(one, SURROUNDINGS) or any(text in str(one) for text in PASSING) for one in causes)
+
+
 def execute(
     spec: Spec,
     store: Store,
@@ -99,8 +115,21 @@ def execute(
     progress: Callable[[Spec, float, str], None] | None = None,
     methods: registry.Own = (),
 ) -> Outcome:
-    """Run one spec and store its result or its failure. ``methods`` were registered where the plan was made."""
+    """Run one spec and store its result, or its failure if it is the method's own (:func:`passing`). ``methods`` were registered where the
+    plan was made."""
     registry.adopt(methods)
+    with store.in_use():
+        return _execute(spec, store, device, runners, environment, progress)
+
+
+def _execute(
+    spec: Spec,
+    store: Store,
+    device: str,
+    runners: Mapping[str, str | Runner],
+    environment: Mapping[str, Any],
+    progress: Callable[[Spec, float, str], None] | None,
+) -> Outcome:
     if store.has(spec, weights=True):  # someone else was faster
         return Outcome(spec, "stored")
     for parent in spec.parents():
@@ -127,7 +156,8 @@ def execute(
             }
     except Exception as error:
         seconds = time.perf_counter() - start
-        store.record_failure(spec, error, seconds)
+        if not passing(error):
+            store.record_failure(spec, error, seconds)
         return Outcome(spec, "failed", seconds, f"{type(error).__name__}: {error}")
     return Outcome(spec, "done", seconds)
 
@@ -198,27 +228,33 @@ def run(
         if not known:
             raise PaperlibError(f"executor={executor!r} takes no options; {name!r} was given.")
         choose(f"option of executor {executor!r}", name, known)
-    planned = plan(specs, store, retry_failed=retry_failed)
-    outcomes: dict[str, Outcome] = {
-        cell.spec.key: Outcome(cell.spec, cell.status, error=cell.error or "an ancestor failed")
-        for cell in (*planned.of("failed"), *planned.of("blocked"))
-    }
-    if groups := planned.groups:
-        store.check_writable()
-        for kind in {spec.kind for group in groups for spec in group}:
-            load_runner(runners[choose("kind", kind, runners)])  # a mistyped or missing one stops here
-        with _Progress(planned, sys.stderr if progress else None, report) as shown:
-            work = partial(
-                execute,
-                store=store,
-                device=_device_there(device, options) if executor == "ray" else pick_device(device),
-                runners=runners,
-                environment=provenance.environment(),
-                methods=registry.own(),
-            )
-            for outcome in outside(groups, work, shown.step, **(options or {})):
-                outcomes[outcome.spec.key] = outcome
-                shown.finish(outcome)
+    with store.in_use():
+        planned = plan(specs, store, retry_failed=retry_failed)
+        outcomes: dict[str, Outcome] = {
+            cell.spec.key: Outcome(cell.spec, cell.status, error=cell.error or "an ancestor failed")
+            for cell in (*planned.of("failed"), *planned.of("blocked"))
+        }
+        if groups := planned.groups:
+            store.check_writable()
+            for kind in {spec.kind for group in groups for spec in group}:
+                load_runner(runners[choose("kind", kind, runners)])  # a mistyped or missing one stops here
+            with _Progress(planned, sys.stderr if progress else None, report) as shown:
+                work = partial(
+                    execute,
+                    store=store,
+                    device=_device_there(device, options) if executor == "ray" else pick_device(device),
+                    runners=runners,
+                    environment=provenance.environment(),
+                    methods=registry.own(),
+                )
+                for outcome in outside(groups, work, shown.step, **(options or {})):
+                    outcomes[outcome.spec.key] = outcome
+                    shown.finish(outcome)
+                    if any(text in outcome.error for text in FULL):
+                        raise PaperlibError(
+                            f"stopped, because no further run can be saved: {outcome.spec.label} ({outcome.error}). What is finished is "
+                            f"kept in {store.root}; the same command goes on."
+                        )
     results: dict[str, dict[str, Any]] = {}
     for spec in specs:
         if spec.key not in results and (record := store.read(spec)):
@@ -237,8 +273,8 @@ def _failed(
     more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
     message = (
         f"{len(missing)} of {total} results are missing because {len(failed)} runs failed: {causes}{more}. "
-        f"Tracebacks are in the *.failed.json files under {store.root}; "
-        "to run them again, set retry_failed=True (--retry-failed)."
+        f"Tracebacks of what a method failed at are in the *.failed.json files under {store.root}; to try those again, set "
+        "retry_failed=True (`paperlib lab run PAPER --retry-failed`). All others are tried again by themselves."
     )
     return RunFailed(message, results, missing)
 

@@ -3,36 +3,47 @@
 ``<store>/<kind>/<label>-<key>/`` holds ``spec.json``, ``result.json``, ``provenance.json`` and, where the run made a
 model, ``weights.safetensors``. The folder is written beside its final place under a name ending in ``.tmp``, flushed
 to disk, then renamed: a killed run leaves no half result. Beside it may lie ``<label>-<key>.failed.json`` (the last
-attempt failed) and ``<label>-<key>.damaged-*`` (a result that could not be read, moved out of the way).
+attempt failed) and ``<label>-<key>.damaged-*`` (a result with bad content, moved out of the way).
+
+The provenance holds two SHA-256: ``weights_sha256``, and ``sha256`` of spec, result and all other provenance (:func:`digest`).
+What was recorded before they existed has neither, and is read as it is. A file that cannot be *opened* is no damage.
 
 A result may outlive its weights (``gc``, or an imported ledger): ``weights_bytes`` in its provenance says that it had
 some.
 """
 
+import hashlib
 import json
 import math
 import os
 import secrets
 import shutil
+import stat
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from paperlib import paths
+from paperlib import files, paths
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab.spec import KINDS, Spec
 
 SPEC, RESULT, PROVENANCE, WEIGHTS = "spec.json", "result.json", "provenance.json", "weights.safetensors"
 FAILED, TEMPORARY, DAMAGED = ".failed.json", ".tmp", ".damaged-"
-LEFTOVER_AGE = 2 * 24 * 3600  # seconds; a younger temporary folder may belong to a run that is still alive
+LEFTOVER_AGE = 60  # seconds; a younger temporary folder may be one that its run has not locked yet
+PASSED = ("DataMissing:", "MemoryError:", "OutOfMemoryError:", "OSError:", "FileNotFoundError:", "PermissionError:")
+"""How records of failures begin that earlier versions wrote and that say nothing about the run."""
 
 
 class Damaged(PaperlibError):
-    """A stored result that cannot be read, or is not the result of its spec."""
+    """A stored result whose content is bad, or is not the result of its spec."""
+
+
+class NotStored(PaperlibError):
+    """A result or weights that are not, or no longer, in the store."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +83,42 @@ def plain(value: Any) -> Any:
     return plain(value.tolist()) if hasattr(value, "tolist") else value
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON with sorted keys."""
-    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
-    path.write_text(text + "\n", encoding="ascii", newline="\n")
+def as_json(value: Any) -> bytes:
+    """``value`` as readable JSON with sorted keys."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def digest(spec: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
+    """SHA-256 of a result with its spec and its provenance, whatever the spacing and the order of their names."""
+    row = {"spec": spec, "result": result, "provenance": {k: v for k, v in provenance.items() if k != "sha256"}}
+    text = json.dumps(row, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def sound(spec: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]) -> bool:
+    """Whether the sum in the provenance is right; True for what was recorded before there were sums."""
+    if "sha256" not in provenance:
+        return "weights_sha256" not in provenance
+    try:
+        return provenance["sha256"] == digest(spec, result, provenance)
+    except ValueError:  # a NaN, which is never written
+        return False
+
+
+def _unreadable(path: str, error: OSError) -> PaperlibError:
+    return PaperlibError(f"{path} cannot be read ({error.strerror or error}); it stays as it is.")
 
 
 def _read_json(folder: str, name: str) -> dict[str, Any]:
+    path = os.path.join(folder, name)
     try:
-        with open(os.path.join(folder, name), "rb") as file:
+        with open(path, "rb") as file:
             value = json.loads(file.read())
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        raise _damaged(folder, f"{name} is missing") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
         raise _damaged(folder, f"{name}: {error}") from None
     if not isinstance(value, dict):
         raise _damaged(folder, f"{name} holds a {type(value).__name__}, not an object")
@@ -98,8 +134,19 @@ def _damaged(folder: str, why: str) -> Damaged:
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
-    except OSError:
+    except FileNotFoundError:
         return 0
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _sum(folder: str, name: str) -> str:
+    path = os.path.join(folder, name)
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _sync(path: Path) -> None:
@@ -116,16 +163,20 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _read(folder: str) -> Record:
-    provenance = _read_json(folder, PROVENANCE)
+def _read(folder: str, weights: bool = False) -> Record:
+    provenance, spec, result = (_read_json(folder, name) for name in (PROVENANCE, SPEC, RESULT))
+    if not sound(spec, result, provenance):
+        raise _damaged(folder, "its content does not fit its SHA-256")
     size, written = _size(os.path.join(folder, WEIGHTS)), provenance.get("weights_bytes") or 0
     if size and size != written:
         raise _damaged(folder, f"{WEIGHTS} has {size} bytes where {written} were written")
+    if weights and size and (sum_ := provenance.get("weights_sha256")) and _sum(folder, WEIGHTS) != sum_:
+        raise _damaged(folder, f"{WEIGHTS} does not fit its SHA-256")
     return Record(
         key=folder[-16:],
         folder=Path(folder),
-        spec=_read_json(folder, SPEC),
-        result=_read_json(folder, RESULT),
+        spec=spec,
+        result=result,
         provenance=provenance,
         weights_bytes=size,
     )
@@ -147,7 +198,13 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = Path(root).expanduser().absolute() if root is not None else paths.store_dir()
-        if self.root.exists() and not self.root.is_dir():
+        try:
+            there = stat.S_ISDIR(os.stat(self.root).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            there = True
+        except (OSError, ValueError) as error:
+            raise PaperlibError(f"store={str(self.root)[:200]!r} cannot be used ({error}); give a folder.") from None
+        if not there:
             raise PaperlibError(f"store={str(self.root)!r} is a file; give a folder (or set PAPERLIB_STORE to one).")
 
     def path(self, spec: Spec) -> Path:
@@ -156,18 +213,31 @@ class Store:
 
     # Reading ------------------------------------------------------------------------------------------------------
 
-    def read(self, spec: Spec) -> Record | None:
-        """The stored result of ``spec``, or None where there is none.
+    def read(self, spec: Spec, weights: bool = False) -> Record | None:
+        """The stored result of ``spec``, or None where there is none; if ``weights``, their checksum is compared too.
 
         Raises
         ------
         Damaged
-            The folder exists but cannot be read, or holds the result of another spec.
+            What the folder holds is damaged, or the result of another spec.
+        PaperlibError
+            A file cannot be opened.
         """
         folder = str(self.path(spec))
-        if not os.path.isdir(folder):
-            return None
-        record = _read(folder)
+        for attempt in range(2):
+            try:
+                if not stat.S_ISDIR(os.stat(folder).st_mode):
+                    return None
+                record = _read(folder, weights)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                raise _unreadable(folder, error) from error
+            except Damaged:  # or another process replaced it meanwhile
+                if attempt:
+                    raise
+            else:
+                break
         if record.spec != spec.to_dict():
             raise _damaged(folder, f"{SPEC} is not the spec with key {spec.key}")
         return record
@@ -180,10 +250,10 @@ class Store:
             return False
         return record is not None and (record.complete or not weights)
 
-    def _existing(self, spec: Spec) -> Record:
-        record = self.read(spec)
+    def _existing(self, spec: Spec, weights: bool = False) -> Record:
+        record = self.read(spec, weights)
         if record is None:
-            raise PaperlibError(f"{spec.label} ({spec.key}) has no result in {self.root}; run it first.")
+            raise NotStored(f"{spec.label} ({spec.key}) has no result in {self.root}; run it first.")
         return record
 
     def result(self, spec: Spec) -> dict[str, Any]:
@@ -196,19 +266,20 @@ class Store:
 
     def weights_path(self, spec: Spec) -> Path:
         """Path of the weights of ``spec``. Raises as :meth:`result`, and where the result is there without weights."""
-        record = self._existing(spec)
+        record = self._existing(spec, weights=True)
         if not record.weights_bytes:
             why = "were dropped" if not record.complete else "were never written"
-            raise PaperlibError(f"{spec.label} ({spec.key}) has a result in {self.root} but its weights {why}.")
+            raise NotStored(f"{spec.label} ({spec.key}) has a result in {self.root} but its weights {why}.")
         return record.folder / WEIGHTS
 
     def failure(self, spec: Spec) -> dict[str, Any] | None:
         """The record of the last failed attempt (``error``, ``traceback``, ``spec``, ``seconds``), or None."""
         path = self.path(spec)
         try:
-            return _read_json(str(path.parent), path.name + FAILED)
+            record = _read_json(str(path.parent), path.name + FAILED)
         except Damaged:
             return None
+        return None if str(record.get("error")).startswith(PASSED) else record
 
     def _folders(self) -> Iterator[os.DirEntry[str]]:
         """Everything that lies in the folders of the known kinds."""
@@ -237,6 +308,12 @@ class Store:
 
     # Writing ------------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While the block runs, :meth:`gc` drops no weights."""
+        with files.held(self.root) if self.root.is_dir() else nullcontext():
+            yield
+
     def check_writable(self) -> None:
         """Raise one clear PaperlibError if results cannot be written here; leaves nothing behind."""
         probe = self.root / f"probe-{secrets.token_hex(4)}{TEMPORARY}"
@@ -245,7 +322,7 @@ class Store:
             probe.mkdir()
             probe.rmdir()
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> PaperlibError:
         return PaperlibError(
@@ -274,18 +351,22 @@ class Store:
         """
         final = self.path(spec)
         draft = Draft(final.parent / f"{final.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        lock = ExitStack()  # says to gc() that the run is alive
         try:
             draft.folder.mkdir(parents=True)
+            lock.enter_context(files.held(draft.folder))
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._unwritable(error) from error
         try:
             yield draft
             if draft.result is None:
                 raise PaperlibError(f"the run of {spec.label} ({spec.key}) gave no result; a runner returns a dict.")
-            provenance = {"weights_bytes": _size(str(draft.folder / WEIGHTS)), **draft.provenance}
-            write_json(draft.folder / SPEC, spec.to_dict())
-            write_json(draft.folder / RESULT, plain(draft.result))
-            write_json(draft.folder / PROVENANCE, plain(provenance))
+            size = _size(str(draft.folder / WEIGHTS))
+            about = {"weights_bytes": size, "weights_sha256": _sum(str(draft.folder), WEIGHTS) if size else None}
+            row = {SPEC: spec.to_dict(), RESULT: plain(draft.result), PROVENANCE: plain(about | draft.provenance)}
+            row[PROVENANCE]["sha256"] = digest(*row.values())
+            for name, value in row.items():
+                (draft.folder / name).write_bytes(as_json(value))
             for path in (*draft.folder.iterdir(), draft.folder) if durable else ():
                 _sync(path)
             self._publish(spec, draft.folder)
@@ -293,6 +374,7 @@ class Store:
                 _sync(final.parent)
         finally:
             shutil.rmtree(draft.folder, ignore_errors=True)  # gone already where it became the result
+            lock.close()
         self.path_of_failure(spec).unlink(missing_ok=True)
 
     def path_of_failure(self, spec: Spec) -> Path:
@@ -332,7 +414,7 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._unwritable(error) from error
         return aside
 
     def record_failure(self, spec: Spec, error: BaseException, seconds: float) -> None:
@@ -345,22 +427,28 @@ class Store:
             "spec": spec.to_dict(),
             "traceback": "".join(traceback.format_exception(error)),
         }
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(temporary, record)
-            os.replace(temporary, path)
-        except OSError as problem:
-            raise self._unwritable(problem) from None
+        files.write(path, as_json(record))
 
     # Cleaning -----------------------------------------------------------------------------------------------------
 
     def _leftovers(self, now: float) -> list[Path]:
         """Damaged results, and what killed runs left."""
+
+        def dead(entry: os.DirEntry[str]) -> bool:
+            try:
+                if now - entry.stat().st_mtime <= LEFTOVER_AGE:
+                    return False
+                if not entry.is_dir():
+                    return True
+                with files.held(Path(entry.path), exclusive=True, wait=False) as nobody:
+                    return nobody
+            except FileNotFoundError:  # it ended at this moment
+                return False
+
         return [
             Path(entry.path)
             for entry in self._folders()
-            if DAMAGED in entry.name or (entry.name.endswith(TEMPORARY) and now - entry.stat().st_mtime > LEFTOVER_AGE)
+            if DAMAGED in entry.name or (entry.name.endswith(TEMPORARY) and dead(entry))
         ]
 
     def sizes(self) -> dict[str, int]:
@@ -379,20 +467,33 @@ class Store:
         ----------
         keep
             ``"results"``: drop all weights (a later run that needs some trains that model again) and leftovers.
-            ``"weights"``: drop only leftovers, that is damaged results and temporary folders older than two days.
+            ``"weights"``: drop only leftovers, that is damaged results and temporary folders whose run is gone.
+
+        Raises
+        ------
+        PaperlibError
+            The store cannot be written, or weights are to be dropped while runs that may need them use the store.
         """
         choose("keep", keep, ("results", "weights"))
-        freed = 0
+        freed, alone = 0, ExitStack()
         try:
+            drop = keep == "results" and self.root.is_dir()
+            if drop and not alone.enter_context(files.held(self.root, exclusive=True, wait=False)):
+                raise PaperlibError(
+                    f"runs are using store={str(self.root)!r}; wait until they have ended, or drop only what dead ones left, with "
+                    "keep='weights' (--keep weights)."
+                )
             for path in self._leftovers(time.time()):
                 freed += _tree_size(path)
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            for record in self.scan() if keep == "results" else ():
+            for record in self.scan() if drop else ():
                 if isinstance(record, Record) and record.weights_bytes:
                     (record.folder / WEIGHTS).unlink()
                     freed += record.weights_bytes
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._unwritable(error) from error
+        finally:
+            alone.close()
         return freed
 
 
