@@ -94,3 +94,8 @@ def test_context_applies_and_leaves_no_trace():
 def test_names_need_no_matplotlib():
     code = "import sys, paperlib.report.style as s; s.look('attack', 'sig'); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_titles_of_attacks_with_other_labels_or_a_second_trigger():
+    assert style.title("attack", "blended_a2a") == "Blended-A2A" and style.title("attack", "ssba_a2a") == "SSBA-A2A"
+    assert style.title("attack", "lf+badnets") == "LF + BadNets" and style.title("attack", "mine_a2a") == "mine-A2A"

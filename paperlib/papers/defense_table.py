@@ -202,10 +202,12 @@ class DefenseTable:
     def __post_init__(self) -> None:
         for name in ("attacks", "defenses", "seeds"):
             value = getattr(self, name)
-            object.__setattr__(self, name, tuple(one for one in several(value) if one != "none"))
+            object.__setattr__(self, name, tuple(dict.fromkeys(one for one in several(value) if one != "none")))
         for name in ("ratio", "model", "clean_ratio", "n_clean"):
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
+        if not self.attacks:
+            raise PaperlibError("attacks names none; give at least one, e.g. attacks=['badnets'].")
         choose("undefended", self.undefended, (ONCE, EACH, NEVER))
         for attack in self.attacks:
             attack_parts(attack)
@@ -217,7 +219,7 @@ class DefenseTable:
         for ratio in several(self.ratio):
             check_ratio(ratio)
         for clean in several(self.clean_ratio):
-            if not 0 < clean < 1:
+            if not isinstance(clean, int | float) or not 0 < clean < 1:
                 raise PaperlibError(f"clean_ratio={clean!r} must lie between 0 and 1: a fraction of the training set.")
         for n in several(self.n_clean):
             if n is not None and (not isinstance(n, int) or n < 1):
@@ -227,10 +229,23 @@ class DefenseTable:
                 raise PaperlibError(f"seeds={list(self.seeds)!r} must be whole numbers, 0 or more.")
 
     def clean(self, scale: Scale) -> dict[str, int]:
-        """Name of the setting, empty where there is only one -> clean images of the defender."""
-        if self.n_clean is not None:
-            return _named("clean_samples", self.n_clean, lambda n: n)
-        return _named("clean_ratio", self.clean_ratio, lambda r: round(scale.n_clean * r / 0.05))
+        """Name of the setting, empty where there is only one -> clean images of the defender.
+
+        Raises
+        ------
+        PaperlibError
+            The training set does not hold so many, or the fraction of it is less than one image.
+        """
+        name, values = ("clean_ratio", self.clean_ratio) if self.n_clean is None else ("clean_samples", self.n_clean)
+        found = {}
+        for value in several(values):
+            n = round(scale.n_clean * value / 0.05) if name == "clean_ratio" else value
+            if n < 1 or n > (scale.n_train or n):
+                raise PaperlibError(
+                    f"n_clean={n} (from {name}={value}) must lie between 1 and the {scale.n_train:,} training images."
+                )
+            found[f"{name}={value:g}" if isinstance(values, tuple) else ""] = n
+        return found
 
     def cells(self, scale: Scale, seed: int = 0) -> list[Cell]:
         """The cells at the sizes of ``scale``, one after the other as a reader goes through the table.
@@ -262,12 +277,6 @@ class DefenseTable:
                                 Cell(attack, d, name, defended(there, parent, d, **params), parent) for d in working
                             ]
         return out
-
-
-def _named(name: str, values: Any, count: Callable[[Any], int]) -> dict[str, int]:
-    if not isinstance(values, tuple):
-        return {"": count(values)}
-    return {f"{name}={value:g}": count(value) for value in values}
 
 
 def specs_of(cells: Iterable[Cell]) -> list[Spec]:

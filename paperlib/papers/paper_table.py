@@ -222,7 +222,10 @@ class PaperTable:
         if not self.changes:
             return ""
         values = {name: several(value) for name, value in self.changes.items() if value not in (None, ())}
-        texts = (f"{name.replace('_', ' ')} {', '.join(map(str, value))}" for name, value in values.items())
+        texts = (
+            f"{name.replace('_', ' ')} {', '.join(style.title(name.removesuffix('s'), one) for one in value)}"
+            for name, value in values.items()
+        )
         return f", not the paper's setting ({'; '.join(texts)})"
 
     def _where(self, results: Results, several_seeds: Sequence[int]) -> str:

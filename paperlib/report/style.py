@@ -254,7 +254,9 @@ def title(kind: str, name: Any) -> str:
     """The printed form of a name (``"ft_sam"``: FT-SAM); a name that is not known is shown as it is."""
     text = _known(kind).get(name, str(name))
     if kind == "attack" and "+" in text:  # two triggers in one training set
-        text = " + ".join(ATTACKS.get(part, part) for part in text.split("+"))
+        text = " + ".join(title(kind, part) for part in text.split("+"))
+    elif kind == "attack" and text.endswith("_a2a"):  # all-to-all labels
+        text = f"{title(kind, text.removesuffix('_a2a'))}-A2A"
     if kind == "setting":  # clean_ratio=0.1;split=test
         text = text.replace("_", " ").replace("=", " ").replace(";", ", ")
     return text[0].upper() + text[1:] if text.startswith("average") else text

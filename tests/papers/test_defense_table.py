@@ -106,6 +106,7 @@ def test_defenses_that_need_batch_norm_are_left_out_where_there_is_none() -> Non
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
+        ({"attacks": ()}, "attacks names none; give at least one"),
         ({"attacks": ("blendet",)}, "attack='blendet' is unknown; did you mean 'blended'"),
         ({"attacks": ("lf+badnet",)}, "second attack='badnet' is unknown"),
         ({"defenses": ("ft_sm",)}, "defense='ft_sm' is unknown; did you mean 'ft_sam'"),
@@ -120,6 +121,22 @@ def test_defenses_that_need_batch_norm_are_left_out_where_there_is_none() -> Non
 def test_a_wrong_value_is_said_before_anything_is_planned(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PaperlibError, match=sentence):
         replace(TABLE, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"n_clean": 5_000},
+            r"n_clean=5000 \(from clean_samples=5000\) must lie between 1 and the 1,240 training images",
+        ),
+        ({"clean_ratio": 0.0001}, "n_clean=0 .from clean_ratio=0.0001. must lie between 1 and"),
+        ({"dataset": "cifar11"}, "dataset='cifar11' is unknown; did you mean 'cifar10'"),
+    ],
+)
+def test_what_a_scale_cannot_run_is_said_when_it_is_planned(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PaperlibError, match=sentence):
+        papers.items("ft_sam")["table1"].changed(**fields).specs(SMOKE, 0)
 
 
 def test_a_defense_of_the_reader_is_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +226,7 @@ def test_a_reader_s_choice_of_attacks_and_defenses_keeps_the_printed_numbers() -
     item = papers.items("ft_sam")["table1"].changed(attacks=["blended"], defenses=["ft", "ft_sam"])
     assert len(item.specs(LAPTOP, 0)) == 3
     made = item.draw(paper.results(item.specs(SMOKE, 0)))
-    assert "not the paper's setting (attacks blended; defenses ft, ft_sam); 1 of 10 attacks" in made.caption
+    assert "not the paper's setting (attacks Blended; defenses FT, FT-SAM); 1 of 10 attacks" in made.caption
     assert made.frame[made.frame.ours.notna()].published.notna().all()
 
 
