@@ -114,6 +114,10 @@ def test_lasting_faults_are_an_error_that_is_not_stored(tmp_path: Path) -> None:
 def test_refusals_are_abstentions(fault: str) -> None:
     with serving(fault=lambda n: fault) as server:
         assert one(made(server)).abstained and one(made(server), Question("What is it?", "general")).abstained
+        if fault == "empty":  # nothing is spent on a model that says nothing
+            with pytest.raises(PaperlibError, match="replied with nothing"):
+                cleanse(pictures(LABELS), engine=made(server))
+            return
         report = cleanse(pictures(LABELS), engine=made(server))
     assert set(report.samples["status"]) == {"undecided"} and report.samples["score"].isna().all()
 

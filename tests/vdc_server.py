@@ -31,11 +31,20 @@ class Server:
     """What the server does and has seen."""
 
     logprobs: str = "yes"
-    """``yes``, ``ignore`` (answers without them) or ``refuse`` (status 400)."""
+    """``yes``, ``ignore`` (answers without them), ``refuse`` (status 400) or ``forbid`` (status 403)."""
+    thinking: str = ""
+    """``field``: thinks in ``reasoning`` and has no token left to answer, unless asked not to think; ``always``: however it is asked;
+    ``tags``: ``<think>`` before every answer; ``stubborn``: as ``field``, but answers when it has room."""
+    schema: str = "yes"
+    """``yes``: answers as JSON where asked to, ``refuse`` (status 400), ``prose`` (takes no notice)."""
+    least: int = 0
+    """Pictures of fewer pixels are refused."""
+    usage: Any = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 1})
     key: str = ""
     """Wanted in the Authorization header."""
     fault: Callable[[int], str | int | None] = lambda n: None
-    """Number of the request, from 0 -> a status, ``timeout``, ``truncated``, ``refusal``, ``empty``, ``moved``; None: answer."""
+    """Number of the request, from 0 -> a status, ``timeout``, ``truncated``, ``dropped``, ``refusal``, ``empty``, ``moved``; None: answer."""
+    retry_after: str = "0"
     delay: float = 0.0
     chat_reply: str = ""
     """Answer to a request without a picture."""
@@ -59,12 +68,18 @@ def _answer(server: Server, body: dict[str, Any]) -> tuple[str, float | None]:
     assert header == "data:image/png;base64"
     image = Image.open(io.BytesIO(base64.b64decode(data)))
     assert image.format == "PNG"
-    if max(image.size) < 64:
-        raise AssertionError("small pictures must be enlarged")
+    if max(image.size) < server.least:
+        raise ValueError("too small")
     mean = np.asarray(image.convert("RGB"), float).mean((0, 1))
     true = CLASSES[int(mean.argmax())]
     with server.lock:
         server.seen.append((data, question))
+    if "response_format" in body and server.schema == "yes":
+        asked = [line.partition(": ")[::2] for line in question.splitlines()[1:]]
+        kinds = body["response_format"]["json_schema"]["schema"]["properties"]
+        return json.dumps(
+            {k: ("yes" if true in q.lower() else "no") if "enum" in kinds[k] else f"I see a {true}." for k, q in asked}
+        ), None
     if not question.endswith("yes or no."):
         return f"I see a {true}.", None
     return ("Yes", 0.9) if true in question.lower() else ("No", 0.2)
@@ -103,7 +118,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "timeout":
             time.sleep(0.6)
         if isinstance(fault, int):
-            self._send(fault, json.dumps({"error": f"key {self.headers.get('Authorization')}"}), {"Retry-After": "0"})
+            said = json.dumps({"error": f"key {self.headers.get('Authorization')}"})
+            self._send(fault, said, {"Retry-After": state.retry_after})
+            return
+        if fault == "dropped":
+            self.close_connection = True
+            self.connection.close()
             return
         if fault == "moved":
             self._send(307, "", {"Location": "http://127.0.0.1:9/elsewhere"})
@@ -111,21 +131,44 @@ class _Handler(BaseHTTPRequestHandler):
         if state.logprobs == "refuse" and "logprobs" in body:
             self._send(400, json.dumps({"error": {"message": "Unsupported parameter: 'logprobs'"}}))
             return
+        if state.logprobs == "forbid" and "logprobs" in body:
+            self._send(
+                403, json.dumps({"error": {"message": "You are not allowed to request logprobs from this model"}})
+            )
+            return
+        if state.schema == "refuse" and "response_format" in body:
+            self._send(400, json.dumps({"error": {"message": "response_format is not supported"}}))
+            return
         with state.lock:
             state.active += 1
             state.most_active = max(state.most_active, state.active)
         time.sleep(state.delay)
         with state.lock:
             state.active -= 1
-        text, p = _answer(state, body)
+        try:
+            text, p = _answer(state, body)
+        except ValueError:
+            self._send(400, json.dumps({"error": "height and width must be larger than factor 28"}))
+            return
         if fault in ("refusal", "empty"):
             text, p = ("I'm sorry, I can't help with that." if fault == "refusal" else ""), None
         choice: dict[str, Any] = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        calm = body.get("reasoning_effort") == "none" or "chat_template_kwargs" in body
+        room = body.get("max_tokens", body.get("max_completion_tokens", 0)) >= 1000
+        if state.thinking == "tags":
+            choice["message"]["content"], p = f"<think>Yes or no? Let me look.</think>\n{text}", None
+        elif (
+            (state.thinking == "field" and not calm)
+            or state.thinking == "always"
+            or (state.thinking == "stubborn" and not room)
+        ):
+            choice["message"] |= {"content": "", "reasoning": "The picture shows"}
+            choice["finish_reason"], p = "length", None
         if p is not None and body.get("logprobs") and state.logprobs == "yes":
             top = [("Yes", p * 0.8), (" yes", p * 0.1), ("No", (1 - p) * 0.9), ("Maybe", 0.1)]
             listed = [{"token": token, "logprob": math.log(q)} for token, q in top]
             choice["logprobs"] = {"content": [{**listed[0], "top_logprobs": listed}]}
-        reply = {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 1}}
+        reply = {"choices": [choice], "usage": state.usage}
         with suppress(BrokenPipeError):  # the client's patience was shorter
             self._send(200, json.dumps(reply), cut=fault == "truncated")
 

@@ -9,7 +9,6 @@ from paperlib.cli.console import Commands
 from paperlib.errors import PaperlibError, choose
 
 if TYPE_CHECKING:
-    from paperlib.vdc.pictures import FilePictures
     from paperlib.vdc.types import VQAEngine
 
 app = typer.Typer(
@@ -17,8 +16,6 @@ app = typer.Typer(
     help="Clean a data set by asking a model about its pictures: clean, suggest, export.",
     no_args_is_help=True,
 )
-
-_FILE_COLUMNS = ("file", "filename", "path", "image", "name")
 
 BaseUrl = Annotated[str, typer.Option(help="openai: address of the endpoint, up to and including /v1.")]
 Model = Annotated[str, typer.Option(help="openai: the model there. transformers, clip: name or folder of the model.")]
@@ -53,11 +50,30 @@ def clean(
         Path | None, typer.Option(help="CSV file like --labels: pictures in FOLDER whose label is known to be right.")
     ] = None,
     target_fpr: Annotated[
-        float | None, typer.Option(help="Share of clean samples that may be flagged, in (0, 1); needs --reference.")
+        float | None, typer.Option(help="Share of clean samples that may be flagged, in (0, 1).")
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="Threshold of the score. [default: 0.5]")] = None,
-    score: Annotated[str, typer.Option(help="vote, mean_p or logit_mean.", show_default=False)] = "",
+    alpha: Annotated[
+        float | None, typer.Option(help="Threshold of the score, in [0, 1]. Default: the suggested cut, or 0.5.")
+    ] = None,
+    score: Annotated[
+        str,
+        typer.Option(
+            help="right (probability that the label is right), vote, mean_p or logit_mean.", show_default=False
+        ),
+    ] = "",
     tie: Annotated[str, typer.Option(help="A score equal to the threshold: clean or dirty.")] = "clean",
+    digits: Annotated[
+        bool, typer.Option("--digits", help="The class names are numbers because the pictures show written digits.")
+    ] = False,
+    decisions: Annotated[
+        Path | None, typer.Option(help="CSV file that the report saved: what you keep, fix or remove.")
+    ] = None,
+    logprobs: Annotated[
+        str, typer.Option(help="openai: auto, or never: ask for no log-probabilities and read the text.")
+    ] = "auto",
+    together: Annotated[
+        str, typer.Option(help="openai: all questions of a picture in one request: auto, always or never.")
+    ] = "auto",
     cache: Annotated[Path | None, typer.Option(help="File of answers. [default: OUT/answers.sqlite]")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="openai: requests at a time.")] = 8,
     timeout: Annotated[float, typer.Option(min=0.1, help="openai: seconds for one request.")] = 60.0,
@@ -71,23 +87,33 @@ def clean(
 ) -> None:
     """Find pictures that do not agree with their label.
 
-    Writes samples.csv, dirty.txt, questions.csv, settings.json and index.html. Stopped at any moment, the same command goes
+    Writes samples.csv, corrected.csv, dirty.txt, questions.csv, settings.json and index.html. Stopped at any moment, the same command goes
     on: answers are kept in the cache.
     """
-    pictures, given = _labelled(folder, labels)
-    names = [name.strip() for name in classes.split(",") if name.strip()] or sorted(set(given))
-    known = None if reference is None else _labelled(folder, reference)
-    choose("tie", tie, ("clean", "dirty"))
-    options: dict[str, Any] = {"timeout_s": timeout, "retries": retries} if engine == "openai" else {}
-    answerer = _engine(engine, base_url, model, api_key_env, answers, options)
-    priced = price_in is not None or price_out is not None
-
     from paperlib.vdc.asking import Policy, Price, estimate
     from paperlib.vdc.cache import AnswerCache
     from paperlib.vdc.cleanse import cleanse
+    from paperlib.vdc.folder import labelled, read_decisions
     from paperlib.vdc.questions import bank
 
-    price = Price(price_in or 0.0, price_out or 0.0) if priced else None
+    pictures, given = labelled(folder, labels)
+    names = [name.strip() for name in classes.split(",") if name.strip()] or sorted(set(given))
+    known = None if reference is None else labelled(folder, reference)
+    decided = {}
+    if decisions is not None:
+        decided = read_decisions(decisions, map(pictures.name, range(len(pictures))), names)
+    choose("tie", tie, ("clean", "dirty"))
+    if digits:
+        questions = "digits"
+    elif questions == "auto" and all(name.isdigit() for name in names):
+        typer.echo(
+            "The class names are numbers; where the pictures show written digits, say so with --digits.", err=True
+        )
+    options: dict[str, Any] = {"timeout_s": timeout, "retries": retries, "logprobs": logprobs, "together": together}
+    options = options if engine == "openai" else {}
+    policy = Policy(concurrency=concurrency, max_cost_usd=max_cost, progress=True)
+    price = Price(price_in or 0.0, price_out or 0.0) if price_in is not None or price_out is not None else None
+    answerer = _engine(engine, base_url, model, api_key_env, answers, options)
     where = cache or out / "answers.sqlite"
     store = AnswerCache(where)
     try:
@@ -98,7 +124,7 @@ def clean(
                 )
             else:
                 usage, done = estimate(pictures, given, bank(questions, names), answerer, store, price)
-                cost = f", about {usage.cost_usd:.2f} USD" if priced else ""
+                cost = f", about {usage.cost_usd:.2f} USD" if price else ""
                 typer.echo(
                     f"{len(pictures):,} pictures: {usage.calls:,} questions to ask, {done:,} answered before; about "
                     f"{usage.prompt_tokens:,} tokens to send and {usage.completion_tokens:,} to receive{cost}."
@@ -117,8 +143,9 @@ def clean(
             target_fpr=target_fpr,
             tie=tie,
             reference=known,
+            decisions=decided,
             cache=store,
-            policy=Policy(concurrency=concurrency, max_cost_usd=max_cost, progress=True),
+            policy=policy,
             price=price,
         )
     finally:
@@ -127,12 +154,14 @@ def clean(
     report.to_csv(out)
     page = report.to_html(out / "index.html")
     counts = report.counts()
-    cost = f", {report.usage.cost_usd:.4f} USD" if priced else ""
+    cost = f", {report.usage.cost_usd:.4f} USD" if price else ""
     typer.echo(
         f"{counts['dirty']} of {len(pictures)} flagged, {counts['clean']} clean, {counts['undecided']} undecided, "
         f"{counts['unreadable']} unreadable, {counts['unknown']} with an unknown label. "
         f"{report.usage.calls} questions asked{cost}, {report.from_cache} answered before, {report.errors} without answer."
     )
+    if "wrong_labels_percent" in report.settings:
+        typer.echo(report.in_words())
     if report.settings["note"]:
         typer.echo(report.settings["note"])
     typer.echo(str(page))
@@ -199,43 +228,3 @@ def _engine(
     elif name in ("transformers", "clip"):
         options = {"model": model}
     return engines.engine(name, **options)
-
-
-def _labelled(folder: Path, labels: Path | None) -> tuple["FilePictures", list[str]]:
-    """Pictures of a folder and their labels, from a CSV file or from the names of the subfolders."""
-    from paperlib.vdc.pictures import SUFFIXES, FilePictures
-
-    if not folder.is_dir():
-        raise PaperlibError(f"FOLDER={str(folder)!r} is no folder.")
-    if labels is None:
-        found = sorted(p for p in folder.glob("*/**/*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not found:
-            raise PaperlibError(
-                f"FOLDER={str(folder)!r} has no pictures in subfolders; name their labels with --labels, a CSV file with "
-                "the columns file and label."
-            )
-        return FilePictures(tuple(found), folder), [p.relative_to(folder).parts[0] for p in found]
-    rows = _table(labels)
-    if not rows:
-        raise PaperlibError(f"{str(labels)!r} has no rows; each picture needs one: file,label.")
-    return FilePictures(tuple(folder / name for name, _ in rows), folder), [label for _, label in rows]
-
-
-def _table(path: Path) -> list[tuple[str, str]]:
-    """(file, label) of each row of a CSV file."""
-    import csv
-
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = {str(name).strip().lower(): str(name) for name in reader.fieldnames or ()}
-            where = next((columns[name] for name in _FILE_COLUMNS if name in columns), None)
-            if where is None or "label" not in columns:
-                raise PaperlibError(f"{str(path)!r} has the columns {list(columns)}; it needs file and label.")
-            return [((row[where] or "").strip(), (row[columns["label"]] or "").strip()) for row in reader]
-    except FileNotFoundError:
-        raise PaperlibError(
-            f"{str(path)!r} does not exist; it must be a CSV file with the columns file and label."
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PaperlibError(f"{str(path)!r} is no CSV file: {error}.") from error

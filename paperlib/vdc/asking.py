@@ -8,7 +8,8 @@ Introduced in notebook 01.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +35,10 @@ class Price:
     tokens_per_picture: int = 300
     """For the estimate; the account uses what the endpoint reports."""
 
+    def __post_init__(self) -> None:
+        for argument in ("usd_per_million_prompt", "usd_per_million_completion", "tokens_per_picture"):
+            _amount(argument, getattr(self, argument))
+
     def of(self, usage: Usage) -> Usage:
         """The usage with its cost."""
         cost = (
@@ -46,6 +51,11 @@ class Price:
         """What one question will use, roughly: a token is about four letters."""
         prompt = self.tokens_per_picture + len(question.text) // 4 + 20
         return self.of(Usage(1, prompt, 4 if question.kind == "specific" else 60))
+
+
+def _amount(argument: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < float("inf"):
+        raise PaperlibError(f"{argument}={value!r} must be a finite number, 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ class Policy:
         for argument in ("concurrency", "batch"):
             if getattr(self, argument) < 1:
                 raise PaperlibError(f"{argument}={getattr(self, argument)} must be 1 or more.")
+        _amount("max_cost_usd", self.max_cost_usd)
 
 
 @dataclass
@@ -141,6 +152,7 @@ class _Asker:
         self.usage, self.known, self.errors, self._row = Usage(), 0, 0, 0
         self.fingerprint = engine.fingerprint()
         self._pool = ThreadPoolExecutor(policy.concurrency) if engine.info.concurrent else None
+        self._probed = not hasattr(engine, "probe")
 
     def close(self) -> None:
         if self._pool:
@@ -172,40 +184,60 @@ class _Asker:
         for part in (entries[i : i + size] for i in range(0, len(entries), size)):
             asked = [list(questions.values()) for _, (_, questions) in part]
             given = self.engine.answer([picture for _, (picture, _) in part], asked)
-            fresh = {
-                (key, q.key, self.fingerprint): answer
-                for (key, _), qs, answers in zip(part, asked, given, strict=True)
-                for q, answer in zip(qs, answers, strict=True)
-            }
-            self.cache.put_many(fresh)
-            self.usage += Usage(calls=len(fresh))
-            new |= fresh
+            for (key, _), questions, answers in zip(part, asked, given, strict=True):
+                new |= self._keep(key, questions, answers)
+            self.usage += Usage(calls=sum(map(len, asked)))
         return new
 
+    def _keep(self, key: str, questions: Sequence[Question], answers: Sequence[Answer]) -> dict[Key, Answer]:
+        """The answers by key; abstentions are not stored, so that a mended engine is asked again."""
+        fresh = {(key, q.key, self.fingerprint): answer for q, answer in zip(questions, answers, strict=True)}
+        self.cache.put_many({k: answer for k, answer in fresh.items() if not answer.abstained})
+        return fresh
+
+    def _probe(self, todo: dict[str, tuple[Picture, dict[str, Question]]]) -> dict[Key, Answer]:
+        """The first question, before any other: whether the endpoint answers at all, and how it wants to be asked."""
+        key, (picture, questions) = next(iter(todo.items()))
+        first = next((q for q in questions.values() if q.kind == "specific"), next(iter(questions.values())))
+        if self._too_dear([first], {}):
+            raise _Stop
+        answer, said = self.engine.probe(picture, first)  # type: ignore[attr-defined]
+        self._probed = True
+        if self.policy.progress:
+            print(f"probe: {said}", file=sys.stderr)
+        answer = replace(answer, usage=self.price.of(answer.usage))
+        self.usage += answer.usage
+        del questions[first.key]
+        return self._keep(key, [first], [answer])
+
     def _concurrently(self, todo: dict[str, tuple[Picture, dict[str, Question]]]) -> dict[Key, Answer]:
-        """One job per question, so that what is stored is never more than one answer behind what was paid."""
+        """One job per request, so that what is stored is never more than one answer behind what was paid."""
         assert self._pool is not None
-        jobs = [(key, picture, q) for key, (picture, questions) in todo.items() for q in questions.values()]
-        new: dict[Key, Answer] = {}
-        running: dict[Future[Answer], tuple[str, Question]] = {}
+        new: dict[Key, Answer] = {} if self._probed else self._probe(todo)
+        together = getattr(self.engine, "together", False)
+        jobs: list[tuple[str, Picture, list[Question]]] = []
+        for key, (picture, questions) in todo.items():
+            asked = list(questions.values())
+            jobs += [(key, picture, part) for part in ([asked] if together else [[q] for q in asked]) if part]
+        running: dict[Future[dict[Key, Answer]], list[Question]] = {}
 
         def collect(most: int) -> None:
             """Wait until at most so many are under way."""
             while len(running) > most:
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    key, question = running.pop(done)
-                    if (answer := self._result(done.result)) is not None:
-                        new[key, question.key, self.fingerprint] = answer
-                        self.usage += answer.usage
+                    asked = running.pop(done)
+                    if (answers := self._result(done.result, len(asked))) is not None:
+                        new.update(answers)
+                        self.usage += sum((answer.usage for answer in answers.values()), Usage())
 
         try:
-            for key, picture, question in jobs:
+            for key, picture, asked in jobs:
                 collect(self.policy.concurrency - 1)
-                if self._too_dear(question, running):
+                if self._too_dear(asked, running):
                     collect(0)  # what they really cost decides
-                    if self._too_dear(question, running):
+                    if self._too_dear(asked, running):
                         raise _Stop
-                running[self._pool.submit(self._one, key, picture, question)] = (key, question)
+                running[self._pool.submit(self._ask, key, picture, asked)] = asked
             collect(0)
         except BaseException:
             for future in running:  # what is under way ends and is stored by its thread; the rest is not begun
@@ -213,29 +245,27 @@ class _Asker:
             raise
         return new
 
-    def _too_dear(self, question: Question, running: dict[Any, tuple[str, Question]]) -> bool:
-        """Whether one more question may exceed the limit, those under way counted as expected."""
+    def _too_dear(self, asked: Sequence[Question], running: Mapping[Any, list[Question]]) -> bool:
+        """Whether one more request may exceed the limit, those under way counted as expected."""
         if self.policy.max_cost_usd is None:
             return False
-        ahead = sum(self.price.expected(q).cost_usd for _, q in running.values())
-        return self.usage.cost_usd + ahead + self.price.expected(question).cost_usd > self.policy.max_cost_usd
+        ahead = sum(self.price.expected(q).cost_usd for part in [*running.values(), asked] for q in part)
+        return self.usage.cost_usd + ahead > self.policy.max_cost_usd
 
-    def _one(self, key: str, picture: Picture, question: Question) -> Answer:
-        answer = self.engine.answer([picture], [[question]])[0][0]
-        answer = replace(answer, usage=self.price.of(answer.usage))
-        self.cache.put_many({(key, question.key, self.fingerprint): answer})
-        return answer
+    def _ask(self, key: str, picture: Picture, asked: list[Question]) -> dict[Key, Answer]:
+        answers = self.engine.answer([picture], [asked])[0]
+        return self._keep(key, asked, [replace(answer, usage=self.price.of(answer.usage)) for answer in answers])
 
-    def _result(self, result: Callable[[], Answer]) -> Answer | None:
-        """The answer; None where the question failed in all its tries."""
+    def _result(self, result: Callable[[], dict[Key, Answer]], questions: int) -> dict[Key, Answer] | None:
+        """The answers; None where the request failed in all its tries."""
         from paperlib.vdc.engines.openai_compatible import EndpointDown, NoAnswer
 
         try:
-            answer = result()
+            answers = result()
             self._row = 0
-            return answer
+            return answers
         except NoAnswer as error:
-            self.errors, self._row = self.errors + 1, self._row + 1
+            self.errors, self._row = self.errors + questions, self._row + 1
             if self.policy.on_error == "raise":
                 raise
             if self._row >= GIVE_UP_AFTER:
@@ -252,6 +282,7 @@ def ask(
     cache: AnswerCache,
     policy: Policy | None = None,
     price: Price | None = None,
+    skip: Mapping[int, str] | None = None,
 ) -> Asked:
     """Ask every sample the questions of its own label and judge the answers.
 
@@ -261,6 +292,8 @@ def ask(
         N pictures and the class name that each carries; a name that the bank does not know makes the sample a problem.
     engine
         Already fitted, where it needs that.
+    skip
+        Samples that are not asked about, and why.
 
     Raises
     ------
@@ -280,6 +313,9 @@ def ask(
             rows: list[int] = []
             batch: list[Picture] = []
             for i in range(start, min(start + policy.batch, n)):
+                if skip and i in skip:
+                    out.problems[i] = skip[i]
+                    continue
                 if labels[i] not in columns:
                     out.problems[i] = f"unknown label {labels[i]!r}"
                     continue
@@ -391,6 +427,6 @@ def _verdicts(pairs: Sequence[tuple[str, str]], judge: TextJudge, cache: AnswerC
             keys[i]: Answer("" if v is None else "yes" if v > 0.5 else "no", v, "score", v is None)
             for i, v in zip(part, given, strict=True)
         }
-        cache.put_many(fresh)
+        cache.put_many({key: answer for key, answer in fresh.items() if not answer.abstained})
         found |= fresh
     return [found[key].p_yes for key in keys]

@@ -13,6 +13,7 @@ Introduced in notebook 01.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from paperlib.vdc import judges, noise, scoring
 from paperlib.vdc.asking import Asked, Policy, Price, ask
 from paperlib.vdc.cache import AnswerCache
 from paperlib.vdc.engines import engine as engine_by_name
+from paperlib.vdc.folder import Decision
 from paperlib.vdc.judges import LexicalJudge
 from paperlib.vdc.noise import Noise
 from paperlib.vdc.pictures import Pictures, Unreadable, as_pictures
@@ -31,6 +33,7 @@ from paperlib.vdc.questions import QuestionBank, bank, listed
 from paperlib.vdc.report import CleanReport
 from paperlib.vdc.types import Question, TextJudge, VQAEngine
 
+DONE = {"keep": "kept", "fix": "fixed", "remove": "removed"}
 RIGHT = "right"
 """The score of engines that classify: the probability that the label is right."""
 Reference = tuple[Any, Any]
@@ -51,6 +54,7 @@ def cleanse(
     tie: str = "clean",
     reference: Reference | None = None,
     truth: Any = None,
+    decisions: Mapping[str, Decision] | None = None,
     cache: AnswerCache | Path | str | None = None,
     policy: Policy | None = None,
     price: Price | None = None,
@@ -89,6 +93,9 @@ def cleanse(
     truth
         N bools, True: dirty. Where it is known, the report counts TPR, FPR and AUROC. Never used to decide, but by
         ``tie="paper-code"``.
+    decisions
+        Name of a sample -> what a person decided (:func:`paperlib.vdc.folder.read_decisions`): it is not asked about; what is kept or
+        fixed is a right label to engines that learn.
     cache
         File (or open cache) of answers; with it, a stopped run goes on, and no question is asked twice.
     policy, price
@@ -124,9 +131,14 @@ def cleanse(
         choose("reference label", name, names)
     model = engine_by_name(engine) if isinstance(engine, str) else engine
     policy = policy or Policy()
-    model = _fit(model, asked_bank, known, known_names, (pictures, given), policy.progress)
+    decided = {i: d for i in range(len(given)) if decisions and (d := decisions.get(pictures.name(i))) is not None}
+    model = _fit(model, asked_bank, known, known_names, (pictures, given), decided, policy.progress)
     if not score:
         score = RIGHT if model.info.cross_fitted and alpha is None else "vote" if target_fpr is None else "logit_mean"
+    if score == RIGHT and not model.info.classifies:
+        raise PaperlibError(
+            f"score={score!r} needs an engine that classifies, such as 'embedded'; {model.info.name!r} only answers."
+        )
     if target_fpr is not None and reference is None and score != RIGHT:
         raise PaperlibError(f"target_fpr={target_fpr!r} needs clean samples to choose the threshold; give reference.")
     store = cache if isinstance(cache, AnswerCache) else AnswerCache(cache)
@@ -134,12 +146,13 @@ def cleanse(
         on_reference = None
         if known is not None:
             on_reference = ask(known[0], known_names, asked_bank, model, chosen_judge, store, policy, price)
-        asked = ask(pictures, given, asked_bank, model, chosen_judge, store, policy, price)
+        skip = {i: DONE[decision.what] for i, decision in decided.items()}
+        asked = ask(pictures, given, asked_bank, model, chosen_judge, store, policy, price, skip)
     finally:
         if not isinstance(cache, AnswerCache):
             store.close()
-    decision = _decide(asked, given, on_reference, known_names, names, score, alpha, target_fpr)
-    return _report(pictures, given, asked_bank, model, asked, on_reference, decision, target_fpr, tie, dirty)
+    rule = _decide(asked, given, on_reference, known_names, names, score, alpha, target_fpr)
+    return _report(pictures, given, asked_bank, model, asked, on_reference, rule, target_fpr, tie, dirty, decided)
 
 
 def _fit(
@@ -148,27 +161,34 @@ def _fit(
     known: tuple[Pictures, Any] | None,
     names: Sequence[str],
     given: tuple[Pictures, Sequence[str]],
+    decided: Mapping[int, Decision],
     progress: bool,
 ) -> VQAEngine:
     """The engine as it knows the classes: those that learn see the labels as they are, and the reference."""
     if not model.info.needs_reference:
         return model.fit(asked, None)
     columns = {name: k for k, name in enumerate(asked.classes)}
-    reference = None
-    if known is not None:
-        clean = []
-        for i in range(len(known[0])):
-            try:
-                clean.append(known[0].read(i))
-            except Unreadable as error:
-                raise PaperlibError(f"reference picture {known[0].name(i)} is unreadable: {error}.") from error
-        reference = (clean, np.array([columns[name] for name in names]))
+    clean, names = [], list(names)
+    for i in range(len(names)):
+        assert known is not None
+        try:
+            clean.append(known[0].read(i))
+        except Unreadable as error:
+            raise PaperlibError(f"reference picture {known[0].name(i)} is unreadable: {error}.") from error
     labels = np.array([columns.get(name, -1) for name in given[1]])
+    for i, decision in decided.items():
+        label = decision.label if decision.what == "fix" else given[1][i]
+        labels[i] = -1
+        with suppress(Unreadable):
+            if decision.what != "remove" and label in columns:
+                clean.append(given[0].read(i))
+                names.append(label)
+    reference = (clean, np.array([columns[name] for name in names])) if clean else None
     return model.fit(asked, reference, (given[0], labels), progress)
 
 
 @dataclass(frozen=True)
-class _Decision:
+class _Rule:
     """Scores (N,), low: suspicious, the threshold below which a sample is dirty, and what is known about the noise."""
 
     scores: np.ndarray
@@ -186,16 +206,14 @@ def _decide(
     score: str,
     alpha: float | None,
     target_fpr: float | None,
-) -> _Decision:
+) -> _Rule:
     if score != RIGHT:
         threshold = 0.5 if alpha is None else float(alpha)
         if target_fpr is not None and on_reference is not None:
             threshold = scoring.calibrate(scoring.score(on_reference.right, on_reference.p, score), target_fpr)
-        return _Decision(scoring.score(asked.right, asked.p, score), score, threshold)
+        return _Rule(scoring.score(asked.right, asked.p, score), score, threshold)
     if asked.classes is None:
-        raise PaperlibError(
-            f"score={score!r} needs an engine that classifies, such as 'embedded'; this one only answers."
-        )
+        raise PaperlibError("no picture could be judged: none is readable, or no class has two pictures.")
     columns = {name: k for k, name in enumerate(classes)}
 
     def rows(some: Asked, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -214,7 +232,7 @@ def _decide(
         cut = found.cut_for(target_fpr)
     scores = np.full(len(labels), np.nan)
     scores[sure] = 1 - found.wrong
-    return _Decision(scores, score, 1 - cut, found.at(cut))
+    return _Rule(scores, score, 1 - cut, found.at(cut))
 
 
 def _label_names(labels: Any, classes: tuple[str, ...], n: int) -> list[str]:
@@ -263,6 +281,17 @@ def suggestions(asked: Asked, labels: Sequence[str], questions: QuestionBank) ->
     return out
 
 
+def _reason(asked: Asked, i: int, label: str, questions: QuestionBank) -> str:
+    """Why a sample has its score, in one line: the two classes in question, or the distinct questions it failed."""
+    if asked.classes is not None and np.isfinite(asked.classes[i]).all():
+        p, own, best = asked.classes[i], questions.classes.index(label), int(asked.classes[i].argmax())
+        said = f"{questions.classes[own]} {100 * p[own]:.2g} %"
+        return said if best == own else f"{questions.classes[best]} {100 * p[best]:.2g} %, {said}"
+    failed = dict.fromkeys(questions.asked(label)[j].text for j in np.flatnonzero(asked.right[i] == 0))
+    heard = dict.fromkeys(filter(None, asked.captions[i]))
+    return " · ".join([*(f"“{text}”" for text in heard), *(["No to: " + " ".join(failed)] if failed else [])])
+
+
 def _report(
     pictures: Pictures,
     labels: Sequence[str],
@@ -270,20 +299,22 @@ def _report(
     model: VQAEngine,
     asked: Asked,
     on_reference: Asked | None,
-    decision: _Decision,
+    rule: _Rule,
     target_fpr: float | None,
     tie: str,
     truth: np.ndarray | None,
+    decided: Mapping[int, Decision],
 ) -> CleanReport:
     import pandas as pd
 
-    scores, score, threshold = decision.scores, decision.score, decision.threshold
+    scores, score, threshold = rule.scores, rule.score, rule.threshold
     enough = scoring.decided(asked.right, asked.n_asked)
     flagged = scoring.flag(scores, threshold, tie, truth) & enough
     status = np.where(flagged, "dirty", np.where(enough, "clean", "undecided")).astype(object)
     for i, problem in enumerate(asked.problems):
         if problem:
-            status[i] = problem.split(":")[0] if problem.startswith("unreadable") else "unknown label"
+            known = problem.startswith("unreadable") or i in decided
+            status[i] = problem.split(":")[0] if known else "unknown label"
     better = suggestions(asked, labels, questions)
     why = []
     for i, label in enumerate(labels):
@@ -295,10 +326,14 @@ def _report(
             "label": list(labels),
             "status": status,
             "score": scores,
-            "suggested_label": [name if flag else "" for name, flag in zip(better, flagged, strict=True)],
+            "suggested_label": [
+                decided[i].label if i in decided else name if flag else ""
+                for i, (name, flag) in enumerate(zip(better, flagged, strict=True))
+            ],
             "n_asked": asked.n_asked,
             "n_answered": np.isfinite(asked.right).sum(1),
             "why": why,
+            "reason": [asked.problems[i] or _reason(asked, i, label, questions) for i, label in enumerate(labels)],
             "descriptions": [" | ".join(filter(None, captions)) for captions in asked.captions],
         }
     )
@@ -315,8 +350,8 @@ def _report(
         "tie": tie,
         "reference_samples": 0 if on_reference is None else len(on_reference.problems),
     }
-    if decision.noise is not None:
-        settings |= decision.noise.settings()
+    if rule.noise is not None:
+        settings |= rule.noise.settings()
     settings["reference_share_percent"] = round(100 * settings["reference_samples"] / len(labels), 2)
     usage = asked.usage if on_reference is None else asked.usage + on_reference.usage
     return CleanReport(
@@ -330,6 +365,7 @@ def _report(
         pred_probs=asked.classes,
         asked=asked,
         pictures=pictures,
+        classes=questions.classes,
         on_reference=on_reference,
     )
 

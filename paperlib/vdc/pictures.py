@@ -85,8 +85,35 @@ class FilePictures:
             raise Unreadable(f"damaged or not readable ({error})") from None
 
 
+@dataclass(frozen=True, eq=False)
+class OpenedPictures:
+    """Pictures that something else opens one at a time: PIL images, or a column of a Hugging Face data set."""
+
+    images: Any
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, i: int) -> str:
+        return str(i)
+
+    def read(self, i: int) -> Picture:
+        from PIL import Image, ImageOps
+
+        try:
+            image = self.images[i]
+            if isinstance(image, np.ndarray):
+                return as_picture(image)
+            if not isinstance(image, Image.Image):
+                raise Unreadable(f"a {type(image).__name__} is no picture")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise Unreadable(f"damaged or not readable ({error})") from None
+
+
 def as_pictures(images: Any) -> Pictures:
-    """Pictures from a uint8 tensor (N, C, H, W), a uint8 array (N, H, W, C) or (N, H, W), a list of paths, or what already is.
+    """Pictures from a uint8 tensor (N, C, H, W), a uint8 array (N, H, W, C) or (N, H, W), a list of paths, of arrays or of PIL images,
+    a column of a Hugging Face data set, or what already is.
 
     Raises
     ------
@@ -110,4 +137,8 @@ def as_pictures(images: Any) -> Pictures:
         return ArrayPictures(images)
     if isinstance(images, Sequence) and all(isinstance(path, str | Path) for path in images):
         return FilePictures(tuple(map(Path, images)))
+    if hasattr(images, "__getitem__") and hasattr(images, "__len__") and not isinstance(images, str | bytes | dict):
+        first = images[0] if len(images) else None
+        if first is None or isinstance(first, np.ndarray) or hasattr(first, "convert"):
+            return OpenedPictures(images)
     raise PaperlibError(f"images is a {type(images).__name__}; give a uint8 tensor or array, or a list of paths.")

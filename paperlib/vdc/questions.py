@@ -116,6 +116,8 @@ def _positions(entries: Sequence[int | str]) -> tuple[int, ...]:
     for entry in entries:
         first, _, last = str(entry).partition("-")
         out.extend(range(int(first), int(last or first) + 1))
+    if not all(0 <= k < 1000 for k in out):
+        raise ValueError(f"imagenet: {entries} are not among its 1,000 classes")
     return tuple(out)
 
 
@@ -126,6 +128,8 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PaperlibError(f"questions={str(path)!r} does not exist; give a YAML file or one of {BANKS}.") from None
+    except OSError as error:
+        raise PaperlibError(f"questions={str(path)!r} cannot be read: {error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -151,6 +155,22 @@ def from_file(path: Path | str, classes: Sequence[str] = ()) -> QuestionBank:
     """
     path = Path(path)
     content = _read(path)
+    try:
+        return _made(content, path, classes)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise PaperlibError(
+            f"questions={str(path)!r} is no question bank ({error}); specific: holds lists of questions by label, attributes: and "
+            "imagenet: lists by name, as in the banks that come along."
+        ) from error
+
+
+def _made(content: dict[str, Any], path: Path, classes: Sequence[str]) -> QuestionBank:
+    for key in ("specific", "synonyms", "attributes", "imagenet"):
+        value = content.get(key) or {}
+        if isinstance(value, Mapping) and not all(isinstance(entry, list) for entry in value.values()):
+            raise TypeError(f"{key}: has an entry that is no list")
+    if not isinstance(content.get("general") or [], list):
+        raise TypeError("general: is no list")
     if isinstance(content["specific"], list):
         return _fill(content, path, tuple(classes))
     specific = {
@@ -212,7 +232,8 @@ def _fill(content: Mapping[str, Any], path: Path, classes: tuple[str, ...]) -> Q
 def bank(name: str | Path, classes: Sequence[str]) -> QuestionBank:
     """A bank by name (``cifar10``, ``digits``, ``template``), ``auto``, or the path of a YAML file.
 
-    ``auto`` is the bank that knows all these class names, else ``template``.
+    ``auto`` is the bank that knows all these class names, else ``template``. Names that are numbers may be anything: they get the
+    questions about written digits only where ``digits`` is asked for.
 
     Raises
     ------
@@ -221,10 +242,8 @@ def bank(name: str | Path, classes: Sequence[str]) -> QuestionBank:
     """
     classes = tuple(map(str, classes))
     if name == "auto":
-        for known in ("cifar10", "digits"):
-            if set(classes) <= set(map(str, _read(FOLDER / f"{known}.yaml")["specific"])):
-                return from_file(FOLDER / f"{known}.yaml", classes)
-        name = "template"
+        known = _read(FOLDER / "cifar10.yaml")["specific"]
+        name = "cifar10" if set(classes) <= set(map(str, known)) else "template"
     if str(name) in BANKS:
         return from_file(FOLDER / f"{name}.yaml", classes)
     if Path(name).suffix in (".yaml", ".yml"):

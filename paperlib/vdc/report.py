@@ -4,6 +4,7 @@ Introduced in notebook 01.
 """
 
 import base64
+import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paperlib.vdc.asking import Asked
+from paperlib.vdc.folder import write_table
 from paperlib.vdc.pictures import Pictures, Unreadable
 from paperlib.vdc.scoring import Rates
 from paperlib.vdc.types import Usage
@@ -20,43 +22,10 @@ from paperlib.vdc.types import Usage
 if TYPE_CHECKING:
     import pandas as pd
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Data cleaning report</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em; color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .7em; text-align: left; border-bottom: 1px solid #ddd }
-.number { text-align: right; font-variant-numeric: tabular-nums }
-.note { border-left: 4px solid #c60; padding: .3em 1em; background: #fff6ec }
-.suspects { display: grid; grid-template-columns: repeat(auto-fill, minmax(15em, 1fr)); gap: 1em }
-figure { margin: 0; padding: .7em; border: 1px solid #ddd; border-radius: 6px } img { width: 96px; image-rendering: pixelated }
-figcaption small { color: #555 }
-</style></head><body>
-<h1>Data cleaning report</h1>
-<p>{{ counts.dirty }} of {{ total }} samples are flagged as dirty; {{ counts.clean }} look clean, {{ counts.undecided }} are
-undecided (too few answers), {{ counts.unreadable }} unreadable, {{ counts.unknown }} have an unknown label.</p>
-{% if note %}<p class="note">{{ note }}</p>{% endif %}
-<p>A flagged sample is one whose picture does not seem to agree with its label. A picture that was manipulated but agrees
-with its label (clean-label attacks) cannot be found this way.</p>
-<h2>Suspects</h2>
-<p>The {{ suspects|length }} most suspicious first{% if suspects|length < counts.dirty %}; all {{ counts.dirty }} are in
-samples.csv{% endif %}.</p>
-<div class="suspects">
-{% for s in suspects %}<figure>{% if s.image %}<img alt="{{ s.name }}" src="data:image/png;base64,{{ s.image }}">{% endif %}
-<figcaption><b>{{ s.label }}</b>{% if s.suggested_label %} &rarr; perhaps <b>{{ s.suggested_label }}</b>{% endif %},
-score {{ "%.2f"|format(s.score) }}<br><small>{{ s.name }}<br>{% if s.descriptions %}&ldquo;{{ s.descriptions }}&rdquo;<br>{% endif %}
-Not confirmed: {{ s.why }}</small></figcaption></figure>
-{% endfor %}</div>
-{% if problems %}<h2>Not asked about</h2>
-<table><tr><th>sample</th><th>label</th><th>why</th></tr>
-{% for s in problems %}<tr><td>{{ s.name }}</td><td>{{ s.label }}</td><td>{{ s.why }}</td></tr>{% endfor %}</table>{% endif %}
-<h2>Questions</h2>
-<table><tr>{% for c in columns %}<th>{{ c.replace("_", " ") }}</th>{% endfor %}</tr>
-{% for row in questions %}<tr>{% for v in row %}<td{% if v is number %} class="number"{% endif %}>{{ v }}</td>{% endfor %}</tr>{% endfor %}
-</table>
-<h2>How it was made</h2>
-<table>{% for name, value in settings %}<tr><th>{{ name.replace("_", " ") }}</th><td>{{ value }}</td></tr>{% endfor %}</table>
-</body></html>
-"""
+PAGE = Path(__file__).with_name("page.html")
+SHOWN, SIDE = 3_000, 72
+"""Samples with a thumbnail in the page, and its longest side in pixels: a page of 10,000 samples stays below 20 MB."""
+DECIDED = ("kept", "fixed", "removed")
 
 
 @dataclass
@@ -65,7 +34,7 @@ class CleanReport:
 
     samples: "pd.DataFrame"
     """One row per sample, in the order of the data: position, name, label, status, score (low: suspicious),
-    suggested_label, n_asked, n_answered, why, descriptions."""
+    suggested_label, n_asked, n_answered, why, reason, descriptions."""
     per_question: "pd.DataFrame"
     """One row per class and question: how often asked, answered, and answered right."""
     settings: dict[str, Any]
@@ -82,6 +51,7 @@ class CleanReport:
     asked: Asked
     """All verdicts, for other scores and thresholds."""
     pictures: Pictures
+    classes: tuple[str, ...] = ()
     on_reference: Asked | None = None
     """The same of the reference, where one was given."""
 
@@ -99,7 +69,7 @@ class CleanReport:
     @property
     def kept(self) -> np.ndarray:
         """Positions of all other samples that were readable and have a known label: the cleaned set."""
-        return np.flatnonzero(self.samples["status"].isin(["clean", "undecided"]).to_numpy())
+        return np.flatnonzero(self.samples["status"].isin(["clean", "undecided", "kept", "fixed"]).to_numpy())
 
     def apply(self, data: Any) -> Any:
         """The cleaned subset of an :class:`paperlib.data.images.ImageData` (or anything with ``subset(indices)``)."""
@@ -109,20 +79,50 @@ class CleanReport:
         """Samples by status."""
         found = self.samples["status"].value_counts()
         names = {"dirty": "dirty", "clean": "clean", "undecided": "undecided", "unreadable": "unreadable"}
-        return {short: int(found.get(name, 0)) for short, name in (names | {"unknown": "unknown label"}).items()}
+        out = {short: int(found.get(name, 0)) for short, name in (names | {"unknown": "unknown label"}).items()}
+        return out | {"decided": int(sum(found.get(name, 0) for name in DECIDED))}
+
+    def in_words(self) -> str:
+        """The share of wrong labels, the cut, and what it costs; empty where no model of the noise was fitted."""
+        found = self.settings
+        if "wrong_labels_percent" not in found:
+            return ""
+        rate, fpr = found["wrong_labels_interval"], found["expected_fpr_interval"]
+        return (
+            f"About {found['wrong_labels_percent']} % of the labels are wrong (90 % interval {rate[0]} to {rate[1]}); of the right ones "
+            f"about {found['expected_fpr_percent']} % ({fpr[0]} to {fpr[1]}) are flagged with them."
+        )
 
     def to_csv(self, folder: Path | str) -> list[Path]:
-        """Write ``samples.csv`` (all samples, the most suspicious first), ``dirty.txt`` (names of the flagged ones),
-        ``questions.csv`` and ``settings.json`` into a folder."""
+        """Write ``samples.csv`` (all samples, the most suspicious first), ``corrected.csv`` (file and label of what is left, as
+        decided), ``dirty.txt`` (names of the flagged ones; one with a line break as a JSON string), ``questions.csv`` and
+        ``settings.json`` into a folder. No cell of the tables is a formula to a spreadsheet."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         order = self.samples.assign(_clean=~self.flagged).sort_values(
             ["_clean", "score"], kind="stable", na_position="last"
         )
-        order.drop(columns="_clean").to_csv(folder / "samples.csv", index=False, float_format="%.5f")
-        self.per_question.to_csv(folder / "questions.csv", index=False, float_format="%.2f")
-        names = "".join(f"{name}\n" for name in self.samples["name"].to_numpy()[self.dirty])
-        (folder / "dirty.txt").write_text(names, encoding="utf-8")
+        shown = order.drop(columns="_clean")
+        rows = (
+            [f"{v:.5f}" if isinstance(v, float) else v for v in row]
+            for row in shown.astype(object).where(shown.notna(), "").values.tolist()
+        )
+        write_table(folder / "samples.csv", list(shown.columns), rows)
+        left = self.samples[self.samples["status"] != "removed"]
+        fixed = np.where(left["status"] == "fixed", left["suggested_label"], left["label"])
+        columns = (left["name"], fixed, left["label"], left["suggested_label"], left["status"])
+        write_table(
+            folder / "corrected.csv", ["file", "label", "given", "suggested", "status"], zip(*columns, strict=True)
+        )
+        table = self.per_question
+        write_table(
+            folder / "questions.csv",
+            list(table.columns),
+            ([f"{v:.2f}" if isinstance(v, float) else v for v in row] for row in table.values.tolist()),
+        )
+        names = self.samples["name"].to_numpy()[self.dirty]
+        lines = "".join(f"{json.dumps(n) if len(n.splitlines()) > 1 else n}\n" for n in names)
+        (folder / "dirty.txt").write_text(lines, encoding="utf-8")
         content = {
             **self.settings,
             "usage": asdict(self.usage),
@@ -132,47 +132,65 @@ class CleanReport:
             "rates": None if self.rates is None else asdict(self.rates),
         }
         (folder / "settings.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return [folder / name for name in ("samples.csv", "dirty.txt", "questions.csv", "settings.json")]
+        return [folder / n for n in ("samples.csv", "corrected.csv", "dirty.txt", "questions.csv", "settings.json")]
 
-    def to_html(self, path: Path | str, most: int = 200) -> Path:
-        """Write one self-contained page with thumbnails of the ``most`` most suspicious samples."""
+    def to_html(self, path: Path | str, most: int = SHOWN) -> Path:
+        """Write one self-contained page: a table of the ``most`` most suspicious samples that can be sorted, filtered and decided on."""
         import jinja2
 
-        rows = self.samples.to_dict("records")
-        suspects = []
-        for i in self.dirty[:most]:
-            suspects.append({**rows[i], "image": self._thumbnail(int(i))})
-        odd = [row for row in rows if row["status"] in ("unreadable", "unknown label")][:most]
+        samples, rows = self.samples, []
+        listed = samples[samples["status"].isin(["dirty", "clean", "undecided"])]
+        order = listed.assign(_clean=listed["status"] != "dirty").sort_values(["_clean", "score"], kind="stable")
+        for row in order.head(most).to_dict("records"):
+            rows.append(
+                {
+                    "name": row["name"],
+                    "label": row["label"],
+                    "better": row["suggested_label"],
+                    "score": None if np.isnan(row["score"]) else round(float(row["score"]), 5),
+                    "why": row["reason"],
+                    "status": row["status"],
+                    "image": self._thumbnail(int(row["position"])),
+                }
+            )
+        flagged = samples[self.flagged]
+        pairs = flagged.groupby(["label", "suggested_label"]).size().sort_values(ascending=False, kind="stable")
+        odd = samples[samples["status"].isin(["unreadable", "unknown label"])].head(most).to_dict("records")
         settings = [(name, value) for name, value in self.settings.items() if name != "note" and value is not None]
         settings += [(name, value) for name, value in asdict(self.usage).items() if value]
         settings += [("answers from the cache", self.from_cache), ("questions without answer", self.errors)]
         if self.rates is not None:
             settings += [(name, round(value, 2)) for name, value in asdict(self.rates).items()]
-        page = jinja2.Environment(autoescape=True).from_string(_PAGE)
+        identity = hashlib.sha256("\n".join(map(str, samples["name"])).encode()).hexdigest()[:16]
+        data = {"id": identity, "classes": list(self.classes), "rows": rows}
+        page = jinja2.Environment(autoescape=True).from_string(PAGE.read_text(encoding="utf-8"))
         text = page.render(
             counts=self.counts(),
-            total=len(self.samples),
+            total=len(samples),
+            words=self.in_words(),
             note=self.settings["note"],
-            suspects=suspects,
+            pairs=[(given, better, n) for (given, better), n in pairs.items()],
+            shown=len(rows),
             problems=odd,
             columns=list(self.per_question.columns),
             questions=self.per_question.round(1).values.tolist(),
             settings=settings,
+            data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),  # nothing in it can end the script
         )
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")
         return path
 
-    def _thumbnail(self, i: int, side: int = 96) -> str:
-        """PNG of picture i, at most ``side`` pixels, in base64."""
+    def _thumbnail(self, i: int) -> str:
+        """JPEG of picture i in base64."""
         from PIL import Image
 
         try:
             image = Image.fromarray(np.ascontiguousarray(self.pictures.read(i)))
         except Unreadable:
             return ""
-        image.thumbnail((side, side))
+        image.thumbnail((SIDE, SIDE))
         buffer = io.BytesIO()
-        image.save(buffer, "PNG")
+        image.save(buffer, "JPEG", quality=80)
         return base64.b64encode(buffer.getvalue()).decode()

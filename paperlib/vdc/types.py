@@ -100,6 +100,8 @@ class EngineInfo:
     """No picture leaves the machine."""
     needs_reference: bool = False
     """Must see a clean, labelled subset first: then the result is not training-free."""
+    classifies: bool = False
+    """Its answers to general questions carry a probability of each class."""
     cross_fitted: bool = False
     """Its class probabilities come from heads fitted on the labels that are being judged, none of which saw the picture."""
     concurrent: bool = False

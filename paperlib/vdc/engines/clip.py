@@ -59,6 +59,7 @@ class CLIPEngine:
             model=f"{self.name} ({revision})",
             license="of the model",
             gives_p_yes=True,
+            classifies=True,
             offline=True,
             note=f"{self.name} compares pictures with class names; it reads no question.",
         )

@@ -100,6 +100,7 @@ class EmbeddedEngine:
             model="EfficientNet-Lite0 (ImageNet)" if own else type(backbone).__name__,
             license="Apache-2.0" if own else "yours",
             gives_p_yes=True,
+            classifies=True,
             offline=True,
             needs_reference=True,
         )

@@ -44,6 +44,7 @@ class ReplayEngine:
             model=self._fingerprint,
             license="of the answers",
             gives_p_yes=any(answer.p_yes is not None for answer in self._answers.values()),
+            classifies=any(answer.classes for answer in self._answers.values()),
             offline=True,
             note=f"Replayed: the answers were given earlier by {self._fingerprint}.",
         )
