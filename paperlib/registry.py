@@ -4,7 +4,7 @@
 a method up or planning a grid of them imports no torch, only :meth:`Method.load` does. ``version`` is part of the key of every
 result that depends on the method: raise it when a change of the method's file changes its results.
 
-Your own method becomes one of them in two lines, and then works wherever a name is taken: in calls, tables and plans::
+An installed package adds its own by entry points, see ``docs/plugins.md``. Your own method becomes one of them in two lines, and then works wherever a name is taken: in calls, tables and plans::
 
     from paperlib.registry import Method
     DEFENSES["mine"] = Method.of(my_function, MySettings, title="Mine", access="clean subset")
@@ -17,9 +17,10 @@ another process (``executor="processes"`` or ``"ray"``) imports the method, so t
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any
@@ -158,6 +159,46 @@ class Registry(dict[str, Method]):
         super().__init__(methods)
         self.kind, self.module, self.package = kind, module, dict(methods)
         REGISTRIES[kind] = self
+        self._points = tuple(entry_points(group=f"paperlib.{module.rpartition('.')[2]}"))
+
+    def _whole(self) -> "Registry":
+        """Itself with the plug-ins, which are imported when somebody first looks, not while the registry's own room is imported."""
+        points, self._points = self._points, ()
+        try:
+            for point in points:
+                super().__setitem__(point.name, plugged(point))
+        except PaperlibError:
+            self._points = points
+            raise
+        return self
+
+    def __getitem__(self, name: str) -> Method:
+        self._whole()
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self._whole()
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self._whole()
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._whole()
+        return super().__len__()
+
+    def keys(self) -> Any:
+        return self._whole() and super().keys()
+
+    def values(self) -> Any:
+        return self._whole() and super().values()
+
+    def items(self) -> Any:
+        return self._whole() and super().items()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return dict.get(self._whole(), name, default)
 
     def __missing__(self, name: str) -> Method:
         return self[choose(self.kind, name, self)]
@@ -184,6 +225,29 @@ class Registry(dict[str, Method]):
         """
         method = self[name]
         return configure(method.config_class(), name, **{**dict(method.defaults), **params})
+
+
+def plugged(point: EntryPoint) -> Method:
+    """The method that an installed package adds by an entry point of the group ``paperlib.defenses``, ``paperlib.attacks``, ...
+
+    Raises
+    ------
+    PaperlibError
+        It cannot be imported, or is no :class:`Method`.
+    """
+    try:
+        method = point.load()
+    except Exception as error:
+        raise PaperlibError(
+            f"the plug-in {point.name!r} ({point.value}, group {point.group}) cannot be imported: {type(error).__name__}: {error}; "
+            "mend or uninstall its package."
+        ) from error
+    if not isinstance(method, Method):
+        raise PaperlibError(
+            f"the plug-in {point.name!r} ({point.value}, group {point.group}) is a {type(method).__name__}; it must be a Method: "
+            "Method.of(...)."
+        )
+    return method
 
 
 Own = tuple[tuple[str, str, str, Method], ...]

@@ -63,7 +63,7 @@ def search(
     from paperlib.selection.problem import Problem, Rounds, check
 
     config = SELECTIONS.settings(strategy, **params)
-    if surrogate is None and strategy not in WITHOUT_SURROGATE:
+    if surrogate is None and strategy in SELECTIONS.package and strategy not in WITHOUT_SURROGATE:
         raise PaperlibError(f"strategy={strategy!r} trains a surrogate; give surrogate=, a model for these images.")
     problem = Problem(data, attack, target, ratio, surrogate, batch_size, lr)
     check(problem)
