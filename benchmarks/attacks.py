@@ -17,7 +17,7 @@ from paperlib.experiments.scales import LAPTOP
 from paperlib.lab.provenance import device_name, environment
 from paperlib.lab.run import run
 from paperlib.lab.store import Store
-from paperlib.papers.benchmark_runs import attacked
+from paperlib.papers.benchmark.runs import attacked
 
 EIGHT = ("lc", "lf", "ssba", "input_aware", "wanet", "badnets", "blended", "sig")
 

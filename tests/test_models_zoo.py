@@ -9,8 +9,9 @@ from image_toy import images, same, state
 from torch import nn
 
 from paperlib import models
+from paperlib.defenses import BATCH_NORM, DEFENSES, applicable
 from paperlib.errors import PaperlibError
-from paperlib.models import MODELS, zoo
+from paperlib.models import MODELS, WITHOUT_BATCH_NORM, zoo
 from paperlib.models.layers import layer_output
 from paperlib.training import Recipe, autocast, fit, load_weights, logits, save_weights
 
@@ -169,3 +170,17 @@ def test_fresh_refuses_to_keep_trained_weights() -> None:
     attention = nn.MultiheadAttention(4, 2)
     before = attention.in_proj_weight.clone()
     assert not torch.equal(models.fresh(attention, 0).in_proj_weight, before)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_without_batch_norm_are_named(name: str) -> None:
+    model = models.build(name, images(8, size=32), width=8)
+    found = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    assert found == (name not in WITHOUT_BATCH_NORM)
+
+
+def test_only_defenses_that_need_batch_norm_are_not_applicable_without_it() -> None:
+    for name, method in DEFENSES.items():
+        assert applicable(name, "preact_resnet18")
+        assert applicable(name, "vgg19") == (method.needs != BATCH_NORM)
+    assert not applicable("anp", "vgg19") and applicable("ft", "vgg19")

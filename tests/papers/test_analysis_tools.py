@@ -27,7 +27,7 @@ PICTURES = {"shape": [3, SIDE, SIDE], "images": [packed(CLEAN), packed(TRIGGERED
 
 
 def test_the_victim_is_the_benchmark_s_own_and_its_twin_that_of_the_tables() -> None:
-    from paperlib.papers import benchmark_runs as runs
+    from paperlib.papers.benchmark import runs
 
     for scale in (SMOKE, LAPTOP):
         victim, twin = TWINS.specs(scale, 0)
