@@ -77,9 +77,11 @@ JUDGED = {"smoke": ("badnets",), "laptop": ("badnets", "blended"), "paper": ATTA
 JUDGED_NOISES = {"smoke": ("symmetric",), "laptop": ("symmetric",), "paper": NOISES}
 SAME_FEATURES = ("given", "bhn", "cores", "cl", "simifeat_v", "simifeat_r")
 """Methods of :mod:`paperlib.vdc.same_features`; ``given`` is this project's default."""
+FAIR = {"smoke": (0, 200), "laptop": (2_400, 800), "paper": (0, 2_000)}
+"""Scale -> images of that comparison (0: the scale's) and clean reference images."""
 LITTLE = 0.1
 """A share of wrong labels nearer to what data sets have."""
-FAIR = {
+TITLES = {
     "vdc": "VDC, head on the reference",
     "given": "Heads on the labels as they are (ours)",
     **{name: style.title("detector", name) for name in DETECTORS_OF_NOISE},
@@ -178,9 +180,10 @@ def fair(scale: Scale, seed: int) -> Iterator[tuple[str, float, str, CleanseSpec
 
     ``vdc`` asks its questions with a head fitted on the reference. At paper scale too the features are the embedded engine's.
     """
-    options = ENGINE["smoke" if scale.name == "smoke" else "laptop"]
+    options, (n, reference) = ENGINE["smoke" if scale.name == "smoke" else "laptop"], FAIR[scale.name]
     for noise, ratio in fair_dirt(scale):
-        about: dict[str, Any] = {"noise": noise, "noise_ratio": ratio, "seed": seed, "reference": options["reference"]}
+        about: dict[str, Any] = {"noise": noise, "noise_ratio": ratio, "seed": seed, "reference": reference}
+        about |= {"n_train": n} if n else {}
         yield noise, ratio, "vdc", ex.cleanse(scale, **{**options, **about})
         for method in SAME_FEATURES:
             params = {**options.get("params", {}), "method": method}

@@ -183,16 +183,16 @@ def table_same_features(results: Results) -> Artefact:
     frame = fair_frame(results)
     shown = []
     for method, group in frame.groupby("method", sort=False):
-        row = {"Method": runs.FAIR[str(method)]}
+        row = {"Method": runs.TITLES[str(method)]}
         for _, cell in group.iterrows():
             rates = f"{cell.auroc:.1f} | {cell.tpr:.1f} / {cell.fpr:.1f}"
             row[str(cell.noise)] = f"{rates} (collapsed)" if cell.collapsed else rates
         shown.append(row)
-    scale, reference = results.scale, runs.ENGINE["smoke" if results.scale.name == "smoke" else "laptop"]["reference"]
+    scale, (n, reference) = results.scale, runs.FAIR[results.scale.name]
     wanted = list(runs.fair(scale, results.seed))
     caption = (
         f"Detectors of wrong labels on equal terms: AUROC | TPR / FPR by each method's own rule, in percent "
-        f"({coverage(frame.index, wanted, 'runs')}). {data(scale)} {_engines(results, (spec for *_, spec in wanted))}"
+        f"({coverage(frame.index, wanted, 'runs')}). {data(scale)}{f' {n:,} of the images.' if n else ''} {_engines(results, (spec for *_, spec in wanted))}"
     )
     notes = [
         f"All see the features of EfficientNet-Lite0 and no picture; a method that learns fits a linear head. {reference:,} clean reference "
@@ -211,7 +211,7 @@ def table_own_terms(results: Results) -> Artefact:
         every = [("vdc", results.get(runs.noisy(scale, noise, seed=seed)))]
         every += [(name, result) for dirt, name, _, result in detected(results, (noise,)) if dirt == noise]
         rows += [
-            {"Noise": dirt_title(noise, NOISE), "Method": runs.FAIR[name].split(",")[0], "Sees": runs.OWN_TERMS[name],
+            {"Noise": dirt_title(noise, NOISE), "Method": runs.TITLES[name].split(",")[0], "Sees": runs.OWN_TERMS[name],
              "AUROC": number(result["auroc"]), "TPR": number(result["tpr"]), "FPR": number(result["fpr"]),
              "F1": number(result["f1"]), "": "collapsed" if collapsed(result) else ""}
             for name, result in every if result
