@@ -352,11 +352,13 @@ def over(parents: Iterable[TrainSpec]) -> str:
 
 def not_learned(results: Results, parents: Iterable[TrainSpec]) -> str:
     """A sentence that names the attacks that were run and not learned; empty if there are none."""
-    missing = {}
+    parents, missing = list(parents), {}
+    several_ratios = len({parent.ratio for parent in parents}) > 1
     for parent in parents:
         row = results.rows.get(parent.key)
         if row and row["result"]["asr"] < LEARNED:
-            missing[parent.attack, parent.ratio] = f"{names_of([parent])} (ASR {row['result']['asr']:.1f})"
+            at = f" at {100 * parent.ratio:g} %" if several_ratios else ""
+            missing[parent.key] = f"{names_of([parent])}{at} (ASR {row['result']['asr']:.1f})"
     if not missing:
         return ""
     return f"Not learned at this scale, so that nothing can be said about a defense: {', '.join(missing.values())}."

@@ -23,6 +23,7 @@ from paperlib.papers.defense_table import (
     backdoored,
     defended,
     learned,
+    not_learned,
     specs_of,
     tidy,
 )
@@ -179,6 +180,13 @@ def test_averages_by_both_rules_over_the_learned_attacks() -> None:
     assert one.n.tolist() == [1, 1, 1] and one.asr.max() < 100
     with pytest.raises(NotRun):
         averages(Results(SMOKE, 0, {}), cells)
+
+
+def test_a_backdoor_that_was_not_learned_is_named_with_its_ratio_where_there_are_several() -> None:
+    parents = [backdoored(SMOKE, "blended", ratio) for ratio in (0.05, 0.1)]
+    results = paper.results(parents, change=setting(lambda spec: spec == parents[0], asr=8.26))
+    assert "Blended at 5 % (ASR 8.3)." in not_learned(results, parents)
+    assert "Blended (ASR 8.3)." in not_learned(results, parents[:1]) and not not_learned(results, parents[1:])
 
 
 def test_learned_needs_every_result_and_one_backdoor() -> None:
