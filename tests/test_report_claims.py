@@ -3,7 +3,7 @@
 import pytest
 
 from paperlib.errors import PaperlibError
-from paperlib.report.claims import Claim, NotRun, Verdict, evaluate, to_frame, to_html
+from paperlib.report.claims import Claim, NotRun, Verdict, evaluate, in_all, to_frame, to_html
 
 RESULTS = {"ft": 40.0, "ft_sam": 4.0}
 
@@ -62,3 +62,15 @@ def test_tables():
     assert "1 of the 2 that were run hold; 1 not run" in html and "&lt;than&gt;" in html
     assert "ft_sam 4, ft 40" in html and html.count("✓") == 1 and html.count("✗") == 1
     assert html == to_html(verdicts, "laptop")
+
+
+def test_a_claim_about_cases_holds_where_all_do_and_shows_the_numbers_of_all():
+    @in_all("every number is positive")
+    def check(results):
+        """As its function."""
+        for name, value in results.items():
+            yield value > 0, {name: value}
+
+    assert check.__doc__ == "As its function."
+    assert check({"a": 1, "b": 2}) == Verdict(True, "every number is positive", {"a": 1, "b": 2})
+    assert check({"a": -1, "b": 2}).holds is False

@@ -5,8 +5,9 @@ why, and by which numbers. Where results are missing it raises :class:`NotRun`, 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import pandas as pd
@@ -70,6 +71,31 @@ class Claim:
             return self.check(results)
         except NotRun as missing:
             return Verdict(None, f"not run: {missing}")
+
+
+Cases = Iterator[tuple[bool, Mapping[str, float]]]
+"""Whether each case of a claim holds, with its numbers."""
+
+
+def in_all(reason: str) -> Callable[[Callable[[Any], Cases]], Callable[[Any], Verdict]]:
+    """Make a check of a function that yields cases: the claim holds where it holds in all of them.
+
+    Parameters
+    ----------
+    reason
+        What holding means, for the verdict.
+    """
+
+    def check(cases: Callable[[Any], Cases]) -> Callable[[Any], Verdict]:
+        @wraps(cases)
+        def verdict(results: Any) -> Verdict:
+            found = list(cases(results))
+            numbers = {name: value for _, values in found for name, value in values.items()}
+            return Verdict(all(holds for holds, _ in found), reason, numbers)
+
+        return verdict
+
+    return check
 
 
 def evaluate(claims: Iterable[Claim], results: Any) -> list[tuple[Claim, Verdict]]:

@@ -9,7 +9,7 @@ from paperlib.papers.ft_sam import runs
 from paperlib.papers.ft_sam.figures import correlation, sweep
 from paperlib.papers.ft_sam.runs import PAPER, RHOS
 from paperlib.report import style
-from paperlib.report.claims import Claim, NotRun, Verdict
+from paperlib.report.claims import Cases, Claim, NotRun, Verdict, in_all
 
 
 def _learned(results: Results, ratio: float = 0.1) -> list[TrainSpec]:
@@ -22,18 +22,18 @@ def _title(parent: TrainSpec) -> str:
     return style.title("attack", parent.attack)
 
 
-def check_alive(results: Results) -> Verdict:
+@in_all("alive: ASR of at least 20 after FT, and at most a third of that after FT-SAM")
+def check_alive(results: Results) -> Cases:
     """FT leaves the hard triggers alive and FT-SAM does not."""
     hard = [parent for parent in _learned(results) if parent.attack in ("blended", "lf", "ssba")]
     if not hard:
         raise NotRun(f"no hard trigger is learned at {results.scale.name} scale")
-    numbers: dict[str, float] = {}
-    alive = True
     for parent in hard:
         ft, sam = (results.need(defended(results.scale, parent, name))["asr"] for name in ("ft", "ft_sam"))
-        numbers |= {f"{_title(parent)} ASR after FT": ft, f"{_title(parent)} ASR after FT-SAM": sam}
-        alive = alive and ft >= 20 and sam <= ft / 3
-    return Verdict(alive, "alive: ASR of at least 20 after FT, and at most a third of that after FT-SAM", numbers)
+        yield (
+            ft >= 20 and sam <= ft / 3,
+            {f"{_title(parent)} ASR after FT": ft, f"{_title(parent)} ASR after FT-SAM": sam},
+        )
 
 
 def check_headline(results: Results) -> Verdict:
@@ -48,13 +48,13 @@ def check_headline(results: Results) -> Verdict:
     return Verdict(holds, f"{over(parents)}; at most a third of the ASR, at most 3 points of C-Acc", numbers)
 
 
-def check_norms(results: Results) -> Verdict:
+@in_all("rank correlation of TAC and norm, 5 % poisoning")
+def check_norms(results: Results) -> Cases:
     """Backdoor-related neurons have larger norms: positive rank correlation of TAC and norm in every backdoored model."""
-    numbers = {}
     for parent in _learned(results, 0.05):
         neurons = results.need(runs.neuron_spec(results.scale, parent.attack, 0.05, results.seed))
-        numbers[f"{_title(parent)} rank correlation"] = correlation(neurons["tac"][0], neurons["norm"][0])
-    return Verdict(all(v > 0 for v in numbers.values()), "rank correlation of TAC and norm, 5 % poisoning", numbers)
+        rank = correlation(neurons["tac"][0], neurons["norm"][0])
+        yield rank > 0, {f"{_title(parent)} rank correlation": rank}
 
 
 def check_shrinks(results: Results) -> Verdict:
@@ -73,22 +73,20 @@ def check_shrinks(results: Results) -> Verdict:
     )
 
 
-def check_rho(results: Results) -> Verdict:
+@in_all("rank correlation of rho and ASR over rho = 1 to 8 is negative")
+def check_rho(results: Results) -> Cases:
     """ASR falls with rho."""
     names = {parent.attack: _title(parent) for parent in _learned(results)}
     swept = {names[name]: points for name, points in sweep(results).items() if name in names}
     if not swept:
         raise NotRun(f"no attack of the rho sweep is learned at {results.scale.name} scale")
-    numbers: dict[str, float] = {}
-    falls = []
     for title, points in swept.items():
         if len(points) < len(RHOS):
             raise NotRun(f"the rho sweep of {title} is not complete at {results.scale.name} scale")
         rates = [point["asr"] for point in points.values()]
-        numbers |= {f"{title} ASR at rho {RHOS[0]}": rates[0], f"{title} ASR at rho {RHOS[-1]}": rates[-1]}
-        numbers[f"{title} rank correlation"] = correlation(RHOS, rates)
-        falls.append(numbers[f"{title} rank correlation"] < 0 and rates[-1] < rates[0])
-    return Verdict(all(falls), "rank correlation of rho and ASR over rho = 1 to 8 is negative", numbers)
+        rank = correlation(RHOS, rates)
+        ends = {f"{title} ASR at rho {RHOS[k]}": rates[k] for k in (0, -1)}
+        yield rank < 0 and rates[-1] < rates[0], {**ends, f"{title} rank correlation": rank}
 
 
 def _means(results: Results, table: DefenseTable) -> tuple[dict[tuple[str, str], float], str]:

@@ -1,6 +1,6 @@
 """The claims of the NPD paper, checked on our results."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from paperlib.papers.polarizer import runs
 from paperlib.papers.polarizer.runs import PAPER
 from paperlib.papers.polarizer.tables import TABLES
 from paperlib.report import style
-from paperlib.report.claims import Claim, NotRun, Verdict
+from paperlib.report.claims import Cases, Claim, NotRun, Verdict, in_all
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
 """Results of the backdoored and of the purified model."""
@@ -29,13 +29,14 @@ def _after(results: Results, parents: Iterable[TrainSpec], defense: str = "npd")
     return [(results.need(p), results.need(defended(results.scale, p, defense))) for p in parents]
 
 
-def _by_attack(results: Results, cells: Iterable[Cell], name: str) -> dict[str, dict[str, Pair]]:
-    """Attack as printed -> setting or defense (``name``) of the cell -> results."""
+def _by_attack(results: Results, cells: Iterable[Cell], names: Sequence[str]) -> dict[str, list[Pair]]:
+    """Attack as printed -> results of its cells whose setting, or else defense, is one of ``names``, in their order."""
     out: dict[str, dict[str, Pair]] = {}
     for cell in cells:
-        pair = results.need(cell.parent), results.need(cell.spec)
-        out.setdefault(style.title("attack", cell.attack), {})[getattr(cell, name)] = pair
-    return out
+        if (name := cell.setting or cell.defense) in names:
+            pair = results.need(cell.parent), results.need(cell.spec)
+            out.setdefault(style.title("attack", cell.attack), {})[name] = pair
+    return {attack: [found[name] for name in names] for attack, found in out.items()}
 
 
 def _mean_der(pairs: list[Pair]) -> float:
@@ -76,16 +77,14 @@ def check_informed(results: Results) -> Verdict:
     return Verdict(holds, f"over {names_of(parents)}; both at least NPD's less 1 point", numbers)
 
 
-def check_targeted(results: Results) -> Verdict:
+@in_all("NPD's is the lowest of the three on every attack")
+def check_targeted(results: Results) -> Cases:
     """Targeted perturbations leave a lower ASR than untargeted ones."""
-    numbers: dict[str, float] = {}
-    holds = True
-    cells = [cell for cell in TABLES["table4"].cells(results.scale, results.seed) if cell.defense != "none"]
-    for attack, pairs in _by_attack(results, cells, "defense").items():
-        rates = {name: pairs[name][1]["asr"] for name in ("npd", "npd_up", "npd_uu")}
-        numbers |= {f"{attack} ASR, {style.title('defense', name)}": rate for name, rate in rates.items()}
-        holds = holds and rates["npd"] < min(rates["npd_up"], rates["npd_uu"])
-    return Verdict(holds, "NPD's is the lowest of the three on every attack", numbers)
+    names = ("npd", "npd_up", "npd_uu")
+    for attack, pairs in _by_attack(results, TABLES["table4"].cells(results.scale, results.seed), names).items():
+        rates = [after["asr"] for _, after in pairs]
+        numbers = {f"{attack} ASR, {style.title('defense', n)}": rate for n, rate in zip(names, rates, strict=True)}
+        yield rates[0] < min(rates[1:]), numbers
 
 
 def check_nearer(results: Results) -> Verdict:
@@ -97,62 +96,44 @@ def check_nearer(results: Results) -> Verdict:
     return Verdict(holds, f"mean L2 over {found['n']} images, towards y' and away from y", numbers)
 
 
-def check_losses(results: Results) -> Verdict:
+@in_all("L_bn alone leaves half of the undefended ASR, all terms at most a tenth")
+def check_losses(results: Results) -> Cases:
     """Without the losses on perturbed images the backdoor stays: L_bn alone leaves at least half of the ASR, all terms a tenth."""
-    numbers: dict[str, float] = {}
-    holds = True
     ends = ("losses=L_bn only", "losses=all")
-    cells = [cell for cell in TABLES["table3"].cells(results.scale, results.seed) if cell.setting in ends]
-    for attack, pairs in _by_attack(results, cells, "setting").items():
-        (before, alone), (_, everything) = (pairs[name] for name in ends)
-        numbers |= {f"{attack} ASR, L_bn only": alone["asr"], f"{attack} ASR, all": everything["asr"]}
-        holds = holds and alone["asr"] >= before["asr"] / 2 and everything["asr"] <= before["asr"] / 10
-    return Verdict(holds, "L_bn alone leaves half of the undefended ASR, all terms at most a tenth", numbers)
+    for attack, pairs in _by_attack(results, TABLES["table3"].cells(results.scale, results.seed), ends).items():
+        (before, alone), (_, everything) = pairs
+        holds = alone["asr"] >= before["asr"] / 2 and everything["asr"] <= before["asr"] / 10
+        yield holds, {f"{attack} ASR, L_bn only": alone["asr"], f"{attack} ASR, all": everything["asr"]}
 
 
-def check_deeper(results: Results) -> Verdict:
+@in_all("the default place against the first one")
+def check_deeper(results: Results) -> Cases:
     """The deepest place has a higher DER than the shallowest."""
     table = runs.FIGURE3[results.scale.name]
     ends = (table.settings[0].name, runs.DEFAULT_PLACE)
-    cells = [cell for cell in table.cells(results.scale, results.seed) if cell.setting in ends]
-    numbers: dict[str, float] = {}
-    holds = True
-    for attack, pairs in _by_attack(results, cells, "setting").items():
-        scores = {}
-        for place in ends:
-            before, after = pairs[place]
-            scores[place] = float(der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent"))
-        numbers |= {f"{attack} DER at {place}": score for place, score in scores.items()}
-        holds = holds and scores[ends[1]] > scores[ends[0]]
-    return Verdict(holds, "the default place against the first one", numbers)
+    for attack, pairs in _by_attack(results, table.cells(results.scale, results.seed), ends).items():
+        first, last = (float(der(b["c_acc"], b["asr"], a["c_acc"], a["asr"], unit="percent")) for b, a in pairs)
+        yield last > first, {f"{attack} DER at {ends[0]}": first, f"{attack} DER at {ends[1]}": last}
 
 
-def check_structure(results: Results) -> Verdict:
+@in_all("ASR of Conv-BN below that of Linear on every attack")
+def check_structure(results: Results) -> Cases:
     """Convolution and batch norm remove more than an elementwise layer."""
-    numbers: dict[str, float] = {}
-    holds = True
     ends = ("structure=NPD Conv-BN", "structure=Linear")
-    cells = [cell for cell in TABLES["table13"].cells(results.scale, results.seed) if cell.setting in ends]
-    for attack, pairs in _by_attack(results, cells, "setting").items():
-        conv, linear = (pairs[name][1]["asr"] for name in ends)
-        numbers |= {f"{attack} ASR, Conv-BN": conv, f"{attack} ASR, Linear": linear}
-        holds = holds and conv < linear
-    return Verdict(holds, "ASR of Conv-BN below that of Linear on every attack", numbers)
+    for attack, pairs in _by_attack(results, TABLES["table13"].cells(results.scale, results.seed), ends).items():
+        conv, linear = (after["asr"] for _, after in pairs)
+        yield conv < linear, {f"{attack} ASR, Conv-BN": conv, f"{attack} ASR, Linear": linear}
 
 
-def check_few(results: Results) -> Verdict:
+@in_all("with the fewest clean images at most a fifth of the undefended ASR")
+def check_few(results: Results) -> Cases:
     """NPD still works with the fewest clean images of Table 6."""
     cells = [cell for cell in TABLES["table6"].cells(results.scale, results.seed) if cell.defense == "npd"]
     fewest = cells[-1].setting
     n = fewest.removeprefix("clean_samples=")
-    numbers: dict[str, float] = {}
-    holds = True
-    last = [cell for cell in cells if cell.setting == fewest]
-    for attack, pairs in _by_attack(results, last, "setting").items():
-        before, after = pairs[fewest]
-        numbers |= {f"{attack} ASR undefended": before["asr"], f"{attack} ASR with {n} images": after["asr"]}
-        holds = holds and after["asr"] <= before["asr"] / 5
-    return Verdict(holds, f"with {n} clean images at most a fifth of the undefended ASR", numbers)
+    for attack, ((before, after),) in _by_attack(results, cells, (fewest,)).items():
+        numbers = {f"{attack} ASR undefended": before["asr"], f"{attack} ASR with {n} images": after["asr"]}
+        yield after["asr"] <= before["asr"] / 5, numbers
 
 
 def check_fast(results: Results) -> Verdict:

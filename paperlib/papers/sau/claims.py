@@ -13,7 +13,7 @@ from paperlib.papers.sau import runs
 from paperlib.papers.sau.runs import PAPER, STAGES
 from paperlib.papers.sau.tables import TABLES
 from paperlib.report import style
-from paperlib.report.claims import Claim, NotRun, Verdict
+from paperlib.report.claims import Cases, Claim, NotRun, Verdict, in_all
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
 """Results of the backdoored and of the purified model."""
@@ -47,15 +47,12 @@ def check_best(results: Results) -> Verdict:
     return Verdict(best, f"means over {names_of(parents)} (undefended ASR at least {LEARNED:g})", numbers)
 
 
-def check_low(results: Results) -> Verdict:
+@in_all("at most a tenth of the undefended ASR, for every learned attack")
+def check_low(results: Results) -> Cases:
     """After SAU every attack's ASR is at most a tenth of the undefended one."""
-    numbers: dict[str, float] = {}
-    low = True
     for parent in _learned(results, runs.MAIN[results.scale.name].attacks):
         after = results.need(defended(results.scale, parent, "sau"))["asr"]
-        numbers[f"{_title(parent)} ASR after SAU"] = after
-        low = low and after <= results.need(parent)["asr"] / 10
-    return Verdict(low, "at most a tenth of the undefended ASR, for every learned attack", numbers)
+        yield after <= results.need(parent)["asr"] / 10, {f"{_title(parent)} ASR after SAU": after}
 
 
 def check_bound(results: Results) -> Verdict:
@@ -71,49 +68,42 @@ def check_bound(results: Results) -> Verdict:
     return Verdict(holds, "Blended; the maxima over S are estimated from below, which can only hurt the claim", numbers)
 
 
-def check_shared(results: Results) -> Verdict:
+@in_all("number of examples of type I that SAU's own search finds; at most half")
+def check_shared(results: Results) -> Cases:
     """SAU removes shared adversarial examples: at least half of those that the backdoored model has."""
-    numbers: dict[str, float] = {}
-    holds = True
     specs = runs.risk_specs(results.scale, results.seed)
     for parent in _learned(results, runs.WATCHED):
         counts = results.need(specs[parent.attack])["types"]["shared"]
         before, after = counts[0][0], counts[STAGES.index("sau")][0]
-        numbers |= {f"{_title(parent)} before": before, f"{_title(parent)} after SAU": after}
-        holds = holds and after <= before / 2
-    return Verdict(holds, "number of examples of type I that SAU's own search finds; at most half", numbers)
+        yield after <= before / 2, {f"{_title(parent)} before": before, f"{_title(parent)} after SAU": after}
 
 
-def check_ablation(results: Results) -> Verdict:
+@in_all("A+B against C+B in ASR, and against A+D in C-Acc, at the last epoch")
+def check_ablation(results: Results) -> Cases:
     """The inner problem (A) lowers the ASR, the outer one (B) keeps the accuracy."""
-    numbers: dict[str, float] = {}
-    holds = True
     curves = {key: results.need(spec) for key, spec in runs.curves(results.scale, results.seed).items()}
     for attack in runs.ABLATED[results.scale.name]:
-        title = style.title("attack", attack)
-        asr = {name: curves[attack, name]["asr"][-1] for name in ("A+B", "C+B")}
-        c_acc = {name: curves[attack, name]["c_acc"][-1] for name in ("A+B", "A+D")}
-        numbers |= {f"{title} {name} ASR": value for name, value in asr.items()}
-        numbers |= {f"{title} {name} C-Acc": value for name, value in c_acc.items()}
-        holds = holds and asr["A+B"] < asr["C+B"] and c_acc["A+B"] > c_acc["A+D"]
-    return Verdict(holds, "A+B against C+B in ASR, and against A+D in C-Acc, at the last epoch", numbers)
+        for measure, title, other in (("asr", "ASR", "C+B"), ("c_acc", "C-Acc", "A+D")):
+            ours, theirs = (curves[attack, name][measure][-1] for name in ("A+B", other))
+            name = style.title("attack", attack)
+            better = ours < theirs if measure == "asr" else ours > theirs
+            yield better, {f"{name} A+B {title}": ours, f"{name} {other} {title}": theirs}
 
 
-def check_few(results: Results) -> Verdict:
+@in_all("ASR at most a fifth of the undefended one with the most and the fewest images")
+def check_few(results: Results) -> Cases:
     """With fewer clean images the accuracy falls, and the ASR stays low down to 50."""
-    numbers: dict[str, float] = {}
-    holds = True
     (table,) = TABLES["table23"].at(results.scale)
-    sizes = table.clean(results.scale).values()
-    kept = [n for n in sizes if n >= 50 or results.scale.name == "smoke"]
+    kept = [n for n in table.clean(results.scale).values() if n >= 50 or results.scale.name == "smoke"]
     for parent in _learned(results, table.attacks):
         title, before = _title(parent), results.need(parent)["asr"]
-        most, fewest = (results.need(defended(results.scale, parent, "sau", n_clean=n)) for n in (kept[0], kept[-1]))
-        for n, found in ((kept[0], most), (kept[-1], fewest)):
-            numbers |= {f"{title} C-Acc with {n}": found["c_acc"], f"{title} ASR with {n}": found["asr"]}
-            holds = holds and found["asr"] <= before / 5
-        holds = holds and fewest["c_acc"] < most["c_acc"]
-    return Verdict(holds, "ASR at most a fifth of the undefended one with the most and the fewest images", numbers)
+        found = {n: results.need(defended(results.scale, parent, "sau", n_clean=n)) for n in (kept[0], kept[-1])}
+        for n, one in found.items():
+            yield (
+                one["asr"] <= before / 5,
+                {f"{title} C-Acc with {n}": one["c_acc"], f"{title} ASR with {n}": one["asr"]},
+            )
+        yield found[kept[-1]]["c_acc"] < found[kept[0]]["c_acc"], {}
 
 
 def check_near(results: Results) -> Verdict:
@@ -127,18 +117,17 @@ def check_near(results: Results) -> Verdict:
     return Verdict(holds, "BadNets, in the features of the backdoored model", numbers)
 
 
-def check_ensemble(results: Results) -> Verdict:
+@in_all("lowest ASR, and at most 3.5 points of C-Acc (the largest printed cost) below SAU")
+def check_ensemble(results: Results) -> Cases:
     """Ensemble SAU has the lowest ASR of the three perturbation sets, at a small cost in accuracy."""
-    numbers: dict[str, float] = {}
-    holds = True
     for parent in _learned(results, TABLES["table13"].at(results.scale)[0].attacks):
         found = {name: results.need(defended(results.scale, parent, name)) for name in runs.NORMS}
-        for name, one in found.items():
-            title = f"{_title(parent)} {style.title('defense', name)}"
-            numbers |= {f"{title} ASR": one["asr"], f"{title} C-Acc": one["c_acc"]}
-        holds = holds and found["sau_ensemble"]["asr"] <= min(found["sau"]["asr"], found["sau_spatial"]["asr"])
-        holds = holds and found["sau_ensemble"]["c_acc"] >= found["sau"]["c_acc"] - 3.5
-    return Verdict(holds, "lowest ASR, and at most 3.5 points of C-Acc (the largest printed cost) below SAU", numbers)
+        titles = {name: f"{_title(parent)} {style.title('defense', name)}" for name in found}
+        sau, ensemble = found["sau"], found["sau_ensemble"]
+        lowest = ensemble["asr"] <= min(one["asr"] for one in found.values())
+        numbers = {f"{titles[name]} ASR": one["asr"] for name, one in found.items()}
+        numbers |= {f"{titles[name]} C-Acc": one["c_acc"] for name, one in found.items()}
+        yield lowest and ensemble["c_acc"] >= sau["c_acc"] - 3.5, numbers
 
 
 def _after_sau(results: Results, id_: str) -> dict[tuple[str, str], Pair]:
@@ -172,33 +161,28 @@ def check_tiny(results: Results) -> Verdict:
     return Verdict(holds, "WaNet above half of its ASR, whose trigger leaves S; all others at most a tenth", numbers)
 
 
-def check_pixel(results: Results) -> Verdict:
+@in_all("at most a tenth of the undefended ASR, at every pixel value that was learned")
+def check_pixel(results: Results) -> Cases:
     """BadNets falls to at most a tenth of its ASR at every pixel value."""
-    found = _after_sau(results, "table12")
-    numbers = {f"{setting} ASR after SAU": after["asr"] for (_, setting), (_, after) in found.items()}
-    holds = all(after["asr"] <= before["asr"] / 10 for before, after in found.values())
-    return Verdict(holds, "at most a tenth of the undefended ASR, at every pixel value that was learned", numbers)
+    for (_, setting), (before, after) in _after_sau(results, "table12").items():
+        yield after["asr"] <= before["asr"] / 10, {f"{setting} ASR after SAU": after["asr"]}
 
 
-def check_adaptive(results: Results) -> Verdict:
+@in_all("at most a tenth of the undefended ASR, at most two points of C-Acc below it")
+def check_adaptive(results: Results) -> Cases:
     """The ASR of an attacker who trains adversarially falls to at most a tenth, C-Acc by at most two points."""
-    numbers: dict[str, float] = {}
-    holds = True
     for (attack, _), (before, after) in _after_sau(results, "table15").items():
         change = after["c_acc"] - before["c_acc"]
-        numbers |= {f"{attack} ASR after SAU": after["asr"], f"{attack} change of C-Acc": change}
-        holds = holds and after["asr"] <= before["asr"] / 10 and change >= -2
-    return Verdict(holds, "at most a tenth of the undefended ASR, at most two points of C-Acc below it", numbers)
+        holds = after["asr"] <= before["asr"] / 10 and change >= -2
+        yield holds, {f"{attack} ASR after SAU": after["asr"], f"{attack} change of C-Acc": change}
 
 
-def check_two(results: Results) -> Verdict:
+@in_all("at most a tenth of the undefended ASR, for both triggers")
+def check_two(results: Results) -> Cases:
     """Both triggers of one training set fall to at most a tenth of their ASR."""
-    numbers: dict[str, float] = {}
-    holds = True
     for (attack, _), (before, after) in _after_sau(results, "table24").items():
-        numbers |= {f"{attack} ASR-1 after SAU": after["asr"], f"{attack} ASR-2 after SAU": after["asr_2"]}
-        holds = holds and after["asr"] <= before["asr"] / 10 and after["asr_2"] <= before["asr_2"] / 10
-    return Verdict(holds, "at most a tenth of the undefended ASR, for both triggers", numbers)
+        for rate, title in (("asr", "ASR-1"), ("asr_2", "ASR-2")):
+            yield after[rate] <= before[rate] / 10, {f"{attack} {title} after SAU": after[rate]}
 
 
 def check_configurations(results: Results) -> Verdict:
