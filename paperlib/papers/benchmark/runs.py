@@ -218,7 +218,7 @@ def defense_cells(scale: Scale, seed: int) -> list[Cell]:
     """Every defense on the models of the attacks that it is compared on, each at its own ratio."""
     part = SLICES[scale.name]
     by_ratio = {ratio: tuple(a for a in part.defended if own_ratio(a) == ratio) for ratio in (RATIO, CLEAN_LABEL_RATIO)}
-    tables = [DefenseTable(attacks, part.defenses, ratio) for ratio, attacks in by_ratio.items()]
+    tables = [DefenseTable(attacks, part.defenses, ratio) for ratio, attacks in by_ratio.items() if attacks]
     return [cell for table in tables for cell in table.cells(scale, seed)]
 
 
@@ -272,7 +272,9 @@ MORE_SEEDS = 2
 
 
 def seed_cells(scale: Scale, seed: int) -> dict[int, list[Cell]]:
-    """Seed -> the headline defenses, each seed with victims of its own."""
+    """Seed -> the headline defenses, each seed with victims of its own; nothing where one seed is run."""
+    if not SEEDED[scale.name]:
+        return {}
     table = DefenseTable(SEEDED[scale.name], HEADLINE)
     return {one: table.cells(scale, one) for one in range(seed, seed + 1 + MORE_SEEDS)}
 
