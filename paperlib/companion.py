@@ -193,6 +193,22 @@ def compute(
     return papers.Results(scale, seed, rows)
 
 
+def check_store(specs: Iterable[Spec]) -> None:
+    """Refuse a store that cannot be written where ``specs`` still need runs: a complete one is only read.
+
+    Raises
+    ------
+    PaperlibError
+        It cannot be written, and something is to do.
+    """
+    store = Store()
+    try:
+        store.check_writable()
+    except PaperlibError:
+        if plan(specs, store).groups:
+            raise
+
+
 def record(paper: str, scale: Scale, seed: int = 0, store: Store | None = None) -> Path:
     """Merge the paper's results of the store into the ledger in git; returns its path."""
     file = recorded_file(scale)
@@ -579,7 +595,7 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
     planned = len(_unique(book._specs())) if changes else 0  # a wrong value stops here
     if not book.recorded:
         book.device = pick_device(values["device"])
-        Store().check_writable()
+        check_store(book._specs())
     where = "recorded results" if book.recorded else f"{book.device} on {provenance.device_name(book.device)}"
     print(f"{about.short} (arXiv {about.arxiv}) · {scale.name} scale · seed {book.seed} · {where}")
     if changes:

@@ -36,6 +36,17 @@ def write(path: Path, data: bytes) -> None:
         raise PaperlibError(f"{path} cannot be written ({getattr(error, 'strerror', None) or error}).") from error
 
 
+def check_folder(folder: Path) -> None:
+    """Make ``folder`` where it is missing, and raise a PaperlibError if nothing can be written into it."""
+    probe = folder / f"probe-{secrets.token_hex(4)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.mkdir()
+        probe.rmdir()
+    except (OSError, ValueError) as error:
+        raise PaperlibError(f"{folder} cannot be written ({getattr(error, 'strerror', None) or error}).") from error
+
+
 @contextmanager
 def held(folder: Path, exclusive: bool = False, wait: bool = True) -> Iterator[bool]:
     """Hold a lock on ``folder`` itself while the block runs; yields False where another process has it and ``wait`` is false.

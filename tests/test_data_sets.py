@@ -38,7 +38,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(decode, "cache_dir", lambda: tmp_path / "cache" / "decoded")
     monkeypatch.setattr(folder, "_memory_file", lambda: tmp_path / "cache" / "folders.json")
     monkeypatch.setattr(folder, "_known", {})
-    monkeypatch.setattr(sources, "_checksum_cache", lambda: tmp_path / "cache" / "checksums.json")
+    monkeypatch.setattr(sources, "_compared", set())
     monkeypatch.setattr(sources, "_failures", {})
     for name in ("CIFAR100_URL", "GTSRB_URL", "TINY_URL"):
         monkeypatch.setattr(sources, name, "http://127.0.0.1:9/refused")

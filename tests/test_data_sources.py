@@ -73,7 +73,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing-here"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(sources, "CIFAR10_URL", "http://127.0.0.1:9/refused.tar.gz")
-    monkeypatch.setattr(sources, "_checksum_cache", lambda: tmp_path / "cache" / "checksums.json")
+    monkeypatch.setattr(sources, "_compared", set())
     monkeypatch.setattr(sources, "_failures", {})
     return made
 
@@ -124,7 +124,9 @@ def test_a_damaged_file_is_named_with_both_checksums(fake: Fake, layout: str, fi
     assert path.read_bytes() == content  # a person's file is not replaced behind their back
 
 
-def test_checksums_are_remembered_until_a_file_changes(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksums_are_compared_once_in_a_process_and_when_a_file_changes(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = fake.write(BIN)
     read: list[str] = []
     digest = sources._digest
@@ -136,23 +138,17 @@ def test_checksums_are_remembered_until_a_file_changes(fake: Fake, monkeypatch: 
     os.utime(folder / "test_batch.bin", ns=(1, 1))
     sources.fetch("cifar10")
     assert read[6:] == ["test_batch.bin"]
+    path = folder / "data_batch_2.bin"  # one bit, with size and time of change as they were: the next process sees it
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[7] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    monkeypatch.setattr(sources, "_compared", set())
+    with pytest.raises(PaperlibError, match=r"data_batch_2\.bin is damaged"):
+        sources.fetch("cifar10")
     (folder / "data_batch_1.bin").write_bytes(b"")
     with pytest.raises(PaperlibError, match=r"data_batch_1\.bin is damaged"):
         sources.fetch("cifar10")
-
-
-def test_a_broken_or_unwritable_checksum_cache_costs_time_only(
-    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = fake.write(BIN)
-    cache = sources._checksum_cache()
-    cache.parent.mkdir()
-    cache.write_text("{ half")
-    assert sources.fetch("cifar10") == folder
-    assert len(json.loads(cache.read_text())) == 6
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr(sources, "_checksum_cache", lambda: tmp_path / "file" / "checksums.json")
-    assert sources.fetch("cifar10") == folder
 
 
 # --------------------------------------------------------------------------------------------------- (2) the publisher

@@ -1,12 +1,14 @@
 """``paperlib lab``: look at the store, plan and run grids, move results between machines."""
 
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from paperlib.errors import PaperlibError
 from paperlib.lab.ledger import export, import_ledger
 from paperlib.lab.plan import align, duration, method, plan
 from paperlib.lab.run import EXECUTORS, run
@@ -17,7 +19,7 @@ app = typer.Typer(help="Runs and their results: plan, run, status, gc, export, i
 
 Papers = Annotated[list[str], typer.Argument(metavar="PAPER...", help="Papers, as `paperlib list` names them.")]
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper.", envvar="PAPERLIB_SCALE")]
-Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
 StoreRoot = Annotated[
     Path | None, typer.Option("--store", help="Folder of finished runs.", envvar="PAPERLIB_STORE", show_default=False)
 ]
@@ -129,6 +131,8 @@ def gc(
     where = Store(store)
     sizes = where.sizes()
     doomed = sizes["leftovers"] + (sizes["weights"] if keep == "results" else 0)
+    if doomed and not yes and sys.stdin is None:
+        raise PaperlibError("stdin is closed, so that nobody can be asked; give --yes to delete without asking.")
     if doomed and not yes:
         typer.confirm(f"Delete {_megabytes(doomed)} from {where.root}?", abort=True)
     print(f"{_megabytes(where.gc(keep))} freed; {_megabytes(sizes['results'])} of results kept.")

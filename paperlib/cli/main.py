@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paperlib import __version__, paths
+from paperlib import __version__, files, paths
 from paperlib.cli import data as data_cli
 from paperlib.cli import lab as lab_cli
 from paperlib.cli import vdc as vdc_cli
@@ -156,6 +156,7 @@ def reproduce(
     notebooks = _notebooks(papers or [])
     parameters = {"scale": sizes.name, "seed": seed, "device": device, "recorded": recorded}
     _check_before_running(notebooks, parameters, sizes)
+    files.check_folder(out or paths.figures_dir())
     folders = {"FIGURES": out or paths.figures_dir(), "STORE": paths.store_dir(), "DATA": paths.data_dir()}
     for name, folder in folders.items():  # for the kernels, whose working directory is another one
         os.environ[f"PAPERLIB_{name}"] = str(folder.resolve())
@@ -203,10 +204,11 @@ def _check_before_running(notebooks: Mapping[Path, str], parameters: Mapping[str
     for notebook in notebooks:  # papermill itself would run with a parameter that the notebook does not have
         companion.check_parameters(companion.declared_parameters(notebook), parameters)
     if not parameters["recorded"]:
-        from paperlib.lab.store import Store
-
         _check_device(parameters["device"])
-        Store().check_writable()
+        wanted = (
+            papers.specs(paper, sizes, parameters["seed"]) for paper in dict.fromkeys(notebooks.values()) if paper
+        )
+        companion.check_store(spec for specs in wanted for spec in specs)
     elif any(papers.specs(paper, sizes, parameters["seed"]) for paper in notebooks.values() if paper) and not (
         companion.recorded_file(sizes).is_file()
     ):
@@ -292,13 +294,18 @@ def _known(paper: str, sizes: "Scale", seed: int) -> "Results":
     """What the store or the ledger in git holds; nothing is computed."""
     from paperlib import companion, papers
     from paperlib.lab import ledger
-    from paperlib.lab.store import Store
+    from paperlib.lab.store import Damaged, Store
 
     file, store = companion.recorded_file(sizes), Store()
     rows = ledger.load(file) if file.is_file() else {}
     wanted = {one.key: one for spec in papers.specs(paper, sizes, seed) for one in spec.ancestry()}
     for key, spec in wanted.items():
-        if record := store.read(spec):
+        try:
+            record = store.read(spec)
+        except Damaged as error:  # the next run makes it again; one row is missing here, or is the recorded one
+            typer.echo(str(error), err=True)
+            continue
+        if record:
             rows[key] = {"key": key, "spec": record.spec, "result": record.result, "provenance": record.provenance}
     return papers.Results(sizes, seed, rows)
 

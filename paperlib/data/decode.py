@@ -1,7 +1,7 @@
 """Image files to one uint8 tensor, decoded once: the next time it is read from the user's cache.
 
-A cached tensor carries the digest of the list of its source files (paths, sizes, times of change) and is used only while
-that list is the same. A cache that cannot be written or read is not an error: the images are decoded again, and that is
+A cached tensor carries the digest of the list of its source files (paths, sizes, times of change) and its own, and is used only
+while that list is the same and it is whole. A cache that cannot be written or read is not an error: the images are decoded again, and that is
 said once.
 """
 
@@ -58,6 +58,10 @@ def decoded(name: str, split: str, root: Path, files: Sequence[str], side: int) 
     return x
 
 
+def _sum(x: Tensor) -> str:
+    return hashlib.sha256(f"{tuple(x.shape)} {x.dtype}".encode() + x.numpy().tobytes()).hexdigest()
+
+
 def _read(path: Path, listing: str) -> Tensor | None:
     from safetensors import SafetensorError, safe_open
 
@@ -65,8 +69,10 @@ def _read(path: Path, listing: str) -> Tensor | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            return file.get_tensor("x") if (file.metadata() or {}).get("listing") == listing else None
-    except (OSError, SafetensorError):  # damaged, or not ours to read: it is written anew
+            about = file.metadata() or {}
+            x = file.get_tensor("x") if about.get("listing") == listing else None
+            return x if x is not None and about.get("sha256") == _sum(x) else None
+    except (OSError, SafetensorError, KeyError):  # damaged, or not ours to read: it is written anew
         return None
 
 
@@ -76,7 +82,7 @@ def _write(path: Path, listing: str, x: Tensor) -> None:
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"x": x}, beside, {"listing": listing})
+        save_file({"x": x}, beside, {"listing": listing, "sha256": _sum(x)})
         beside.replace(path)
     except Exception as error:  # safetensors has no one type for a disk that is full or read-only
         warnings.warn(

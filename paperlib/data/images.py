@@ -8,7 +8,6 @@ Benchmarks, arXiv 2206.12654), on which the backdoor papers of this project buil
 
 import builtins
 import csv
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -21,6 +20,7 @@ from torch import Tensor
 from paperlib.data import folder, sources
 from paperlib.data.decode import decoded
 from paperlib.data.protocols import PROTOCOLS
+from paperlib.data.unpickle import arrays
 from paperlib.errors import PaperlibError, choose
 
 Indices = Tensor | np.ndarray | Sequence[int]
@@ -297,7 +297,7 @@ def _cifar10(split: str) -> ImageData:
 
 def _cifar100(split: str) -> ImageData:
     root = sources.fetch("cifar100")
-    batch, meta = (pickle.loads((root / name).read_bytes(), encoding="bytes") for name in (split, "meta"))
+    batch, meta = (arrays((root / name).read_bytes(), "bytes") for name in (split, "meta"))
     x = torch.from_numpy(batch[b"data"].reshape(-1, 3, 32, 32).copy())
     classes = tuple(name.decode() for name in meta[b"fine_label_names"])
     return _benchmark("cifar100", x, torch.tensor(batch[b"fine_labels"]), classes)
@@ -312,7 +312,7 @@ def _read_bin(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _read_py(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Labels (N,) and pixels (N, 3072) of one file of the Python layout, whose checksum has been compared."""
     with open(folder / name, "rb") as file:
-        batch = pickle.load(file, encoding="bytes")
+        batch = arrays(file, "bytes")
     return np.asarray(batch[b"labels"]), batch[b"data"]
 
 

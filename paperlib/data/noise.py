@@ -17,7 +17,6 @@ In a hybrid the noise comes first: an attacker poisons a set that already holds 
 
 import hashlib
 import io
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from torch import Tensor
 from paperlib import paths
 from paperlib.attacks import Poisoned, poison
 from paperlib.data.images import ImageData, Indices
+from paperlib.data.unpickle import arrays
 from paperlib.errors import DataMissing, PaperlibError, choose
 
 SYNTHETIC = ("symmetric", "asymmetric")
@@ -159,22 +159,12 @@ def asymmetric(
 # -------------------------------------------------------------------------------------------------- CIFAR-10N
 
 
-class _Arrays(pickle.Unpickler):
-    """Rebuilds dictionaries of numpy arrays and nothing else: a downloaded pickle may not run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {"_reconstruct", "ndarray", "dtype", "_frombuffer", "scalar"}
-        if (module == "numpy" or module.startswith(("numpy.core.", "numpy._core."))) and name in allowed:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-
-
 def _read_npy(file: IO[bytes]) -> dict[str, Any]:
     """The dictionary that an npy file of object type holds."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     read(file)
-    found = _Arrays(file).load()
+    found = arrays(file)
     return dict(found.item() if isinstance(found, np.ndarray) else found)
 
 

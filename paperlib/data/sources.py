@@ -11,7 +11,6 @@ This module does not import torch.
 import base64
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -23,8 +22,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from paperlib import paths
 from paperlib.errors import DataMissing, PaperlibError, choose
@@ -217,37 +214,26 @@ def _walk(name: str, info: DatasetInfo, scratch: Path, root: Path) -> Path:
 # ---------------------------------------------------------------------------------------------------------- checksums
 
 
-def _checksum_cache() -> Path:
-    return user_cache_path("paperlib") / "checksums.json"
+_compared: set[tuple[str, int, int, str]] = set()
+"""Files whose checksum this process has found right: path, size, time of change, checksum."""
 
 
 def _compare(name: str, folder: Path, files: Mapping[str, str]) -> None:
-    """Compare checksums; a file whose size and time of change are as last time is not read again."""
-    try:
-        known = json.loads(_checksum_cache().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    fresh = {}
+    """Compare checksums, once in every process: a bit may turn while size and time of change stand still."""
     for file, checksum in files.items():
         if not checksum:
             continue
         path, (algorithm, expected) = folder / file, checksum.split(":")
         stat = path.stat()
-        seen = [stat.st_size, stat.st_mtime_ns, algorithm]
-        entry = known.get(str(path))
-        if not entry or entry[:3] != seen:
-            entry = fresh[str(path)] = [*seen, _digest(path, algorithm)]
-        if entry[3] != expected:
+        seen = (str(path), stat.st_size, stat.st_mtime_ns, checksum)
+        if seen in _compared:
+            continue
+        if (found := _digest(path, algorithm)) != expected:
             raise PaperlibError(
-                f"{path} is damaged: its {algorithm} is {entry[3]}, the publisher's file has {expected}; "
+                f"{path} is damaged: its {algorithm} is {found}, the publisher's file has {expected}; "
                 f"delete the file and run `paperlib data fetch {name}`."
             )
-    if fresh and folder.parent == paths.data_dir():  # scratch folders are not worth remembering
-        with suppress(OSError):  # an unwritable cache only costs the time of reading again
-            _checksum_cache().parent.mkdir(parents=True, exist_ok=True)
-            beside = _checksum_cache().with_suffix(f".{os.getpid()}")
-            beside.write_text(json.dumps(known | fresh, indent=0), encoding="utf-8")
-            beside.replace(_checksum_cache())
+        _compared.add(seen)
 
 
 def _digest(path: Path, algorithm: str) -> str:

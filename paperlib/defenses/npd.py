@@ -167,7 +167,8 @@ def insert(model: nn.Module, config: NPD) -> nn.Module:
     convolution = place(model, config.layer)
     if hasattr(convolution, "polarizer"):
         raise PaperlibError(f"layer={config.layer!r} has a polarizer already; purify the model without it.")
-    polarizer = STRUCTURES[choose("structure", config.structure, STRUCTURES)](convolution.in_channels)
+    with torch.random.fork_rng(devices=[]):  # layers draw weights, which are then set to the identity
+        polarizer = STRUCTURES[choose("structure", config.structure, STRUCTURES)](convolution.in_channels)
     polarizer.to(convolution.weight.device).train(convolution.training)
     convolution.polarizer = polarizer
     convolution.register_forward_pre_hook(_polarize)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from paperlib import files
 from paperlib.errors import PaperlibError, choose
 from paperlib.report import style, tables
 
@@ -199,10 +200,9 @@ def save(artefact: Artefact, folder: Path | str, provenance: Mapping[str, Any]) 
     text = json.dumps(_json(record, "provenance"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     contents["json"] = (text + "\n").encode()
     home = Path(folder) / artefact.scale / artefact.paper
-    home.mkdir(parents=True, exist_ok=True)
     paths = {suffix: home / f"{artefact.id}.{suffix}" for suffix in contents}
     for suffix, data in contents.items():  # the JSON last: what has one is complete
-        paths[suffix].write_bytes(data)
+        files.write(paths[suffix], data)
     return paths
 
 

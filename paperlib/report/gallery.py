@@ -5,12 +5,13 @@ conversions of notebooks to HTML drop.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from paperlib import paths
+from paperlib import files, paths
 from paperlib.errors import PaperlibError
 from paperlib.report import style
 from paperlib.report.published import PAPERS, Item, inventory
@@ -136,8 +137,7 @@ def build(figures_dir: Path | str, reasons: Mapping[str, str] | None = None) -> 
 </html>
 """
     target = root / "index.html"
-    root.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(page.encode())
+    files.write(target, page.encode())
     return target
 
 
@@ -149,7 +149,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise PaperlibError(
             f"{path} is no JSON of a figure or table ({error}); remove it or make the item again."
         ) from None
-    if lacking or record["paper"] not in PAPERS:
+    plain = not lacking and all(re.fullmatch(r"[a-z0-9][a-z0-9_-]*", str(record[name])) for name in ("id", "scale"))
+    if not plain or record["paper"] not in PAPERS:
         raise PaperlibError(f"{path} was not written by `save`; remove it or make the item again.")
     return record
 

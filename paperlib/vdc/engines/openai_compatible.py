@@ -32,7 +32,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 from PIL import Image
@@ -210,8 +210,7 @@ class OpenAIEngine:
 
     def _safe(self, text: str, longest: int = 300) -> str:
         """A server's text, without the key and on one line."""
-        text = " ".join(text.split())
-        return (text.replace(self._key, "[key]") if self._key else text)[:longest]
+        return _blotted(" ".join(text.split()), self._key)[:longest]
 
     def _wait_for_turn(self) -> None:
         if self._gap:
@@ -456,7 +455,7 @@ class OpenAIEngine:
     def chat_counted(self, prompt: str, longest: int = 1000) -> tuple[str, Usage]:
         """The reply and what it used."""
         choice, usage = self._post(prompt, False, longest)
-        return _THOUGHT.sub("", str(choice["message"].get("content") or "")).replace(self._key or "\0", "[key]"), usage
+        return _blotted(_THOUGHT.sub("", str(choice["message"].get("content") or "")), self._key), usage
 
     def close(self) -> None:
         """Close the connections."""
@@ -487,6 +486,21 @@ def _proxy(scheme: str) -> str:
         if value := os.environ.get(name):
             return f"{name}={re.sub('//[^@/]*@', '//', value)}"
     return ""
+
+
+def _blotted(text: str, key: str) -> str:
+    """``text`` without ``key``, however a server may have written it: plain, backwards, quoted, in hexadecimal or base64."""
+    if not key:
+        return text
+    raw = key.encode()
+    forms = {key, key[::-1], quote(key, safe=""), raw.hex()}
+    for before in range(3):  # in base64 a text has three forms, by what stands in front of it
+        coded = base64.b64encode(bytes(before) + raw)
+        middle = coded[(0, 2, 3)[before] : 8 * (before + len(raw)) // 6].decode()  # what the key alone decides
+        forms |= {middle, middle.translate(str.maketrans("+/", "-_"))}
+    for form in sorted(filter(lambda one: len(one) > 3, forms), key=len, reverse=True):
+        text = re.sub(re.escape(form), "[key]", text, flags=re.IGNORECASE)
+    return text
 
 
 def _candidates(choice: dict[str, Any]) -> list[tuple[str, float]]:
