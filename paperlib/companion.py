@@ -332,6 +332,8 @@ class Companion:
     """Parameters of the notebook by which its tables are not the paper's: attacks, ratio, data set, ..."""
     started: float = field(default_factory=time.perf_counter)
     results: papers.Results | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+    """Rows of what single cells of the notebook asked for, beyond :attr:`results`."""
     computed: int = 0
 
     def items(self) -> dict[str, papers.Item]:
@@ -393,6 +395,14 @@ class Companion:
             print(f"{len(missing)} of {len(specs)} results are missing, because a run failed: {missing[0].label}, ...")
         return found
 
+    def _with(self, specs: list[Spec]) -> papers.Results:
+        """What is there, and the results of ``specs``: only what is missing of them is computed."""
+        rows = {**(self.results.rows if self.results else {}), **self.asked}
+        missing = [spec for spec in specs if spec.key not in rows]
+        if missing:
+            self.asked |= self._compute(missing).rows
+        return papers.Results(self.scale, self.seed, {**rows, **self.asked})
+
     def _results(self) -> papers.Results:
         if self.results is None:
             self.run()
@@ -428,13 +438,8 @@ class Companion:
             print(f"{id_}: left out, because it takes {taken}{here}.")
             return None
         changes = {**self._taken(original), **changes}
-        item, results = original.changed(**changes) if changes else original, self._results()
-        if changes and not self.recorded:
-            missing = [spec for spec in item.specs(self.scale, self.seed) if spec.key not in results.rows]
-            if missing:
-                more = self._compute(missing)
-                results = papers.Results(self.scale, self.seed, {**results.rows, **more.rows})
-                self.results = results
+        item = original.changed(**changes) if changes else original
+        results = self._with(item.specs(self.scale, self.seed)) if changes else self._results()
         try:
             return self._show(id_, item, results, changes)
         except NotRun as missing_one:

@@ -4,7 +4,9 @@ That they run from the first to the last cell at smoke scale is tested by nbval 
 `test_notebook_seeds.py`.
 """
 
+import io
 import json
+import os
 import platform
 import re
 import subprocess
@@ -13,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from paperlib import companion, paths
 from paperlib.cli.execute import execute
@@ -113,6 +118,81 @@ def test_papermill_itself_is_stopped_by_a_wrong_parameter(given: tuple[str, str]
     assert done.returncode != 0 and f"PaperlibError: {said}" in done.stderr
     ran = [cell.source for cell in code(tmp_path / "out.ipynb") if cell.execution_count]
     assert "companion.start(" in ran[-1]
+
+
+OWN = """
+import copy
+from dataclasses import dataclass
+
+import torch
+
+from paperlib.attacks import ATTACKS
+from paperlib.defenses import DEFENSES
+from paperlib.registry import Method
+
+
+@dataclass(frozen=True)
+class Stripe:
+    labels: str = "all_to_one"
+
+    def __call__(self, x):
+        return torch.cat([torch.ones_like(x[..., :4, :]), x[..., 4:, :]], dim=-2)
+
+def shrink(model, data, config, *, seed, progress):
+    return copy.deepcopy(model), {"noted": 1}
+
+ATTACKS["stripe"] = Method.of(Stripe)
+DEFENSES["shrink"] = Method.of(shrink, title="Shrink", access="nothing")
+"""
+
+
+def pictures(folder: Path, train: int = 40, test: int = 10) -> Path:
+    """A reader's own images: three classes of coloured noise."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", train), ("test", test)):
+        for k, name in enumerate(("red", "green", "blue")):
+            (folder / part / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 120, (16, 16, 3), dtype=np.uint8)
+                pixels[..., k] += 100
+                Image.fromarray(pixels).save(folder / part / name / f"{i}.png")
+    return folder
+
+
+def test_a_reader_s_attack_defense_and_images_are_rows_of_table_1(tmp_path: Path) -> None:
+    """Registered in the notebook, named on papermill's command line."""
+    notebook = nbformat.read(paths.NOTEBOOKS / "05_ft_sam.ipynb", 4)
+    wanted = ("companion.start(", "book.run()", 'book.table("table1")')
+    kept = [cell for cell in notebook.cells if "parameters" in tags(cell) or any(one in cell.source for one in wanted)]
+    kept = [cell for cell in kept if cell.cell_type == "code"]
+    assert len(kept) == 4
+    notebook.cells = [kept[0], nbformat.v4.new_code_cell(OWN), *kept[1:]]
+    nbformat.write(notebook, tmp_path / "own.ipynb")
+    images = pictures(tmp_path / "my_images")
+    given = {
+        "scale": "smoke", "device": "cpu", "attacks": '["stripe"]', "defenses": '["ft", "shrink"]', "ratio": "0.2",
+        "dataset": "folder:my_images", "n_clean": "12",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "papermill", "own.ipynb", "out.ipynb"]
+    command += [word for name, value in given.items() for word in ("-p", name, value)]
+    environment = {
+        **os.environ,
+        "PAPERLIB_FIGURES": str(tmp_path / "figures"),
+        "PAPERLIB_STORE": str(tmp_path / "runs"),
+    }
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *_, setup, run, table = code(tmp_path / "out.ipynb")
+    assert "Not the paper's setting: attacks stripe; defenses ft, shrink; ratio 0.2; " in setup.outputs[0].text
+    assert "3 results: 0 from the store, 3 computed" in "".join(output.text for output in run.outputs)
+    (shown,) = table.outputs
+    frame = pd.read_html(io.StringIO(shown.data["text/html"]))[0]
+    assert "Stripe" in frame.to_string()
+    assert {"FT", "Shrink", "No defense"} <= {str(part) for column in frame.columns for part in np.atleast_1d(column)}
+    below = shown.data["text/html"].rpartition("<p ")[2]
+    assert "Ran: 3 runs at smoke scale" in below and "20 % poisoned" in below and "12 clean images" in below
+    assert "Stripe" in below and '<a href="../paperlib/defenses/ft.py">FT</a>' in below
+    assert images.exists() and not (tmp_path / "figures").exists()  # nothing recorded is touched, nothing saved
 
 
 def nbval(path: Path) -> subprocess.CompletedProcess[str]:

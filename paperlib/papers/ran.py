@@ -24,7 +24,7 @@ from paperlib.report import style
 from paperlib.selection import SELECTIONS
 from paperlib.vdc.engines import ENGINES
 
-METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
+METHODS: dict[str, tuple[str, Mapping[str, Method]]] = {
     "attack": ("attacks", ATTACKS),
     "second": ("second attacks", ATTACKS),
     "defense": ("defenses", DEFENSES),
@@ -37,7 +37,6 @@ METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
 """Field of a spec -> what it is called here, and the registry that holds it."""
 FILES = ("items.py", "runs.py", "tables.py", "figures.py")
 """Of a paper, in the order in which an item is looked for."""
-FAMILY = {"second": "attack", "strategy": "selection"}
 
 
 def file_of(module: str) -> Path | None:
@@ -58,9 +57,9 @@ def link(text: str, file: Path | None, line: int = 0) -> str:
 
 def _method(field: str, name: str) -> str:
     method = METHODS[field][1].get(name)
-    known = style.title(FAMILY.get(field, field), name)
-    title = method.title if known == name and isinstance(method, Method) else known
-    return link(title, file_of(method.module) if isinstance(method, Method) else None)
+    if method is None:
+        return escape(name)
+    return link(method.title, file_of(method.module))
 
 
 def facts(results: Results, keys: Iterable[str]) -> dict[str, list[Any]]:
