@@ -1,5 +1,8 @@
 """Mean-parity fair regression as scikit-learn estimators (arXiv 2302.10409)."""
 
+from paperlib.fairness.baselines.bounded_loss import BoundedGroupLossRegressor
+from paperlib.fairness.baselines.wrappers import MeanParityWrapper
+from paperlib.fairness.display import RegressionFairnessDisplay
 from paperlib.fairness.fair_gd import FairGDRegressor, smooth_l1
 from paperlib.fairness.large_scale import StreamedMeanParityRegressor
 from paperlib.fairness.mean_parity import AlphaPath, MeanParityRegressor, TradeoffPath
@@ -8,6 +11,7 @@ from paperlib.fairness.metrics import (
     covariance_norm,
     demographic_parity_discrepancy,
     group_means,
+    interval,
     ks_distance,
     mean_parity_gap,
     mean_prediction,
@@ -17,13 +21,17 @@ from paperlib.fairness.metrics import (
 __all__ = [
     "METRICS",
     "AlphaPath",
+    "BoundedGroupLossRegressor",
     "FairGDRegressor",
     "MeanParityRegressor",
+    "MeanParityWrapper",
+    "RegressionFairnessDisplay",
     "StreamedMeanParityRegressor",
     "TradeoffPath",
     "covariance_norm",
     "demographic_parity_discrepancy",
     "group_means",
+    "interval",
     "ks_distance",
     "mean_parity_gap",
     "mean_prediction",

@@ -16,23 +16,25 @@ Differences from the paper
 2. K is applied through its factor X when the kernel is linear (n d instead of n^2 per step).
 3. Double precision, so that the train SMD stays near 1e-15 where the figures show 1e-7 to 1e-4.
 4. The initialisation is not given in the paper; w starts at 0.
+5. An unpenalised constant, the same for every group, is descended too; ``fit_intercept=False`` is the paper, which appends
+   a column of ones to X.  Sample weights are an addition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
+from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.fairness.mean_parity import Sensitive
-from paperlib.fairness.moments import Moments, moment_basis
+from paperlib.fairness import checks
+from paperlib.fairness.moments import Moments, Sensitive, aligned, moment_basis
 
 FloatArray = NDArray[np.float64]
 Loss = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
@@ -72,7 +74,7 @@ LOSSES: dict[str, Loss] = {
 
 
 class FairGDRegressor(RegressorMixin, BaseEstimator):
-    """Full-batch Adam on eq. (7); without ``sensitive_features`` it is the paper's unconstrained "GD".
+    """Full-batch Adam on eq. (7).
 
     Parameters
     ----------
@@ -86,6 +88,10 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         Steps.
     record_every : int, default 10
         Iterates are kept every so many steps, for :meth:`staged_predict`.
+    fit_intercept : bool, default True
+        Descend a constant beside the function.  The response is centred first (not for 'logistic').
+    constrained : bool, default True
+        False is the paper's unconstrained "GD", which needs no ``sensitive_features``.
     moments, n_moments
         As in ``MeanParityRegressor``.
 
@@ -93,13 +99,16 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
     ----------
     coef_ : (d,)
         With ``kernel='linear'``.
+    intercept_ : float
     dual_coef_ : (n,)
-        P w: predictions are ``K(x, X_fit_) @ dual_coef_``.
+        P w: predictions are ``K(x, X_fit_) @ dual_coef_ + intercept_``.
     loss_curve_ : (max_iter + 1,)
         Mean train loss before each step, and after the last.
     recorded_steps_ : (R,)
         Steps of :meth:`staged_predict`.
     """
+
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
     def __init__(
         self,
@@ -113,6 +122,8 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         learning_rate: float = 1e-4,
         max_iter: int = 1000,
         record_every: int = 10,
+        fit_intercept: bool = True,
+        constrained: bool = True,
         moments: Moments = "groups",
         n_moments: int = 3,
     ) -> None:
@@ -125,6 +136,8 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.record_every = record_every
+        self.fit_intercept = fit_intercept
+        self.constrained = constrained
         self.moments = moments
         self.n_moments = n_moments
 
@@ -134,53 +147,83 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         y: ArrayLike,
         *,
         sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
     ) -> FairGDRegressor:
-        """Descend for ``max_iter`` steps.  X (n, d), y (n,), sensitive_features (n,) or (n, r)."""
+        """Descend for ``max_iter`` steps.
+
+        Parameters
+        ----------
+        X : (n, d)
+        y : (n,)
+            -1 and 1 for 'logistic'.
+        sensitive_features : (n,) or (n, r)
+        sample_weight : (n,), optional
+            A weight of 2 is the same as the row twice.
+
+        Raises
+        ------
+        PaperlibError
+            A parameter, the response or the sensitive features are not usable.
+        """
         loss = self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        source = X
+        X, y = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         inputs, target = np.asarray(X), np.asarray(y, dtype=np.float64)
         n = len(inputs)
+        weight = checks.weights(sample_weight, n, source)
+        share = weight / weight.sum()
+        if self.loss == "logistic" and not np.isin(target, (-1.0, 1.0)).all():
+            raise PaperlibError(
+                f"loss='logistic' needs y in (-1, 1), but y holds {np.unique(target)[:3].tolist()}; give 2 * y - 1 for 0/1."
+            )
+        centre = float(share @ target) if self.fit_intercept and self.loss != "logistic" else 0.0
+        if self.loss != "logistic":
+            target = target - centre
         self._linear = self.kernel == "linear"
         # K = factor @ factor.T; for other kernels the factor is K itself, used once
         factor = inputs if self._linear else self._kernel(inputs, inputs)
-        if sensitive_features is None:
-            C = np.zeros((n, 0))
+        if self.constrained:
+            options = {"moments": self.moments, "n_moments": self.n_moments, "sample_weight": weight, "X": source}
+            C = weight[:, None] * moment_basis(sensitive_features, n_samples=n, **options).rows()
         else:
-            C = moment_basis(sensitive_features, n_samples=n, moments=self.moments, n_moments=self.n_moments).rows()
+            C = np.zeros((n, 0))
         CK = C.T @ factor  # (q, d): C^T X, or (q, n): C^T K
         gram = CK @ CK.T if self._linear else CK @ C
         project = np.linalg.pinv(gram, hermitian=True)
 
-        w, m, v = np.zeros(n), np.zeros(n), np.zeros(n)
+        w, m, v = (np.zeros(n + 1) for _ in range(3))  # the last entry is the constant
         curve, steps, recorded = np.empty(self.max_iter + 1), [], []
         for step in range(self.max_iter + 1):
             # The linear coefficient X^T P w = (I - B^T (B B^T)^+ B) X^T w with B = C^T X; else P w itself.
             if self._linear:
-                coef = factor.T @ w
+                coef = factor.T @ w[:-1]
                 coef -= CK.T @ (project @ (CK @ coef))
             else:
-                coef = w - C @ (project @ (CK @ w))
-            losses, slope = loss(target, factor @ coef)
-            curve[step] = losses.mean()
+                coef = w[:-1] - C @ (project @ (CK @ w[:-1]))
+            losses, slope = loss(target, factor @ coef + w[-1])
+            curve[step] = share @ losses
             if step % self.record_every == 0 or step == self.max_iter:
                 steps.append(step)
-                recorded.append(coef)
+                recorded.append(np.append(coef, w[-1] + centre))
             if step == self.max_iter:
                 break
-            back = factor.T @ (slope / n)  # d loss / d coef (K is symmetric)
+            slope = share * slope
+            back = factor.T @ slope  # d loss / d coef (K is symmetric)
             if self._linear:
                 gradient = factor @ (back - CK.T @ (project @ (CK @ back)))
             else:
                 gradient = back - CK.T @ (project @ (C.T @ back))
+            gradient = np.append(gradient, slope.sum() if self.fit_intercept else 0.0)
             m = 0.9 * m + 0.1 * gradient
             v = 0.999 * v + 0.001 * gradient**2
             corrected = np.sqrt(v / (1 - 0.999 ** (step + 1))) + 1e-8
             w = w - self.learning_rate * (m / (1 - 0.9 ** (step + 1))) / corrected
 
         self.X_fit_ = inputs
-        self.dual_coef_ = w - C @ (project @ (CK @ (factor.T @ w if self._linear else w)))
+        self.dual_coef_ = w[:-1] - C @ (project @ (CK @ (factor.T @ w[:-1] if self._linear else w[:-1])))
         if self._linear:
-            self.coef_ = recorded[-1]
+            self.coef_ = recorded[-1][:-1]
+        self.intercept_ = float(recorded[-1][-1])
         self.loss_curve_ = curve
         self.recorded_steps_ = np.array(steps)
         self._recorded = np.array(recorded)
@@ -198,7 +241,7 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
     def _design(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
         inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
-        return inputs if self._linear else self._kernel(inputs, self.X_fit_)
+        return np.column_stack([inputs if self._linear else self._kernel(inputs, self.X_fit_), np.ones(len(inputs))])
 
     def _kernel(self, X: FloatArray, Y: FloatArray) -> FloatArray:
         if callable(self.kernel):
@@ -208,14 +251,10 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **parameters)
 
     def _check_parameters(self) -> Loss:
-        if not callable(self.kernel):
-            choose("kernel", self.kernel, kernel_metrics())
-        if not isinstance(self.learning_rate, Real) or not float(self.learning_rate) > 0:
-            raise PaperlibError(f"learning_rate={self.learning_rate!r} is not a number above 0.")
+        checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, self.kernel_params, precomputed=False)
+        checks.number("learning_rate", self.learning_rate, above=True)
         for name in ("max_iter", "record_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise PaperlibError(f"{name}={value!r} is not a whole number of at least 1.")
+            checks.whole(name, getattr(self, name))
         if callable(self.loss):
             return self.loss
         return LOSSES[choose("loss", self.loss, LOSSES)]

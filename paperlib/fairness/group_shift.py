@@ -32,6 +32,7 @@ Differences from the paper
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,6 +65,8 @@ class GapProblem:
         From the orthonormal basis to the reader's units (see :class:`paperlib.fairness.moments.MomentBasis`).
     scale : float
         An upper bound of the largest eigenvalue of S, to tell an eigenvalue of T from rounding.
+    noise : float
+        Rounding level of T: eigenvalues below it are rounding.
     """
 
     b: FloatArray
@@ -71,12 +74,13 @@ class GapProblem:
     G: FloatArray
     to_gap: FloatArray
     scale: float = 1.0
+    noise: float = 0.0
 
     @cached_property
     def _modes(self) -> tuple[FloatArray, FloatArray]:
         """F (q, r) and g (r,) with F^T T F = I and F^T G F = diag(g): one decomposition for every knob."""
         tau, vectors = np.linalg.eigh((self.T + self.T.T) / 2)
-        visible = tau > _VISIBLE * self.scale
+        visible = tau > max(_VISIBLE * self.scale, self.noise)
         whiten = vectors[:, visible] / np.sqrt(tau[visible])
         g, rotate = np.linalg.eigh(whiten.T @ (self.G + self.G.T) @ whiten / 2)
         return whiten @ rotate, np.maximum(g, 0.0)
@@ -107,48 +111,179 @@ class GapProblem:
         """Rise (p,) of the train objective over the unconstrained fit, nu^T T nu (Prop. 4, for any t)."""
         return np.einsum("qp,qr,rp->p", shift, self.T, shift)
 
+    def closing(self, error: FloatArray) -> FloatArray:
+        """The further shift (q, p) that takes the moments ``error`` (q, p) out of the fit: one step of refinement."""
+        F, _ = self._modes
+        return np.asarray(F @ (F.T @ error), dtype=float)
+
     def _nearest_allowed(
         self, b: FloatArray, gap_budget: float | FloatArray | None, smd_budget: float | None
     ) -> FloatArray:
         r"""nu (q,) of the t nearest to b within the budget.
 
         With nu = -F x the gaps are ``start + steer x`` and the cost is ``|x|^2``: a least-distance problem.  The box is
-        2m half-spaces; the ball :math:`\sum|gap| \le \epsilon` is 2^m of them, of which the few that matter are found
-        one after the other (the sign pattern of the current gaps is the one it violates most).
+        2m half-spaces; the ball :math:`\sum|gap| \le \epsilon` is 2^m of them, of which those that hold the solution are
+        found one after the other (the sign pattern of the current gaps is the one it violates most), and those that do not
+        are forgotten.  What is left of a violation after 20 m rounds is taken out by a step towards the fair fit.
         """
         F, _ = self._modes
         start, steer = self.to_gap.T @ b, self.to_gap.T @ self.T @ F
         if smd_budget is None:
             bound = np.broadcast_to(np.asarray(gap_budget, dtype=float), start.shape)
-            x = _least_distance(np.vstack([-steer, steer]), np.concatenate([start - bound, -start - bound]))
+            x, _ = _least_distance(np.vstack([-steer, steer]), np.concatenate([start - bound, -start - bound]))
             return -F @ x
-        x = np.zeros(F.shape[1])
-        patterns: list[FloatArray] = []
-        for _ in range(200):
+        x, fair = np.zeros(F.shape[1]), -F.T @ b
+        patterns = np.empty((0, len(start)))
+        room = 1e-12 * np.abs(start).sum()
+        for _ in range(20 * len(start)):
             gap = start + steer @ x
-            if np.abs(gap).sum() <= smd_budget + 1e-12 * np.abs(start).sum():
+            if np.abs(gap).sum() <= smd_budget + room:
                 break
-            patterns.append(np.where(gap >= 0, 1.0, -1.0))
-            signs = np.array(patterns)
-            x = _least_distance(-signs @ steer, signs @ start - smd_budget)
+            patterns = np.vstack([patterns, np.where(gap >= 0, 1.0, -1.0)])
+            x, used = _least_distance(-patterns @ steer, patterns @ start - smd_budget)
+            patterns = patterns[used]
+        now, least = (np.abs(start + steer @ point).sum() for point in (x, fair))
+        if now > smd_budget + room and now > least:
+            x = x + min(1.0, (now - smd_budget) / (now - least)) * (fair - x)
         return -F @ x
 
 
-def _least_distance(A: FloatArray, lower: FloatArray) -> FloatArray:
-    """Smallest x with A x >= lower, by non-negative least squares (Lawson and Hanson 1974, Section 23.4)."""
+def _least_distance(A: FloatArray, lower: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Smallest x with A x >= lower, by non-negative least squares (Lawson and Hanson 1974, Section 23.4).
+
+    Returns
+    -------
+    x : (r,)
+    used : (m,) bool
+        Which rows hold it back.
+    """
     if (lower <= 0).all():
-        return np.zeros(A.shape[1])
+        return np.zeros(A.shape[1]), np.zeros(len(lower), dtype=bool)
     size = max(float(lower.max()), np.finfo(float).tiny)  # x scales with the right-hand side; keeps nnls well scaled
     E = np.vstack([A.T, lower[None, :] / size])
     target = np.zeros(len(E))
     target[-1] = 1.0
     u, _ = nnls(E, target, maxiter=50 * E.shape[1])
     residual = E @ u - target
-    return -size * residual[:-1] / residual[-1]
+    return -size * residual[:-1] / residual[-1], u > 0
 
 
-def cholesky_smoother(K: FloatArray, V: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
-    """``(K + alpha I)^{-1} V`` and ``K (K + alpha I)^{-1} V`` from one Cholesky factorisation, in the memory of K.
+@dataclass(frozen=True)
+class RidgeFits:
+    """Ridge regressions of k targets V (n, k) on the same inputs, from one factorisation.
+
+    Attributes
+    ----------
+    columns : (d, k), or (n, k)
+        Coefficients of the features, or of the kernel functions of the training rows.
+    dual : (n, k)
+        Coefficients of the kernel functions.
+    fitted : (n, k)
+        S V.
+    VSV, VKV : (k, k)
+        ``V^T S V``, multiplied out with the coefficients that predict, and ``V^T K V``.
+    sizes : (k,)
+        Norms of V.
+    predict : callable
+        From coefficients like ``columns`` (., m) to predictions on the training rows (n, m).
+    scale : float
+        An upper bound of the largest eigenvalue of S.
+    """
+
+    columns: FloatArray
+    dual: FloatArray
+    fitted: FloatArray
+    VSV: FloatArray
+    VKV: FloatArray
+    sizes: FloatArray
+    predict: Callable[[FloatArray], FloatArray]
+    scale: float
+
+    def problem(self, p: int, to_gap: FloatArray | None = None, G: FloatArray | None = None) -> GapProblem:
+        """The small problem that is left when the first p targets are responses and the others moments.
+
+        S is symmetric: what ``VSV`` lacks of that is the rounding level of its entries.
+        """
+        T = self.VSV[p:, p:]
+        sizes = self.sizes.clip(min=np.finfo(float).tiny)
+        skew = np.abs(self.VSV - self.VSV.T)[p:] / np.outer(sizes[p:], sizes)
+        return GapProblem(
+            b=self.VSV[p:, :p],
+            T=T,
+            G=self.VKV[p:, p:] if G is None else G,
+            to_gap=np.eye(len(T)) if to_gap is None else to_gap,
+            scale=self.scale,
+            noise=4.0 * float(skew.max(initial=0.0)) * float(sizes[p:].max(initial=0.0)) ** 2,
+        )
+
+
+def ridge_fits(
+    matrix: FloatArray, V: FloatArray, alpha: float, *, primal: bool, KV: FloatArray | None = None
+) -> RidgeFits:
+    """Ridge regression of every column of V on features, or on a kernel.
+
+    Parameters
+    ----------
+    matrix : (n, d), or (n, n)
+        Features (``primal``), or a kernel matrix, C-contiguous, which is overwritten.
+    V : (n, k)
+    alpha : float
+        Ridge penalty of the sum of squares.
+    primal : bool
+        Which of the two ``matrix`` is.
+    KV : (n, k), optional
+        ``matrix @ V`` of a kernel matrix, where the caller has a cheaper way to it.
+
+    Raises
+    ------
+    PaperlibError
+        The kernel matrix has a clearly negative eigenvalue.
+    """
+    sizes = np.linalg.norm(V, axis=0)
+    if primal:
+        return _feature_fits(matrix, V, alpha, sizes)
+    trace = float(np.trace(matrix))
+    KV = matrix @ V if KV is None else KV
+    if alpha <= len(V) * np.finfo(float).eps * trace:
+        K = matrix.copy()
+        spectrum = Spectrum.of_kernel(matrix)
+        dual = spectrum.dual_coef(alpha, V)
+        fitted = spectrum.fitted(alpha, V)
+
+        def predict(columns: FloatArray) -> FloatArray:
+            return np.asarray(K @ columns)
+    else:
+        dual, predict = cholesky_smoother(matrix, V, alpha)  # type: ignore[assignment]
+        fitted = V - alpha * dual
+    scale = trace / (trace + alpha) if trace > 0 else 1.0
+    return RidgeFits(dual, dual, fitted, KV.T @ dual, V.T @ KV, sizes, predict, scale)
+
+
+def _feature_fits(X: FloatArray, V: FloatArray, alpha: float, sizes: FloatArray) -> RidgeFits:
+    """From the normal equations with one step of refinement, or, where the penalty is too small for them, the SVD."""
+    XV = X.T @ V
+    trace = float(np.einsum("nd,nd->", X, X))
+    if alpha > 0 and alpha >= 1e-6 * trace / X.shape[1]:
+        A = X.T @ X
+        A.flat[:: len(A) + 1] += alpha
+        factor = cho_factor(A, lower=True, overwrite_a=True, check_finite=False)
+        columns = cho_solve(factor, XV, check_finite=False)
+        columns += cho_solve(factor, XV - X.T @ (X @ columns) - alpha * columns, check_finite=False)
+        fitted = X @ columns
+        dual, scale = (V - fitted) / alpha, trace / (trace + alpha)
+    else:
+        spectrum = Spectrum.of_features(X)
+        columns, dual = spectrum.primal_coef(alpha, V), spectrum.dual_coef(alpha, V)
+        fitted = X @ columns
+        largest = float(spectrum.values.max(initial=0.0))
+        scale = largest / (largest + alpha) if largest > 0 else 1.0
+    return RidgeFits(columns, dual, fitted, V.T @ fitted, XV.T @ XV, sizes, X.__matmul__, scale)
+
+
+def cholesky_smoother(
+    K: FloatArray, V: FloatArray, alpha: float
+) -> tuple[FloatArray, Callable[[FloatArray], FloatArray]]:
+    """``(K + alpha I)^{-1} V``, and the product with K, from one Cholesky factorisation in the memory of K.
 
     K (n, n), symmetric and C-contiguous, is overwritten: its lower triangle (in Fortran order) becomes the factor, its
     upper triangle stays and serves for the product.  Falls back to the spectrum when K + alpha I is not numerically
@@ -165,11 +300,11 @@ def cholesky_smoother(K: FloatArray, V: FloatArray, alpha: float) -> tuple[Float
         factor, _ = cho_factor(K.T, lower=True, overwrite_a=True, check_finite=False)
     except LinAlgError:
         upper = np.triu(K.T, 1)
-        spectrum = Spectrum.of_kernel(upper + upper.T + np.diag(diagonal))
-        return spectrum.dual_coef(alpha, V), spectrum.fitted(alpha, V)
+        whole = upper + upper.T + np.diag(diagonal)
+        return Spectrum.of_kernel(whole.copy()).dual_coef(alpha, V), whole.__matmul__
     coef = cho_solve((factor, True), V, check_finite=False)
     np.fill_diagonal(factor, diagonal)  # the upper triangle is K again, and the factor is no longer needed
-    return coef, dsymm(1.0, factor, coef, lower=0)
+    return coef, lambda a: dsymm(1.0, factor, a, lower=0)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ Differences from the paper
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,9 +39,10 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
+from paperlib.fairness import checks
 from paperlib.fairness.group_shift import GapProblem
-from paperlib.fairness.mean_parity import FairnessKnobs, FloatArray, Sensitive, TrainFit
-from paperlib.fairness.moments import Moments
+from paperlib.fairness.mean_parity import FairnessKnobs, FloatArray, TrainFit
+from paperlib.fairness.moments import Moments, Sensitive
 
 APPROXIMATIONS = ("nystroem", "fourier")
 
@@ -83,6 +85,8 @@ class StreamedMeanParityRegressor(FairnessKnobs):
     ``MeanParityRegressor``.
     """
 
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
+
     def __init__(
         self,
         alpha: float = 1,
@@ -96,7 +100,7 @@ class StreamedMeanParityRegressor(FairnessKnobs):
         n_components: int = 500,
         chunk_size: int = 4096,
         random_state: int | np.random.RandomState | None = None,
-        fit_intercept: bool = False,
+        fit_intercept: bool = True,
         unfairness: float = 0.0,
         penalty: float | None = None,
         gap_budget: float | ArrayLike | None = None,
@@ -128,13 +132,14 @@ class StreamedMeanParityRegressor(FairnessKnobs):
         y: ArrayLike,
         *,
         sensitive_features: Sensitive = None,
+        control_features: Sensitive = None,
         sample_weight: ArrayLike | None = None,
     ) -> StreamedMeanParityRegressor:
         """One pass over the rows; arguments and errors as in ``MeanParityRegressor.fit``."""
         self._check_parameters()
         self._check_streaming()
         inputs, targets, weight = self._check_data(X, y, sample_weight)
-        basis = self._moments(sensitive_features, len(inputs), weight)
+        basis = self._moments(X, sensitive_features, control_features, len(inputs), weight)
         self._single = targets.ndim == 1
         targets = targets.reshape(len(inputs), -1)
         self._draw_features(inputs)
@@ -168,8 +173,10 @@ class StreamedMeanParityRegressor(FairnessKnobs):
         B = cross[:, p:].T
         gaps = B @ columns
         scale = values[-1] / (values[-1] + self.alpha) if len(values) else 1.0
-        problem = GapProblem(b=gaps[:, :p], T=gaps[:, p:], G=B @ B.T, to_gap=basis.to_gap, scale=scale)
-        shift = problem.shift(**self._knobs())
+        T = gaps[:, p:]
+        noise = 4.0 * float(np.abs(T - T.T).max(initial=0.0))
+        problem = GapProblem(b=gaps[:, :p], T=T, G=B @ B.T, to_gap=basis.to_gap, scale=scale, noise=noise)
+        shift = self._solve(problem, lambda nu: B @ (columns @ np.vstack([np.eye(p), -nu])), basis)
         combine = np.vstack([np.eye(p), -shift])
 
         fitted = A @ columns
@@ -185,8 +192,6 @@ class StreamedMeanParityRegressor(FairnessKnobs):
         self._intercepts = np.concatenate([y_mean, np.zeros(q)]) - mean @ columns
         self.coef_ = self._squeeze(columns @ combine)
         self.intercept_ = self._squeeze(self._intercepts @ combine)
-        self.gap_labels_ = basis.labels
-        self._report_gaps(shift)
         return self
 
     def predict(self, X: ArrayLike) -> FloatArray:
@@ -208,9 +213,7 @@ class StreamedMeanParityRegressor(FairnessKnobs):
         if self.approximation == "fourier" and self.kernel not in ("rbf", "linear"):
             raise PaperlibError(f"kernel={self.kernel!r} has no Fourier features here; use approximation='nystroem'.")
         for name in ("n_components", "chunk_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise PaperlibError(f"{name}={value!r} is not a whole number of at least 1.")
+            checks.whole(name, getattr(self, name))
 
     def _draw_features(self, X: FloatArray) -> None:
         """Fix the feature map: landmarks and their whitening, or frequencies."""

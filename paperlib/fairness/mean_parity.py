@@ -22,10 +22,10 @@ Differences from the paper
 --------------------------
 1. No projection matrix, eigenfunctions or pseudo-inverse of n x n matrices: the lines above; the solutions agree.
 2. Several attributes make one group per combination *that occurs*; the constraints are their linearly independent part.
-3. ``fit_intercept=False``, as in the paper, which centres y by its training mean and appends a column of ones to X;
-   ``fit_intercept=True`` fits an unpenalised constant instead.
-4. Additions that the paper does not have: sample weights, several outputs, marginal constraints, powers and bins of a
-   continuous attribute, gap budgets, all penalties from one eigendecomposition, closed-form leave-one-out.
+3. An unpenalised constant is fitted; ``fit_intercept=False`` is the paper, which centres y by its training mean and
+   appends a column of ones to X.
+4. Additions that the paper does not have: sample weights, several outputs, marginal and conditional constraints, powers
+   and bins of a continuous attribute, gap budgets, all penalties from one eigendecomposition, closed-form leave-one-out.
 5. Proposition 4 states that the mean squared error is quadratic along the tradeoff.  That is exact at alpha = 0; at
    alpha > 0 it is the penalised objective that is quadratic, and ``objective`` of the path reports it.
 
@@ -35,24 +35,24 @@ Mean parity equalises the group *means* only.  The distributions of the predicti
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
-from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.metrics.pairwise import pairwise_kernels
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from paperlib.errors import PaperlibError, choose
-from paperlib.fairness.group_shift import GapProblem, Spectrum, cholesky_smoother
-from paperlib.fairness.moments import MomentBasis, Moments, moment_basis
+from paperlib.errors import PaperlibError
+from paperlib.fairness import checks
+from paperlib.fairness.group_shift import GapProblem, Spectrum, ridge_fits
+from paperlib.fairness.moments import MomentBasis, Moments, Sensitive, aligned, moment_basis
 
 FloatArray = NDArray[np.float64]
-Sensitive = ArrayLike | pd.DataFrame | pd.Series | dict | None
 
 
 @dataclass(frozen=True)
@@ -150,19 +150,16 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
     _single: bool
 
     def _check_parameters(self) -> None:
-        if isinstance(self.alpha, bool) or not isinstance(self.alpha, Real) or not 0 <= self.alpha < np.inf:
+        if not np.isfinite(checks.number("alpha", self.alpha)):
             raise PaperlibError(f"alpha={self.alpha!r} is not a finite number of at least 0.")
-        if isinstance(self.kernel, str):
-            choose("kernel", self.kernel, [*kernel_metrics(), "precomputed"])
-        elif not callable(self.kernel):
-            raise PaperlibError(f"kernel={self.kernel!r} is neither the name of a kernel nor a callable.")
-        _check_level("unfairness", self.unfairness)
+        checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, self.kernel_params)
+        checks.number("unfairness", self.unfairness, 0.0, 1.0)
         if self.penalty is not None:
-            _check_level("penalty", self.penalty)
-        if self.smd_budget is not None and not (isinstance(self.smd_budget, Real) and self.smd_budget >= 0):
-            raise PaperlibError(f"smd_budget={self.smd_budget!r} is not a number of at least 0.")
-        if self.gap_budget is not None and not (np.asarray(self.gap_budget, dtype=float) >= 0).all():
-            raise PaperlibError(f"gap_budget={self.gap_budget!r} is not one or several numbers of at least 0.")
+            checks.number("penalty", self.penalty)
+        if self.smd_budget is not None:
+            checks.number("smd_budget", self.smd_budget)
+        if self.gap_budget is not None:
+            checks.numbers("gap_budget", self.gap_budget)
         knobs = {"unfairness": self.unfairness != 0, "penalty": self.penalty is not None}
         knobs |= {"gap_budget": self.gap_budget is not None, "smd_budget": self.smd_budget is not None}
         used = [name for name, is_used in knobs.items() if is_used]
@@ -172,17 +169,10 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
     def _check_data(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        inputs, targets = np.asarray(X), np.asarray(y, dtype=np.float64)
-        if sample_weight is None:
-            return inputs, targets, np.ones(len(inputs))
-        weight: FloatArray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-        if weight.shape != (len(inputs),) or (weight < 0).any() or not weight.any():
-            raise PaperlibError(
-                f"sample_weight has shape {weight.shape}, minimum {weight.min():.3g} and sum {weight.sum():.3g}; give "
-                f"{len(inputs)} weights, none negative and not all zero."
-            )
-        return inputs, targets, weight
+        y = aligned("y", y, X)
+        inputs, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        weight = checks.weights(sample_weight, len(inputs), X)
+        return np.asarray(inputs), np.asarray(targets, dtype=np.float64), weight
 
     def _get_kernel(self, X: FloatArray, Y: FloatArray | None = None) -> FloatArray:
         """Kernel matrix; for the training data a fresh one, because the factorisation overwrites it."""
@@ -195,16 +185,20 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         K = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **parameters)
         return np.ascontiguousarray(K, dtype=np.float64)
 
-    def _moments(self, sensitive_features: Sensitive, n_samples: int, weight: FloatArray) -> MomentBasis:
-        if sensitive_features is None:
-            nobody = np.zeros(n_samples, dtype=np.intp)
-            return MomentBasis(nobody, np.zeros((1, 0)), np.zeros((0, 0)), [], np.array([float(n_samples)]))
+    def _moments(
+        self, X: ArrayLike, sensitive_features: Sensitive, control_features: Sensitive, n: int, weight: FloatArray
+    ) -> MomentBasis:
+        if sensitive_features is None and self.unfairness == 1:  # ordinary regression was asked for
+            nobody = np.zeros(n, dtype=np.intp)
+            return MomentBasis(nobody, np.zeros((1, 0)), np.zeros((0, 0)), [], np.array([float(n)]))
         basis = moment_basis(
             sensitive_features,
-            n_samples=n_samples,
+            n_samples=n,
             moments=self.moments,
             n_moments=self.n_moments,
             sample_weight=weight,
+            control_features=control_features,
+            X=X,
         )
         if self.gap_budget is not None and np.size(self.gap_budget) not in (1, len(basis.labels)):
             raise PaperlibError(
@@ -239,10 +233,10 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         check_is_fitted(self)
         if (unfairness is None) == (penalty is None):
             raise PaperlibError("tradeoff() takes either unfairness or penalty; give exactly one of them.")
-        knob, levels = ("unfairness", unfairness) if penalty is None else ("penalty", penalty)
-        values = np.atleast_1d(np.asarray(levels, dtype=float))
-        for value in values:
-            _check_level(knob, float(value))
+        if penalty is None:
+            knob, values = "unfairness", checks.numbers("unfairness", unfairness, 0.0, 1.0)  # type: ignore[arg-type]
+        else:
+            knob, values = "penalty", checks.numbers("penalty", penalty)
         problem, train = self._problem, self._train
         shift = np.array([problem.shift(**{knob: value}) for value in values])
         gaps = np.array([problem.gaps(nu) for nu in shift])
@@ -264,14 +258,42 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         p = path.shift.shape[2]
         return self._squeeze(columns[:, :p] - np.einsum("mq,lqp->lmp", columns[:, p:], path.shift))
 
+    def plot_tradeoff(self, X: ArrayLike, y: ArrayLike, sensitive_features: Sensitive, **options: Any) -> Any:
+        """Plot SMD against error at every level of unfairness, on any rows; see :class:`.display.RegressionFairnessDisplay`."""
+        from paperlib.fairness.display import RegressionFairnessDisplay
+
+        return RegressionFairnessDisplay.from_estimator(self, X, y, sensitive_features, **options)
+
     def _design(self, X: ArrayLike) -> FloatArray:
         """What ``_columns`` multiplies: the features of X, or its kernel with the training rows."""
         raise NotImplementedError
 
-    def _report_gaps(self, shift: FloatArray) -> None:
-        self.gaps_ = self._squeeze(self._problem.gaps(shift))
-        self.unconstrained_gaps_ = self._squeeze(self._problem.gaps(np.zeros_like(shift)))
-        self.fairness_cost_ = self._squeeze(self._problem.cost(shift))
+    def _solve(
+        self, problem: GapProblem, measure: Callable[[FloatArray], FloatArray], basis: MomentBasis
+    ) -> FloatArray:
+        """The shift nu (q, p), after one step of refinement; sets the attributes that report on the gaps.
+
+        ``measure`` gives the moments (q, p) that the predictions after a shift have on the training rows.
+        """
+        shift = problem.shift(**self._knobs())
+        shift = shift + problem.closing(measure(shift) - (problem.b - problem.T @ shift))
+        gaps = problem.to_gap.T @ measure(shift)
+        self.gap_labels_ = basis.labels
+        self.gaps_ = self._squeeze(gaps)
+        self.unconstrained_gaps_ = self._squeeze(problem.gaps(np.zeros_like(shift)))
+        self.fairness_cost_ = self._squeeze(problem.cost(shift))
+        before = np.abs(problem.gaps(np.zeros_like(shift)))
+        for name, budget, of in (("smd_budget", self.smd_budget, np.sum), ("gap_budget", self.gap_budget, np.array)):
+            if budget is not None:
+                over = of(np.abs(gaps), axis=0) if of is np.sum else np.abs(gaps)
+                limit = np.asarray(budget, dtype=float) if of is np.sum else np.reshape(budget, (-1, 1)).astype(float)
+                if (over > limit + 1e-6 * limit + 1e-9 * before.sum(axis=0)).any():
+                    warnings.warn(
+                        f"{name}={budget!r} cannot be met: on the training rows it is {over.max():.3g}; the kernel cannot represent "
+                        "the difference of some groups' means; use another kernel, or put the attribute among the inputs.",
+                        stacklevel=3,
+                    )
+        return shift
 
 
 @dataclass(frozen=True)
@@ -290,12 +312,7 @@ class _Scaled:
     root: FloatArray  # (n, 1) square root of the weights
     total_weight: float
     basis: MomentBasis
-
-
-def _check_level(name: str, value: Any) -> None:
-    top, words = (1.0, "in [0, 1]") if name == "unfairness" else (np.inf, "of at least 0")
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= top:
-        raise PaperlibError(f"{name}={value!r} is not a number {words}.")
+    trace: float  # of the kernel matrix before centring
 
 
 class MeanParityRegressor(FairnessKnobs):
@@ -310,7 +327,7 @@ class MeanParityRegressor(FairnessKnobs):
         As in ``KernelRidge``; 'precomputed' takes kernel matrices for X.
     gamma, degree, coef0, kernel_params
         As in ``KernelRidge``.
-    fit_intercept : bool, default False
+    fit_intercept : bool, default True
         Fit an unpenalised constant.  False, as in the paper, shrinks towards 0: centre y first.
     unfairness : float in [0, 1], default 0
         Fraction of every train gap of the ordinary fit that may stay (the paper's alpha in eq. (4)).  0 is fair, 1 is
@@ -321,7 +338,7 @@ class MeanParityRegressor(FairnessKnobs):
         Replace the constraint by :math:`|gap_g| \le \epsilon_g`, with one number or one per gap (``gap_labels_``).
     smd_budget : float, optional
         Replace the constraint by :math:`\sum_g |gap_g| \le \epsilon`.  At most one of the four may be set.
-    moments : {'groups', 'marginal', 'linear', 'poly', 'bins', 'rbf'} or callable, default 'groups'
+    moments : {'groups', 'marginal', 'linear', 'poly', 'bins', 'rbf'}, callable or dict, default 'groups'
         What must not depend on the attribute, see :func:`paperlib.fairness.moments.moment_basis`.
     n_moments : int, default 3
         Highest power for 'poly', number of bins for 'bins'.
@@ -337,16 +354,17 @@ class MeanParityRegressor(FairnessKnobs):
     gap_labels_ : list of length m
         The groups (or moments) that the gaps belong to.
     gaps_, unconstrained_gaps_ : (m,) or (m, p)
-        Train gaps, mean of the group minus mean of all (or covariances), of this fit and of ordinary regression.
+        Train gaps, mean of the group minus mean of all (or covariances), of this fit, measured on its predictions, and of
+        ordinary regression.
     fairness_cost_ : float or (p,)
         Rise of the train objective over ordinary regression.
 
     Notes
     -----
-    ``sensitive_features`` are needed by ``fit`` only; without them the fit is ordinary ridge regression.  They may also
-    be columns of X: then predictions use them, as in the paper.  A group first met at predict time is predicted like
-    any other input, without a guarantee.  A difference of group means that the kernel cannot represent (T's eigenvalue
-    below 1e-13) is left alone.
+    ``sensitive_features`` are needed by ``fit`` only (and not with ``unfairness=1``, ordinary ridge regression).  They may
+    also be columns of X: then predictions use them, as in the paper.  A group first met at predict time is predicted like
+    any other input, without a guarantee.  A difference of group means that the kernel cannot represent (an eigenvalue of T
+    at its rounding level) is left alone: ``gaps_`` shows it.
 
     Examples
     --------
@@ -356,10 +374,12 @@ class MeanParityRegressor(FairnessKnobs):
     >>> s = rng.integers(2, size=200)
     >>> X = np.column_stack([rng.normal(size=200), s])
     >>> y = X[:, 0] + s
-    >>> f = MeanParityRegressor(alpha=0.1, fit_intercept=True).fit(X, y, sensitive_features=s).predict(X)
+    >>> f = MeanParityRegressor(alpha=0.1).fit(X, y, sensitive_features=s).predict(X)
     >>> bool(abs(f[s == 1].mean() - f[s == 0].mean()) < 1e-12)
     True
     """
+
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
     def __init__(
         self,
@@ -370,7 +390,7 @@ class MeanParityRegressor(FairnessKnobs):
         degree: float = 3,
         coef0: float = 1,
         kernel_params: dict | None = None,
-        fit_intercept: bool = False,
+        fit_intercept: bool = True,
         unfairness: float = 0.0,
         penalty: float | None = None,
         gap_budget: float | ArrayLike | None = None,
@@ -403,6 +423,7 @@ class MeanParityRegressor(FairnessKnobs):
         y: ArrayLike,
         *,
         sensitive_features: Sensitive = None,
+        control_features: Sensitive = None,
         sample_weight: ArrayLike | None = None,
     ) -> MeanParityRegressor:
         """Fit in closed form.
@@ -411,9 +432,11 @@ class MeanParityRegressor(FairnessKnobs):
         ----------
         X : (n, d), or (n, n) when ``kernel='precomputed'``
         y : (n,) or (n, p)
-        sensitive_features : (n,) or (n, r), optional
+        sensitive_features : (n,) or (n, r)
             Array, list, Series, DataFrame or dict; text, numbers or both.  Several columns make one group per
-            combination that occurs.  None is ordinary ridge regression.
+            combination that occurs.  pandas objects are matched to X by their index.
+        control_features : (n,) or (n, c), optional
+            Equal means inside every combination of their values only.
         sample_weight : (n,), optional
             Non-negative; a weight of 2 is the same as the row twice, 0 the same as no row.
 
@@ -421,65 +444,62 @@ class MeanParityRegressor(FairnessKnobs):
         ------
         PaperlibError
             A parameter or the sensitive features are not usable; the message says what would be.
+
+        Warns
+        -----
+        UserWarning
+            A budget cannot be met, or the attribute is constant or looks continuous.
         """
-        data, inputs, targets = self._prepare(X, y, sensitive_features, sample_weight)
+        data, inputs, targets = self._prepare(X, y, sensitive_features, control_features, sample_weight)
         self._single = targets.ndim == 1
         p = data.y.shape[1]
         V = np.hstack([data.y, data.C])
-        columns, dual, fitted, G, scale = self._smooth(data, V)
+        KV = None if data.primal else np.hstack([data.matrix @ data.y, _group_product(data)])
+        fits = ridge_fits(data.matrix, V, self.alpha, primal=data.primal, KV=KV)
+        if self.fit_intercept and not data.primal:
+            # the coefficients sum to 0; rounding would be magnified by the uncentred kernel
+            dual = fits.dual - data.root @ (data.root.T @ fits.dual) / data.total_weight
+            fits = replace(fits, dual=dual, columns=dual)
+        if not data.primal and self.alpha <= 1e-8 * data.trace:  # centring and weighting rounded what is measured here
+            K = self._get_kernel(inputs)
+            fits = replace(fits, predict=lambda a: data.root * (K @ (data.root * a)))
 
         # The theorem: fit = (ordinary fit of y) - (ordinary fit of C) nu.
-        problem = GapProblem(
-            b=data.C.T @ fitted[:, :p], T=data.C.T @ fitted[:, p:], G=G, to_gap=data.basis.to_gap, scale=scale
-        )
-        shift = problem.shift(**self._knobs())
-        combine = np.vstack([np.eye(p), -shift])
+        def combine(shift: FloatArray) -> FloatArray:
+            return np.vstack([np.eye(p), -shift])
 
-        residual = data.y - fitted[:, :p]
+        problem = fits.problem(p, data.basis.to_gap)
+        shift = self._solve(problem, lambda nu: data.C.T @ fits.predict(fits.columns @ combine(nu)), data.basis)
+        residual = data.y - fits.fitted[:, :p]
         self._train = TrainFit(
             rr=(residual**2).sum(axis=0),
-            rc=fitted[:, p:].T @ residual,
-            cc=fitted[:, p:].T @ fitted[:, p:],
+            rc=fits.fitted[:, p:].T @ residual,
+            cc=fits.fitted[:, p:].T @ fits.fitted[:, p:],
             objective=(data.y * residual).sum(axis=0),
             total_weight=data.total_weight,
         )
         self._problem = problem
         self._primal = data.primal
+        columns = fits.columns if data.primal else data.root * fits.columns
         self._columns = columns  # (d or n, p + q): coefficients of the fits of [y | C], which tradeoff() mixes
         self._intercepts = np.zeros(p + data.C.shape[1])
         if self.fit_intercept:
             self._intercepts[:p] = data.y_mean
             self._intercepts -= data.matrix_mean @ columns
         self.X_fit_ = inputs
-        self.dual_coef_ = self._squeeze(dual @ combine)
+        self.dual_coef_ = self._squeeze(data.root * (fits.dual @ combine(shift)))
         if self.kernel == "linear":
-            self.coef_ = self._squeeze((columns if data.primal else inputs.T @ columns) @ combine)
-        self.intercept_ = self._squeeze(self._intercepts @ combine)
-        self.gap_labels_ = data.basis.labels
-        self._report_gaps(shift)
+            self.coef_ = self._squeeze((columns if data.primal else inputs.T @ columns) @ combine(shift))
+        self.intercept_ = self._squeeze(self._intercepts @ combine(shift))
         return self
 
-    def _smooth(self, data: _Scaled, V: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
-        """One factorisation: (columns that predict, dual coefficients, S V, G = C^T K C, bound of S)."""
-        if data.primal:
-            spectrum = Spectrum.of_features(data.matrix)
-            B = data.C.T @ data.matrix
-            dual = data.root * spectrum.dual_coef(self.alpha, V)
-            return spectrum.primal_coef(self.alpha, V), dual, spectrum.fitted(self.alpha, V), B @ B.T, 1.0
-        trace = float(np.trace(data.matrix))
-        G = data.C.T @ (data.matrix @ data.C)
-        if self.alpha <= len(V) * np.finfo(float).eps * trace:
-            spectrum = Spectrum.of_kernel(data.matrix)
-            dual, fitted = spectrum.dual_coef(self.alpha, V), spectrum.fitted(self.alpha, V)
-        else:
-            dual, fitted = cholesky_smoother(data.matrix, V, self.alpha)
-        if self.fit_intercept:  # the coefficients sum to 0; rounding would be magnified by the uncentred kernel
-            dual -= data.root @ (data.root.T @ dual) / data.total_weight
-        dual = data.root * dual
-        return dual, dual, fitted, G, trace / (trace + self.alpha) if trace > 0 else 1.0
-
     def _prepare(
-        self, X: ArrayLike, y: ArrayLike, sensitive_features: Sensitive, sample_weight: ArrayLike | None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sensitive_features: Sensitive,
+        control_features: Sensitive,
+        sample_weight: ArrayLike | None,
     ) -> tuple[_Scaled, FloatArray, FloatArray]:
         """Check everything; returns the scaled problem, and X and y as arrays."""
         self._check_parameters()
@@ -487,13 +507,14 @@ class MeanParityRegressor(FairnessKnobs):
         n, d = inputs.shape
         if self.kernel == "precomputed" and n != d:
             raise PaperlibError(f"X has shape {inputs.shape}; kernel='precomputed' needs the (n, n) kernel matrix.")
-        basis = self._moments(sensitive_features, n, weight)
+        basis = self._moments(X, sensitive_features, control_features, n, weight)
         total = float(weight.sum())
         root = np.sqrt(weight)[:, None]
 
         # With few features the d x d side is smaller; at alpha = 0 it is also the accurate one.
         primal = self.kernel == "linear" and (d < n or self.alpha == 0)
         matrix = inputs if primal else self._get_kernel(inputs)
+        trace = 0.0 if primal else float(np.abs(matrix.diagonal()).sum())
         target = targets.reshape(n, -1)
         matrix_mean: FloatArray | float = 0.0
         y_mean: FloatArray | float = 0.0
@@ -513,7 +534,7 @@ class MeanParityRegressor(FairnessKnobs):
                 matrix *= root
                 matrix *= root.T
         C = root * basis.rows()
-        return _Scaled(primal, matrix, matrix_mean, target, y_mean, C, root, total, basis), inputs, targets
+        return _Scaled(primal, matrix, matrix_mean, target, y_mean, C, root, total, basis, trace), inputs, targets
 
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predictions (m,) or (m, p) for X (m, d), or for the kernel matrix (m, n) when ``kernel='precomputed'``."""
@@ -534,6 +555,7 @@ class MeanParityRegressor(FairnessKnobs):
         alphas: ArrayLike,
         *,
         sensitive_features: Sensitive = None,
+        control_features: Sensitive = None,
         sample_weight: ArrayLike | None = None,
     ) -> AlphaPath:
         r"""Every ridge penalty from one eigendecomposition, with closed-form leave-one-out.
@@ -547,15 +569,13 @@ class MeanParityRegressor(FairnessKnobs):
         ----------
         alphas : (L,)
             Positive penalties (0 is allowed where the fit does not interpolate).
-        X, y, sensitive_features, sample_weight
+        X, y, sensitive_features, control_features, sample_weight
             As in :meth:`fit`.
         """
         if self.gap_budget is not None or self.smd_budget is not None:
             raise PaperlibError("alpha_path() needs a fit that is linear in y; unset gap_budget and smd_budget.")
-        values = np.atleast_1d(np.asarray(alphas, dtype=float))
-        if values.size == 0 or not (np.isfinite(values) & (values >= 0)).all():
-            raise PaperlibError(f"alphas={alphas!r} must be one or more finite numbers of at least 0.")
-        data, _, targets = clone(self)._prepare(X, y, sensitive_features, sample_weight)
+        values = checks.numbers("alphas", alphas, 0.0, np.finfo(float).max)
+        data, _, targets = clone(self)._prepare(X, y, sensitive_features, control_features, sample_weight)
         spectrum = Spectrum.of_features(data.matrix) if data.primal else Spectrum.of_kernel(data.matrix)
         G = spectrum.vectors.T @ data.C
         G = G.T @ (spectrum.values[:, None] * G)
@@ -590,3 +610,13 @@ class MeanParityRegressor(FairnessKnobs):
             dual_coef=np.array(dual),
             best_alpha=float(values[np.nanargmin(loo_mse)]),
         )
+
+
+def _group_product(data: _Scaled) -> FloatArray:
+    """K C (n, q): the rows of K are summed by value of the attribute first, which is n^2 additions whatever q is."""
+    n, q = data.C.shape
+    if q < 8:
+        return np.asarray(data.matrix @ data.C)
+    codes, table = data.basis.codes, data.basis.table
+    member = sp.csr_array((data.root[:, 0], (codes, np.arange(n))), shape=(len(table), n))
+    return np.asarray((member @ data.matrix).T @ table)

@@ -22,7 +22,7 @@ Differences from the paper
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,16 +32,17 @@ from scipy.stats import wasserstein_distance
 from sklearn.metrics import mean_squared_error, r2_score
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.fairness.moments import group_codes, sensitive_frame
+from paperlib.fairness import checks
+from paperlib.fairness.moments import Sensitive, group_codes, sensitive_frame
 
 FloatArray = NDArray[np.float64]
-Sensitive = ArrayLike | pd.DataFrame | pd.Series | dict
 
 __all__ = [
     "METRICS",
     "covariance_norm",
     "demographic_parity_discrepancy",
     "group_means",
+    "interval",
     "ks_distance",
     "mean_parity_gap",
     "mean_prediction",
@@ -55,7 +56,8 @@ _METHODS = ("between_groups", "to_overall")
 
 def mean_prediction(y_true: ArrayLike | None, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Weighted mean of the predictions; as a metric of a ``MetricFrame`` it gives the group means."""
-    return float(np.average(np.asarray(y_pred, dtype=float), weights=_weights(sample_weight, np.shape(y_pred)[0])))
+    f = _predictions(y_pred)
+    return float(np.average(f, weights=checks.weights(sample_weight, len(f))))
 
 
 def group_means(
@@ -118,11 +120,11 @@ def ks_distance(
     distribution (the disparity of Agarwal et al. 2019, and what Figure 10 shows).
     """
     choose("method", method, _METHODS)
-    pooled = np.asarray(y_pred, dtype=float)
+    pooled = _predictions(y_pred)
     levels = np.unique(pooled)
     cdfs = np.array([_cdf(f, w, levels) for _, f, w in _groups(y_pred, sensitive_features, sample_weight)])
     if method == "to_overall":
-        return float(np.abs(cdfs - _cdf(pooled, _weights(sample_weight, len(pooled)), levels)).max())
+        return float(np.abs(cdfs - _cdf(pooled, checks.weights(sample_weight, len(pooled)), levels)).max())
     return float((cdfs.max(axis=0) - cdfs.min(axis=0)).max())
 
 
@@ -134,8 +136,8 @@ def demographic_parity_discrepancy(
     sample_weight: ArrayLike | None = None,
 ) -> float:
     """DPD of Proposition 1: sum over groups of the Wasserstein-1 distance to all predictions; at least the SMD."""
-    pooled = np.asarray(y_pred, dtype=float)
-    weight = _weights(sample_weight, len(pooled))
+    pooled = _predictions(y_pred)
+    weight = checks.weights(sample_weight, len(pooled))
     return float(
         sum(
             wasserstein_distance(f, pooled, w, weight) for _, f, w in _groups(y_pred, sensitive_features, sample_weight)
@@ -152,8 +154,8 @@ def covariance_norm(
     total: bool = False,
 ) -> float:
     """Euclidean norm of Cov(S, f), numeric attributes; times the total weight n when ``total`` (Figures 8 and 9)."""
-    pooled = np.asarray(y_pred, dtype=float)
-    weight = _weights(sample_weight, len(pooled))
+    pooled = _predictions(y_pred)
+    weight = checks.weights(sample_weight, len(pooled))
     frame = sensitive_frame(sensitive_features, len(pooled))
     try:
         S = frame.to_numpy(dtype=float)
@@ -169,19 +171,74 @@ def _groups(
     y_pred: ArrayLike, sensitive_features: Sensitive, sample_weight: ArrayLike | None
 ) -> Iterator[tuple[Any, FloatArray, FloatArray]]:
     """(label, predictions, weights) of each group with positive weight."""
-    f = np.asarray(y_pred, dtype=float)
-    if f.ndim != 1:
-        raise PaperlibError(f"y_pred has shape {f.shape}; give one prediction per sample (n,), one output at a time.")
-    codes, labels, _ = group_codes(sensitive_frame(sensitive_features, len(f)))
-    weight = _weights(sample_weight, len(f))
+    f = _predictions(y_pred)
+    X = y_pred.to_frame() if isinstance(y_pred, pd.Series) else None
+    codes, labels, _ = group_codes(sensitive_frame(sensitive_features, len(f), X))
+    weight = checks.weights(sample_weight, len(f), X)
     for code, label in enumerate(labels):
         members = (codes == code) & (weight > 0)
         if members.any():
             yield label, f[members], weight[members]
 
 
-def _weights(sample_weight: ArrayLike | None, n: int) -> FloatArray:
-    return np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+def _predictions(y_pred: ArrayLike) -> FloatArray:
+    """One finite prediction per sample (n,)."""
+    f = np.asarray(y_pred, dtype=float)
+    if f.ndim != 1 or not len(f):
+        raise PaperlibError(f"y_pred has shape {f.shape}; give one prediction per sample (n,), one output at a time.")
+    if not np.isfinite(f).all():
+        raise PaperlibError(f"y_pred holds {(~np.isfinite(f)).sum()} values that are NaN or infinite; drop those rows.")
+    return f
+
+
+def interval(
+    metric: Callable[..., float],
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
+    *,
+    sensitive_features: Sensitive,
+    level: float = 0.95,
+    n_resamples: int = 1000,
+    random_state: int | None = 0,
+    **options: Any,
+) -> tuple[float, float]:
+    """Bootstrap interval of a metric of this module: people are drawn again inside their groups.
+
+    The measures of unfairness are sums or maxima of absolute values, which noise can only raise: the basic (reflected)
+    interval of Davison and Hinkley (1997, Section 5.2), cut at 0, corrects for it.
+
+    Parameters
+    ----------
+    metric : callable
+        :func:`smd`, :func:`mean_parity_gap`, :func:`ks_distance`, ...
+    y_true : (n,) or None
+    y_pred : (n,)
+    sensitive_features : (n,) or (n, r)
+    level : float in (0, 1), default 0.95
+    n_resamples : int, default 1000
+    random_state : int, optional
+    **options
+        Of the metric.
+
+    Returns
+    -------
+    low, high : float
+    """
+    checks.number("level", level, 0.0, 1.0, above=True)
+    checks.whole("n_resamples", n_resamples)
+    f = _predictions(y_pred)
+    y = None if y_true is None else np.asarray(y_true, dtype=float)
+    X = y_pred.to_frame() if isinstance(y_pred, pd.Series) else None
+    codes, labels, _ = group_codes(sensitive_frame(sensitive_features, len(f), X))
+    members = [np.flatnonzero(codes == g) for g in range(len(labels))]
+    rng = np.random.default_rng(random_state)
+    values = []
+    for _ in range(n_resamples):
+        rows = np.concatenate([rng.choice(group, len(group)) for group in members])
+        values.append(metric(None if y is None else y[rows], f[rows], sensitive_features=codes[rows], **options))
+    here = metric(y, f, sensitive_features=codes, **options)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return max(0.0, float(2 * here - high)), max(0.0, float(2 * here - low))
 
 
 def _cdf(values: FloatArray, weight: FloatArray, levels: FloatArray) -> FloatArray:

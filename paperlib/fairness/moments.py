@@ -22,6 +22,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,13 +31,16 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from paperlib.errors import PaperlibError, choose
 
-Moments = str | Callable[[NDArray], ArrayLike]
+Moments = str | Callable[[NDArray], ArrayLike] | dict
+Sensitive = ArrayLike | pd.DataFrame | pd.Series | dict | None
 FloatArray = NDArray[np.float64]
 
 #: What ``moments=`` accepts besides a callable.
 MOMENTS = ("groups", "marginal", "linear", "poly", "bins", "rbf")
 
 _RANK_CUTOFF = 1e-10  # relative singular value below which a moment repeats the others
+_RBF_CUTOFF = 1e-8  # relative eigenvalue of kappa_S below which rounding decides the eigenvector
+_MOST = 3000  # distinct values of an attribute that are handled one by one
 
 
 @dataclass(frozen=True)
@@ -68,36 +72,82 @@ class MomentBasis:
         return self.table[self.codes[index]]
 
 
-def sensitive_frame(sensitive_features: ArrayLike | pd.DataFrame | pd.Series | dict, n_samples: int) -> pd.DataFrame:
-    """Sensitive features as a table, one column per attribute; 1-D, 2-D, Series, DataFrame and dict are accepted.
+def aligned(name: str, values: Any, X: Any) -> Any:
+    """``values`` in the order of the rows of X, where both are pandas objects.
+
+    Parameters
+    ----------
+    name : str
+        Argument that the message names.
+    values : array-like, Series or DataFrame of n rows
+    X : array-like or DataFrame of n rows
 
     Raises
     ------
     PaperlibError
-        The number of rows is not ``n_samples``, there is no column, or a value is missing.
+        Both have an index, and they do not hold the same labels.
     """
-    if isinstance(sensitive_features, pd.DataFrame):
-        frame = sensitive_features.reset_index(drop=True)
-    elif isinstance(sensitive_features, pd.Series):
-        frame = sensitive_features.reset_index(drop=True).to_frame()
-    elif isinstance(sensitive_features, dict):
-        frame = pd.DataFrame({name: np.asarray(column) for name, column in sensitive_features.items()})
-    else:
-        values = np.asarray(sensitive_features)
-        if values.ndim not in (1, 2):
+    if not isinstance(values, pd.Series | pd.DataFrame) or not isinstance(X, pd.DataFrame) or len(values) != len(X):
+        return values
+    if values.index.equals(X.index):
+        return values
+    if values.index.is_unique and X.index.is_unique and X.index.isin(values.index).all():
+        return values.loc[X.index]
+    raise PaperlibError(
+        f"{name} has another index than X (first rows {values.index[0]!r} and {X.index[0]!r}), so its rows cannot be matched; "
+        f"give it the index of X, or {name}.to_numpy() if the rows are in the same order."
+    )
+
+
+def sensitive_frame(sensitive_features: Sensitive, n_samples: int, X: Any = None) -> pd.DataFrame:
+    """Sensitive features as a table, one column per attribute; 1-D, 2-D, Series, DataFrame and dict are accepted.
+
+    Parameters
+    ----------
+    sensitive_features : (n,) or (n, r)
+        Numbers, text or categories; nested lists may mix them by column.
+    n_samples : int
+        Number of rows there must be.
+    X : DataFrame, optional
+        Its index decides the order of the rows of a Series or DataFrame.
+
+    Raises
+    ------
+    PaperlibError
+        They are None, the number of rows is not ``n_samples``, there is no column, two have the same name, or a value is
+        missing.
+    """
+    if sensitive_features is None:
+        raise PaperlibError(
+            "sensitive_features=None; give one row per sample: fit(X, y, sensitive_features=s). In GridSearchCV or a Pipeline "
+            "with sklearn.set_config(enable_metadata_routing=True), pass it to their fit (cross_validate: params=), which "
+            "hands it on."
+        )
+    values = aligned("sensitive_features", sensitive_features, X)
+    if isinstance(values, dict):
+        values = pd.DataFrame({name: pd.Series(np.asarray(column, dtype=object)) for name, column in values.items()})
+        values = values.infer_objects()
+    if not isinstance(values, pd.DataFrame | pd.Series):
+        # through objects, because NumPy would turn NaN into 'nan' and numbers beside text into text
+        array = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
+        if array.ndim not in (1, 2):
             raise PaperlibError(
-                f"sensitive_features has shape {values.shape}; give one value per sample (n,), or one column per "
+                f"sensitive_features has shape {array.shape}; give one value per sample (n,), or one column per "
                 "attribute (n, r)."
             )
-        frame = pd.DataFrame(values)
+        values = pd.DataFrame(array).infer_objects()
+    frame = (
+        values.reset_index(drop=True) if isinstance(values, pd.DataFrame) else values.reset_index(drop=True).to_frame()
+    )
     if len(frame) != n_samples:
         raise PaperlibError(
             f"sensitive_features has {len(frame)} rows, but X has {n_samples}; give one row per sample."
         )
     if frame.shape[1] == 0:
-        raise PaperlibError(
-            "sensitive_features has no column; give at least one attribute, or None for plain regression."
-        )
+        raise PaperlibError("sensitive_features has no column; give at least one attribute.")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise PaperlibError(f"sensitive_features has two columns named {twice!r}; give each attribute its own name.")
     missing = frame.isna().any()
     if missing.any():
         column = missing.index[missing][0]
@@ -120,7 +170,7 @@ def group_codes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], list, NDArray[np
     first : (k,) int
         A sample of each group.
     """
-    columns = [pd.factorize(frame[name], sort=True) for name in frame.columns]
+    columns = [_factorize(frame[name]) for name in frame.columns]
     digits = np.column_stack([code for code, _ in columns])
     if digits.shape[1] == 1:
         _, first, codes = np.unique(digits[:, 0], return_index=True, return_inverse=True)
@@ -131,13 +181,25 @@ def group_codes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], list, NDArray[np
     return codes.reshape(-1), [row[0] if len(row) == 1 else row for row in rows], first
 
 
+def _factorize(column: pd.Series) -> tuple[NDArray[np.intp], Any]:
+    """Codes and sorted values; by type and text where the values cannot be ordered."""
+    try:
+        return pd.factorize(column, sort=True)
+    except TypeError:
+        text = column.map(lambda value: f"{type(value).__name__} {value!r}")
+        codes, names = pd.factorize(text, sort=True)
+        return codes, [column[np.flatnonzero(text == name)[0]] for name in names]
+
+
 def moment_basis(
-    sensitive_features: ArrayLike | pd.DataFrame | pd.Series | dict,
+    sensitive_features: Sensitive,
     *,
     n_samples: int,
     moments: Moments = "groups",
     n_moments: int = 3,
     sample_weight: FloatArray | None = None,
+    control_features: Sensitive = None,
+    X: Any = None,
 ) -> MomentBasis:
     """Orthonormal basis of the moment matrix C of the module docstring.
 
@@ -154,10 +216,16 @@ def moment_basis(
         'bins': mean parity across n_moments quantile bins of each attribute.
         'rbf': the features of the kernel exp(-|s-s'|^2/r) on the values that occur (the construction of the paper).
         callable: psi(S), from the (n, r) array of attributes to (n, m) features.
+        dict: one of these per column, as in ``{"sex": "groups", "age": "poly"}``; the columns of one kind are taken together
+        (several 'groups' columns intersect).
     n_moments : int
         Highest power for 'poly', number of bins for 'bins'.
     sample_weight : (n,), optional
         Non-negative weights; a value with total weight 0 counts as absent.
+    control_features : (n,) or (n, c), optional
+        Make the constraint hold inside every combination of their values (conditional mean parity).
+    X : DataFrame, optional
+        Its index decides the order of the rows of pandas attributes.
 
     Warns
     -----
@@ -170,51 +238,89 @@ def moment_basis(
     PaperlibError
         Wrong shape, missing values, text where numbers are needed, or an unknown name.
     """
-    frame = sensitive_frame(sensitive_features, n_samples)
-    if not callable(moments):
-        choose("moments", moments, MOMENTS)
-    codes, group_labels, first = group_codes(frame)
+    frame = sensitive_frame(sensitive_features, n_samples, X)
+    kinds = moments if isinstance(moments, dict) else dict.fromkeys(frame.columns, moments)
+    if isinstance(moments, dict) and set(kinds) != set(frame.columns):
+        raise PaperlibError(
+            f"moments has the keys {list(kinds)}; give one per column of sensitive_features: {list(frame.columns)}."
+        )
+    for kind in kinds.values():
+        if not callable(kind):
+            choose("moments", kind, MOMENTS)
+    if control_features is None:
+        stratum = np.zeros(n_samples, dtype=np.intp)
+        strata: list = [None]
+        both = frame
+    else:
+        stratum, strata, _ = group_codes(sensitive_frame(control_features, n_samples, X))
+        both = frame.set_axis(range(frame.shape[1]), axis=1).assign(stratum=stratum)
+    codes, _, first = group_codes(both)
     weight = np.ones(n_samples) if sample_weight is None else sample_weight
     counts = np.bincount(codes, weights=weight, minlength=len(first)).astype(np.float64)
     present = counts > 0
+    if control_features is None:
+        _warn_if_degenerate(frame, kinds, weight)
 
-    features, labels, by_group = _features(frame, group_labels, first, weight, moments, n_moments)
-    total = counts.sum()
-    centred = np.where(present[:, None], features - counts @ features / total, 0.0)
-    if by_group:  # mean of the group minus the mean of all
-        gap = np.divide(centred, counts @ features, out=np.zeros_like(centred), where=counts @ features > 0)
-    else:
-        gap = centred / total
-    _warn_if_degenerate(frame, present, n_samples, moments)
+    # one block of features for the columns of each kind, each once in every stratum
+    blocks: dict[Any, list] = {}
+    for name, kind in kinds.items():
+        blocks.setdefault(kind, []).append(name)
+    gaps, raw, labels = [], [], []
+    inside = np.eye(len(strata))[stratum[first]]  # (k, strata)
+    size = counts @ inside
+    for kind, names in blocks.items():
+        features, names_, by_group = _features(frame[names], first, weight, counts, kind, n_moments)
+        for h, value in enumerate(strata):
+            of = features * inside[:, [h]]
+            mass = counts @ of
+            centred = of - inside[:, [h]] * (mass / (size[h] or 1.0))
+            # mean of the group minus the mean of all; or the covariance
+            scale = (
+                np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0) if by_group else 1.0 / (size[h] or 1.0)
+            )
+            there = mass > 0 if control_features is not None and by_group else np.ones(len(mass), dtype=bool)
+            gaps.append(np.where(present[:, None], centred * scale, 0.0)[:, there])
+            raw.append(np.linalg.norm(np.sqrt(counts)[:, None] * of * scale, axis=0)[there])
+            labels += [
+                (value, label) if control_features is not None else label
+                for label, is_ in zip(names_, there, strict=True)
+                if is_
+            ]
+    gap = np.hstack(gaps)
 
     root = np.sqrt(counts)[:, None]
-    scaled = root * centred
+    scaled = root * gap
     norms = np.linalg.norm(scaled, axis=0)
-    visible = norms > 1e-12 * np.linalg.norm(root * features, axis=0).clip(min=np.finfo(float).tiny)
+    visible = norms > 1e-12 * np.concatenate(raw).clip(min=np.finfo(float).tiny)
     left, singular, _ = np.linalg.svd(scaled[:, visible] / norms[visible], full_matrices=False)
     left = left[:, singular > _RANK_CUTOFF * singular.max(initial=0.0)]
     table = np.divide(left, root, out=np.zeros_like(left), where=present[:, None])
-    return MomentBasis(codes=codes, table=table, to_gap=left.T @ (root * gap), labels=labels, counts=counts)
+    return MomentBasis(codes=codes, table=table, to_gap=left.T @ scaled, labels=labels, counts=counts)
 
 
 def _features(
     frame: pd.DataFrame,
-    group_labels: list,
     first: NDArray[np.intp],
     weight: FloatArray,
-    moments: Moments,
+    counts: FloatArray,
+    moments: str | Callable[[NDArray], ArrayLike],
     n_moments: int,
 ) -> tuple[FloatArray, list, bool]:
     """psi at the k distinct values (k, m), the names of the m moments, and whether they are group indicators."""
-    if moments == "groups":
-        return np.eye(len(first)), group_labels, True
-    if moments == "marginal":
-        indicators, labels = [], []
-        for name in frame.columns:
-            code, uniques = pd.factorize(frame[name], sort=True)
-            indicators.append(np.eye(len(uniques))[code[first]])
-            labels += [(name, value) for value in pd.Index(uniques).tolist()]
-        return np.hstack(indicators), labels, True
+    if moments in ("groups", "marginal", "rbf"):
+        several = [frame] if moments != "marginal" else [frame[[name]] for name in frame.columns]
+        groups = [(part.columns, *group_codes(part)[:2]) for part in several]
+        most = max(len(values) for _, _, values in groups)
+        if most > _MOST:
+            raise PaperlibError(
+                f"sensitive_features has {most} distinct values and moments={moments!r} takes each by itself, at most {_MOST}; "
+                "use moments='linear', 'poly' or 'bins' for a continuous attribute."
+            )
+        if moments != "rbf":
+            indicators = [np.eye(len(values))[codes[first]] for _, codes, values in groups]
+            if moments == "groups":
+                return indicators[0], groups[0][2], True
+            return np.hstack(indicators), [(names[0], value) for names, _, values in groups for value in values], True
     if callable(moments):
         values = np.asarray(moments(frame.to_numpy()), dtype=float)
         if values.ndim != 2 or len(values) != len(frame) or not np.isfinite(values).all():
@@ -243,10 +349,19 @@ def _features(
             indicators.append(np.eye(len(edges) + 1)[np.searchsorted(edges, numbers[first, j])])
             labels += [(name, f"bin {b}") for b in range(len(edges) + 1)]
         return np.hstack(indicators), labels, True
-    # 'rbf': kappa_S on the distinct values is V diag(e) V^T, whose features are V sqrt(e)
-    eigenvalues, vectors = np.linalg.eigh(rbf_kernel(numbers[first]))
-    keep = eigenvalues > len(eigenvalues) * np.finfo(float).eps * eigenvalues[-1]
-    return vectors[:, keep] * np.sqrt(eigenvalues[keep]), [f"moment {j}" for j in range(int(keep.sum()))], False
+    # 'rbf': the weighted, centred kappa_S on the distinct values is U diag(e) U^T; values that rounding cannot tell apart merge
+    kappa, share, root = rbf_kernel(numbers[first]), counts / counts.sum(), np.sqrt(counts)
+    kappa = kappa - share @ kappa
+    kappa = kappa - (kappa @ share)[:, None]
+    eigenvalues, vectors = np.linalg.eigh(root[:, None] * (kappa + kappa.T) / 2 * root)
+    keep = eigenvalues > _RBF_CUTOFF * max(eigenvalues[-1], np.finfo(float).tiny)
+    table = np.divide(
+        vectors[:, keep] * np.sqrt(eigenvalues[keep]),
+        root[:, None],
+        where=root[:, None] > 0,
+        out=np.zeros((len(root), keep.sum())),
+    )
+    return table, [f"moment {j}" for j in range(int(keep.sum()))], False
 
 
 def _as_numbers(frame: pd.DataFrame, moments: str) -> FloatArray:
@@ -263,19 +378,25 @@ def _as_numbers(frame: pd.DataFrame, moments: str) -> FloatArray:
     return frame.to_numpy(dtype=float)
 
 
-def _warn_if_degenerate(frame: pd.DataFrame, present: NDArray[np.bool_], n_samples: int, moments: Moments) -> None:
-    if present.sum() < 2:
+def _warn_if_degenerate(frame: pd.DataFrame, kinds: dict, weight: FloatArray) -> None:
+    """Warn of a constant attribute, and of one whose every value is a group although it looks continuous."""
+    there = frame[weight > 0]
+    if len(there.drop_duplicates()) < 2:
         warnings.warn(
             "sensitive_features is constant on the training data, so there is no gap to close and the fit is plain "
             "regression; check the attribute, or the split.",
             stacklevel=4,
         )
-    if moments not in ("groups", "marginal", "rbf"):
+    names = [name for name, kind in kinds.items() if kind in ("groups", "marginal", "rbf")]
+    if not names:
         return
-    distinct = int(present.sum()) if moments != "marginal" else int(frame.nunique().max())
-    if distinct > max(8, n_samples / 4):
+    marginal = all(kinds[name] == "marginal" for name in names)
+    distinct = max(there[name].nunique() for name in names) if marginal else len(there[names].drop_duplicates())
+    numbers = [name for name in names if pd.api.types.is_float_dtype(there[name])]
+    fractions = max((there[name].nunique() for name in numbers if (there[name] % 1 != 0).any()), default=0)
+    if distinct > max(8, len(there) / 4) or fractions > 20:
         warnings.warn(
-            f"sensitive_features has {distinct} distinct values on {n_samples} samples and moments={moments!r} "
+            f"sensitive_features has {distinct} distinct values on {len(there)} samples and moments={kinds[names[0]]!r} "
             "constrains the mean at every one of them (a universal kernel on a continuous attribute), which leaves "
             "little but a constant predictor; use moments='linear', 'poly' or 'bins'.",
             stacklevel=4,

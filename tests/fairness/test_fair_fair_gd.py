@@ -1,5 +1,7 @@
 """Fair-GD: the fair space is never left, the losses and their slopes, convergence to the closed form."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -8,6 +10,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from paperlib.errors import PaperlibError
 from paperlib.fairness import FairGDRegressor, MeanParityRegressor, smd, smooth_l1
 from paperlib.fairness.fair_gd import LOSSES
+
+paper_gd = partial(FairGDRegressor, fit_intercept=False)  # the paper centres y
+
+paper_fit = partial(MeanParityRegressor, fit_intercept=False)  # the paper centres y
 
 
 def problem(n=80, seed=0):
@@ -25,8 +31,8 @@ def test_every_iterate_is_fair(kernel, loss):
     X, y, s = problem()
     target = np.where(y > 0, 1.0, -1.0) if loss == "logistic" else y
     options = {"loss": loss, "kernel": kernel, "learning_rate": 1e-2, "max_iter": 100}
-    fair = FairGDRegressor(**options).fit(X, target, sensitive_features=s)
-    free = FairGDRegressor(**options).fit(X, target)
+    fair = paper_gd(**options).fit(X, target, sensitive_features=s)
+    free = paper_gd(**options, constrained=False).fit(X, target)
     steps = list(fair.staged_predict(X))
     assert len(steps) == len(fair.recorded_steps_) == 11
     for f in steps:
@@ -39,9 +45,10 @@ def test_every_iterate_is_fair(kernel, loss):
 
 def test_squared_loss_converges_to_the_closed_form():
     X, y, s = problem()
-    for group in (s, None):
-        exact = MeanParityRegressor(alpha=0).fit(X, y, sensitive_features=group)
-        model = FairGDRegressor("squared", learning_rate=1e-3, max_iter=20_000).fit(X, y, sensitive_features=group)
+    for fair in (True, False):
+        exact = paper_fit(alpha=0, unfairness=float(not fair)).fit(X, y, sensitive_features=s)
+        model = paper_gd("squared", learning_rate=1e-3, max_iter=20_000, constrained=fair)
+        model.fit(X, y, sensitive_features=s)
         assert_allclose(model.coef_, exact.coef_, atol=1e-3)
         assert_allclose(X.T @ model.dual_coef_, model.coef_, atol=1e-10)
 
@@ -49,8 +56,8 @@ def test_squared_loss_converges_to_the_closed_form():
 def test_linear_factor_and_kernel_matrix_take_the_same_steps():
     X, y, s = problem()
     options = {"learning_rate": 1e-3, "max_iter": 50, "record_every": 25}
-    by_factor = FairGDRegressor(**options).fit(X, y, sensitive_features=s)
-    by_matrix = FairGDRegressor(kernel=lambda a, b: a @ b, **options).fit(X, y, sensitive_features=s)
+    by_factor = paper_gd(**options).fit(X, y, sensitive_features=s)
+    by_matrix = paper_gd(kernel=lambda a, b: a @ b, **options).fit(X, y, sensitive_features=s)
     assert_allclose(by_matrix.loss_curve_, by_factor.loss_curve_, rtol=1e-8)
     assert_allclose(by_matrix.predict(X[:5]), by_factor.predict(X[:5]), atol=1e-8)
 
@@ -75,7 +82,7 @@ def test_smooth_l1_is_the_loss_of_torch():
         assert_allclose(smooth_l1(beta)(y, f)[0].mean(), theirs.item(), rtol=1e-12)
 
 
-@parametrize_with_checks([FairGDRegressor(max_iter=200, learning_rate=0.05)])
+@parametrize_with_checks([FairGDRegressor(max_iter=200, learning_rate=0.05, constrained=False)])
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
@@ -93,6 +100,6 @@ def test_scikit_learn_contract(estimator, check):
 def test_bad_parameters(parameters, message):
     X, y, s = problem()
     with pytest.raises(PaperlibError, match=message):
-        FairGDRegressor(**parameters).fit(X, y, sensitive_features=s)
+        paper_gd(**parameters).fit(X, y, sensitive_features=s)
     with pytest.raises(PaperlibError, match="beta=0 is not a number above 0"):
         smooth_l1(0)

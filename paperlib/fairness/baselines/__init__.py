@@ -15,23 +15,28 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyRegressor
 
+from paperlib.fairness.baselines.bounded_loss import BoundedGroupLossRegressor
 from paperlib.fairness.baselines.komiyama import BoundedShareRegressor
 from paperlib.fairness.baselines.reduction import ReductionRegressor
-from paperlib.fairness.baselines.ridge_penalties import PenalisedFairRidge, Sensitive
+from paperlib.fairness.baselines.ridge_penalties import PenalisedFairRidge
 from paperlib.fairness.baselines.wrappers import (
     AdversarialRegressor,
     CorrelationRemoverRegressor,
     GroupMeanShift,
+    MeanParityWrapper,
     WassersteinBarycentre,
 )
 from paperlib.fairness.mean_parity import MeanParityRegressor
+from paperlib.fairness.moments import Sensitive
 
 __all__ = [
     "BASELINES",
     "AdversarialRegressor",
+    "BoundedGroupLossRegressor",
     "BoundedShareRegressor",
     "CorrelationRemoverRegressor",
     "GroupMeanShift",
+    "MeanParityWrapper",
     "PenalisedFairRidge",
     "ReductionRegressor",
     "WassersteinBarycentre",
@@ -51,6 +56,7 @@ BASELINES: dict[str, Callable[..., BaseEstimator]] = {
     "rba": ReductionRegressor,
     "correlation_remover": CorrelationRemoverRegressor,
     "mean_shift": GroupMeanShift,
+    "bounded_group_loss": BoundedGroupLossRegressor,
     "wasserstein": WassersteinBarycentre,
     "adversarial": AdversarialRegressor,
 }

@@ -36,8 +36,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.fairness.baselines.ridge_penalties import Sensitive, numeric_attributes
+from paperlib.fairness import checks
+from paperlib.fairness.baselines.ridge_penalties import numeric_attributes
 from paperlib.fairness.group_shift import Spectrum
+from paperlib.fairness.moments import Sensitive, aligned
 
 FloatArray = NDArray[np.float64]
 METHODS = ("nrfc", "frrm")
@@ -70,33 +72,59 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         self.method = method
         self.alpha = alpha
 
-    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> BoundedShareRegressor:
-        """Fit; X (n, d) may contain the attributes, whose columns then become zero."""
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> BoundedShareRegressor:
+        """Fit.
+
+        Parameters
+        ----------
+        X : (n, d)
+            May contain the attributes, whose columns then become zero.
+        y : (n,)
+        sensitive_features : (n,) or (n, r)
+            Numbers.
+        sample_weight : (n,), optional
+            A weight of 2 is the same as the row twice.
+
+        Raises
+        ------
+        PaperlibError
+            A parameter or the sensitive features are not usable.
+        """
         choose("method", self.method, METHODS)
-        if not 0 <= self.unfairness <= 1:
-            raise PaperlibError(f"unfairness={self.unfairness!r} is not between 0 and 1.")
-        S = numeric_attributes(sensitive_features, len(target))
-        self.y_mean_, self.S_mean_ = float(target.mean()), S.mean(axis=0)
-        centred, s = target - self.y_mean_, S - self.S_mean_
+        checks.number("unfairness", self.unfairness, 0.0, 1.0)
+        checks.number("alpha", self.alpha)
+        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        S = numeric_attributes(sensitive_features, len(target), X)
+        weight = checks.weights(sample_weight, len(target), X)
+        share, root = weight / weight.sum(), np.sqrt(weight)[:, None]
+        self.y_mean_, self.S_mean_ = float(share @ target), share @ S
+        centred, s = root[:, 0] * (target - self.y_mean_), root * (S - self.S_mean_)
 
         decorrelate = Spectrum.of_features(s)
-        self.decorrelation_ = decorrelate.primal_coef(0.0, features)  # (r, d)
-        residual = features - s @ self.decorrelation_
+        self.decorrelation_ = decorrelate.primal_coef(0.0, root * (features - share @ features))  # (r, d)
+        self._X_mean = share @ features
+        residual = root * (features - self._X_mean) - s @ self.decorrelation_
         # rounding leaves 1e-16 of a column that s explains entirely
-        residual[:, np.abs(residual).max(axis=0) <= 1e-10 * np.abs(features).max(axis=0).clip(1e-300)] = 0.0
+        residual[:, np.abs(residual).max(axis=0) <= 1e-10 * np.abs(root * features).max(axis=0).clip(1e-300)] = 0.0
         self.coef_ = Spectrum.of_features(residual).primal_coef(self.alpha, centred[:, None])[:, 0]
         own = self.alpha if self.method == "nrfc" else 0.0
         self.coef_s_ = decorrelate.primal_coef(own, centred[:, None])[:, 0]
-        of_u, of_s = float(np.var(residual @ self.coef_)), float(np.var(s @ self.coef_s_))
+        of_u, of_s = (float(np.mean((Z @ a) ** 2)) for Z, a in ((residual, self.coef_), (s, self.coef_s_)))
         self._variances = of_u, of_s
         if self.method == "nrfc":
             inflate, shrink = nrfc_factors(of_u, of_s, self.unfairness)
             self.coef_, self.coef_s_ = inflate * self.coef_, shrink * self.coef_s_
         elif of_s > self.unfairness * (of_s + of_u):
             self.coef_s_ = self._shrunk(of_u, decorrelate, s, centred)
-        of_s = np.var(s @ self.coef_s_)
-        total = of_s + np.var(residual @ self.coef_)
+        of_s = np.mean((s @ self.coef_s_) ** 2)
+        total = of_s + np.mean((residual @ self.coef_) ** 2)
         self.share_ = float(of_s / total) if total > 0 else 0.0
         return self
 
@@ -104,8 +132,8 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         """Predictions (m,); the attributes are needed to take their share out of the inputs."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
-        s = numeric_attributes(sensitive_features, len(features)) - self.S_mean_
-        return (features - s @ self.decorrelation_) @ self.coef_ + s @ self.coef_s_ + self.y_mean_
+        s = numeric_attributes(sensitive_features, len(features), X) - self.S_mean_
+        return (features - self._X_mean - s @ self.decorrelation_) @ self.coef_ + s @ self.coef_s_ + self.y_mean_
 
     def predict_path(
         self, X: ArrayLike, bounds: ArrayLike, *, sensitive_features: Sensitive | None = None
@@ -117,10 +145,10 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
                 f"method={self.method!r}, unfairness={self.unfairness!r}: predict_path needs a fit of method='nrfc' with unfairness=1."
             )
         features = validate_data(self, X, dtype=np.float64, reset=False)
-        s = numeric_attributes(sensitive_features, len(features)) - self.S_mean_
-        factors = [nrfc_factors(*self._variances, float(bound)) for bound in np.atleast_1d(bounds)]
+        s = numeric_attributes(sensitive_features, len(features), X) - self.S_mean_
+        factors = [nrfc_factors(*self._variances, bound) for bound in checks.numbers("bounds", bounds, 0.0, 1.0)]
         inflate, shrink = np.array(factors).T
-        parts = (features - s @ self.decorrelation_) @ self.coef_, s @ self.coef_s_
+        parts = (features - self._X_mean - s @ self.decorrelation_) @ self.coef_, s @ self.coef_s_
         return np.outer(inflate, parts[0]) + np.outer(shrink, parts[1]) + self.y_mean_
 
     def _shrunk(self, of_u: float, decorrelate: Spectrum, s: FloatArray, y: FloatArray) -> FloatArray:
@@ -130,7 +158,7 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
             return np.zeros_like(self.coef_s_)
 
         def excess(log_penalty: float) -> float:
-            share = np.var(s @ decorrelate.primal_coef(np.exp(log_penalty), y[:, None])[:, 0])
+            share = np.mean((s @ decorrelate.primal_coef(np.exp(log_penalty), y[:, None])[:, 0]) ** 2)
             return float((1 - r) * share - r * of_u)
 
         scale = float(np.log(decorrelate.values.max()))

@@ -32,10 +32,9 @@ from scipy.optimize import linprog
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
-from paperlib.errors import PaperlibError
-from paperlib.fairness.baselines.ridge_penalties import Sensitive
+from paperlib.fairness import checks
 from paperlib.fairness.group_shift import Spectrum
-from paperlib.fairness.moments import group_codes, sensitive_frame
+from paperlib.fairness.moments import Sensitive, aligned, group_codes, sensitive_frame
 
 FloatArray = NDArray[np.float64]
 
@@ -88,20 +87,43 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
         self.alpha = alpha
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> ReductionRegressor:
-        """Fit; X gets a column of ones."""
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        if not 0 < self.epsilon <= 1 or self.n_steps < 2 or self.n_rounds < 1:
-            raise PaperlibError(
-                f"epsilon={self.epsilon!r}, n_steps={self.n_steps!r}, n_rounds={self.n_rounds!r}: epsilon must lie in "
-                "(0, 1], n_steps be at least 2 and n_rounds at least 1."
-            )
-        if sensitive_features is None:
-            raise PaperlibError("sensitive_features=None; give one row per sample.")
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> ReductionRegressor:
+        """Fit; X gets a column of ones.
+
+        Parameters
+        ----------
+        X : (n, d)
+        y : (n,)
+        sensitive_features : (n,) or (n, r)
+        sample_weight : (n,), optional
+            A weight of 2 is the same as the row twice.
+
+        Raises
+        ------
+        PaperlibError
+            A parameter or the sensitive features are not usable.
+        """
+        checks.number("epsilon", self.epsilon, 0.0, 1.0, above=True)
+        checks.whole("n_steps", self.n_steps, 2)
+        checks.whole("n_rounds", self.n_rounds)
+        for name in ("radius", "step", "alpha"):
+            checks.number(name, getattr(self, name))
+        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         n = len(target)
-        codes, _, _ = group_codes(sensitive_frame(sensitive_features, n))
-        groups = np.eye(codes.max() + 1)[codes]
-        share = groups.mean(axis=0)
+        weight = checks.weights(sample_weight, n, X)
+        of_all = weight / weight.sum()
+        codes, _, _ = group_codes(sensitive_frame(sensitive_features, n, X).loc[weight > 0])
+        features, target, weight, of_all = (part[weight > 0] for part in (features, target, weight, of_all))
+        n, root = len(target), np.sqrt(weight)[:, None]
+        share = of_all @ (groups := np.eye(codes.max() + 1)[codes])
+        groups = of_all[:, None] * groups / share  # (n, groups): the mean of a group is groups.T @ values
 
         low, high = target.min(), target.max()
         width = (high - low) / self.n_steps or 1.0
@@ -112,22 +134,23 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
         steps[:, 1:] -= steps[:, :-1].copy()
 
         design = np.hstack([features, np.ones((n, 1))])
-        spectrum = Spectrum.of_features(design)
+        spectrum = Spectrum.of_features(root * design)
+        variance = float(of_all @ (target - of_all @ target) ** 2)
         multipliers = np.zeros((2, self.n_steps, groups.shape[1]))  # logarithms, one for each sign
         coefs, gaps, losses = [], [], []
         for _ in range(self.n_rounds):
             active = np.exp(multipliers)
-            active *= self.radius * target.var() / (1 + active.sum())
+            active *= self.radius * variance / (1 + active.sum())
             signed = active[0] - active[1]  # (N, groups)
             price = (signed / share - signed.sum(axis=1, keepdims=True))[:, codes].T  # (n, N), of f >= theta_j
             best = np.cumsum(steps + price, axis=1).argmin(axis=1)
-            coef = spectrum.primal_coef(self.alpha, values[best][:, None])[:, 0]
+            coef = spectrum.primal_coef(self.alpha, root * values[best][:, None])[:, 0]
             f = design @ coef
             above = f[:, None] >= self.thresholds_
-            gap = (groups.T @ above / groups.sum(axis=0)[:, None] - above.mean(axis=0)).T  # (N, groups)
+            gap = (groups.T @ above - of_all @ above).T  # (N, groups)
             coefs.append(coef)
             gaps.append(gap.ravel())
-            losses.append(((f - target) ** 2).mean())
+            losses.append(of_all @ (f - target) ** 2)
             multipliers += self.step * np.stack([gap - self.epsilon, -gap - self.epsilon])
         self.weights_ = self._mixture(np.array(gaps), np.array(losses))
         used = self.weights_ > 1e-9

@@ -30,23 +30,23 @@ Differences from the papers
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.fairness.group_shift import Spectrum, cholesky_smoother
-from paperlib.fairness.moments import sensitive_frame
+from paperlib.fairness import checks
+from paperlib.fairness.group_shift import ridge_fits
+from paperlib.fairness.moments import Sensitive, aligned, sensitive_frame
 
 FloatArray = NDArray[np.float64]
-Sensitive = ArrayLike | pd.DataFrame | pd.Series
 
 
-def numeric_attributes(sensitive_features: Sensitive | None, n_samples: int) -> FloatArray:
+def numeric_attributes(sensitive_features: Sensitive, n_samples: int, X: Any = None) -> FloatArray:
     """Sensitive features as numbers (n, r).
 
     Raises
@@ -54,16 +54,14 @@ def numeric_attributes(sensitive_features: Sensitive | None, n_samples: int) -> 
     PaperlibError
         They are missing, have the wrong length, or are text.
     """
-    if sensitive_features is None:
-        raise PaperlibError("sensitive_features=None; give one row per sample.")
-    frame = sensitive_frame(sensitive_features, n_samples)
+    frame = sensitive_frame(sensitive_features, n_samples, X)
     try:
         return frame.to_numpy(dtype=float)
     except (TypeError, ValueError):
         raise PaperlibError("sensitive_features holds text; encode it as numbers for this method.") from None
 
 
-def two_groups(sensitive_features: Sensitive | None, n_samples: int) -> NDArray[np.bool_]:
+def two_groups(sensitive_features: Sensitive, n_samples: int, X: Any = None) -> NDArray[np.bool_]:
     """Membership of the group with the larger attribute value (n,).
 
     Raises
@@ -71,9 +69,7 @@ def two_groups(sensitive_features: Sensitive | None, n_samples: int) -> NDArray[
     PaperlibError
         There is not exactly one attribute with two values.
     """
-    if sensitive_features is None:
-        raise PaperlibError("sensitive_features=None; give one binary attribute.")
-    frame = sensitive_frame(sensitive_features, n_samples)
+    frame = sensitive_frame(sensitive_features, n_samples, X)
     values = sorted(frame.iloc[:, 0].unique())
     if frame.shape[1] != 1 or len(values) != 2:
         raise PaperlibError(
@@ -83,14 +79,12 @@ def two_groups(sensitive_features: Sensitive | None, n_samples: int) -> NDArray[
     return frame.iloc[:, 0].eq(values[1]).to_numpy()
 
 
-def shift_of_penalty(b: FloatArray, T: FloatArray, mu: float) -> FloatArray:
-    r"""The shift :math:`\nu` (q,) with :math:`(I/\mu + T)\nu = b`."""
-    return np.asarray(mu * np.linalg.solve(np.eye(len(T)) + mu * T, b), dtype=float)
-
-
-def centred_features(S: FloatArray, kernel: str | Callable, **parameters: float | None) -> FloatArray:
+def centred_features(
+    S: FloatArray, kernel: str | Callable, weight: FloatArray, **parameters: float | None
+) -> FloatArray:
     """Features (n, q) of a kernel on the attributes S (n, r) whose Gram matrix is the centred kernel matrix."""
-    distinct, code, counts = np.unique(S, axis=0, return_inverse=True, return_counts=True)
+    distinct, code = np.unique(S, axis=0, return_inverse=True)
+    counts = np.bincount(code.reshape(-1), weight)
     names = {name: value for name, value in parameters.items() if value is not None}
     kappa = pairwise_kernels(distinct, metric=kernel, filter_params=True, **names)
     mean = counts / counts.sum()
@@ -154,7 +148,14 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         self.kernel_s = kernel_s
         self.gamma_s = gamma_s
 
-    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> PenalisedFairRidge:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> PenalisedFairRidge:
         """Fit in closed form.
 
         Parameters
@@ -162,34 +163,43 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         X : (n, d)
         y : (n,)
         sensitive_features : (n,) or (n, r)
+        sample_weight : (n,), optional
+            A weight of 2 is the same as the row twice.
 
         Raises
         ------
         PaperlibError
             A parameter or the sensitive features are not usable.
         """
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         choose("penalty", self.penalty, PENALTIES)
-        if not self.alpha >= 0 or not self.eta >= 0:
-            raise PaperlibError(f"alpha={self.alpha!r} and eta={self.eta!r} must be numbers of at least 0.")
+        eta, alpha = checks.number("eta", self.eta), checks.number("alpha", self.alpha)
+        checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, precomputed=False)
+        checks.kernel(self.kernel_s, self.gamma_s, 3, 1, precomputed=False)
+        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         n = len(target)
-        self.y_mean_ = float(target.mean())
+        weight = checks.weights(sample_weight, n, X)
+        root, total = np.sqrt(weight)[:, None], float(weight.sum())
+        self.y_mean_ = float(weight @ target / total)
+        self.X_fit_ = features
         if self.penalty == "berk_individual":
-            self.dual_coef_ = self._individual(features, target, two_groups(sensitive_features, n))
+            self.dual_coef_ = self._individual(features, target, two_groups(sensitive_features, n, X), weight)
         else:
             if self.penalty == "hsic":
-                C = centred_features(numeric_attributes(sensitive_features, n), self.kernel_s, gamma=self.gamma_s)
-                mu = self.eta / n**2
+                S = numeric_attributes(sensitive_features, n, X)
+                C = weight[:, None] * centred_features(S, self.kernel_s, weight, gamma=self.gamma_s)
+                self._unit = 1.0 / total**2
             else:
-                distance = cross_distance(target, one := two_groups(sensitive_features, n))
+                distance = cross_distance(target, one := two_groups(sensitive_features, n, X), weight)
                 C = np.empty((n, 1))
                 C[one, 0], C[~one, 0] = distance.sum(axis=1), -distance.sum(axis=0)
-                mu = self.eta
-            dual, fitted = self._smooth(features, np.column_stack([target - self.y_mean_, C]))
-            self._problem = C.T @ fitted[:, 0], C.T @ fitted[:, 1:]
-            self._dual = dual
-            self.dual_coef_ = dual[:, 0] - dual[:, 1:] @ shift_of_penalty(*self._problem, mu)
-        self.X_fit_ = features
+                self._unit = 1.0
+            primal = self.kernel == "linear"
+            matrix = root * features if primal else root * np.ascontiguousarray(self._gram(features)) * root.T
+            C = np.divide(C, root, out=np.zeros_like(C), where=root > 0)
+            fits = ridge_fits(matrix, np.column_stack([root[:, 0] * (target - self.y_mean_), C]), alpha, primal=primal)
+            self._problem = fits.problem(1, G=np.eye(C.shape[1]))  # (I / mu + T) nu = b
+            self._dual = root * fits.dual
+            self.dual_coef_ = self._dual @ np.append(1.0, -self._problem.shift(penalty=eta * self._unit)[:, 0])
         if self.kernel == "linear":
             self.coef_ = features.T @ self.dual_coef_
         return self
@@ -210,23 +220,23 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         features = validate_data(self, X, dtype=np.float64, reset=False)
         K = features @ self.X_fit_.T if self.kernel == "linear" else self._gram(features, self.X_fit_)
         f = K @ self._dual
-        n = len(self.X_fit_)
-        nu = np.array([shift_of_penalty(*self._problem, float(eta) / n**2) for eta in np.atleast_1d(etas)])
+        levels = checks.numbers("etas", etas)
+        nu = np.array([self._problem.shift(penalty=eta * self._unit)[:, 0] for eta in levels])
         return f[:, 0] - nu @ f[:, 1:].T + self.y_mean_
 
-    def _individual(self, X: FloatArray, y: FloatArray, one: NDArray[np.bool_]) -> FloatArray:
+    def _individual(self, X: FloatArray, y: FloatArray, one: NDArray[np.bool_], weight: FloatArray) -> FloatArray:
         n = len(y)
-        distance = cross_distance(y, one)
+        distance = cross_distance(y, one, weight)
         L = np.zeros((n, n))
         L[np.ix_(one, ~one)] = -distance
         L += L.T
         L.flat[:: n + 1] = -L.sum(axis=1)
         K = self._gram(X)
-        system = K + self.eta * (L @ K)
+        system = weight[:, None] * K + self.eta * (L @ K)
         system.flat[:: n + 1] += self.alpha
         # at alpha = 0 the system may be singular, and the minimum-norm solution is meant
         solve = np.linalg.solve if self.alpha > 0 else lambda A, v: np.linalg.lstsq(A, v, rcond=None)[0]
-        return np.asarray(solve(system, y - self.y_mean_), dtype=float)
+        return np.asarray(solve(system, weight * (y - self.y_mean_)), dtype=float)
 
     def _gram(self, X: FloatArray, Z: FloatArray | None = None) -> FloatArray:
         parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
@@ -234,14 +244,8 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
             X, Z, metric=self.kernel, filter_params=True, **({} if callable(self.kernel) else parameters)
         )
 
-    def _smooth(self, X: FloatArray, V: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Dual coefficients and S V for V (n, k), from one factorisation."""
-        if self.kernel != "linear" and self.alpha > 0:
-            return cholesky_smoother(np.ascontiguousarray(self._gram(X)), V, self.alpha)
-        spectrum = Spectrum.of_features(X) if self.kernel == "linear" else Spectrum.of_kernel(self._gram(X))
-        return spectrum.dual_coef(self.alpha, V), spectrum.fitted(self.alpha, V)
 
-
-def cross_distance(y: FloatArray, one: NDArray[np.bool_]) -> FloatArray:
-    """Berk's d(y_i, y_j) / (n_1 n_0) between the members of the two groups (n_1, n_0)."""
-    return np.exp(-(np.subtract.outer(y[one], y[~one]) ** 2)) / (one.sum() * (~one).sum())
+def cross_distance(y: FloatArray, one: NDArray[np.bool_], weight: FloatArray) -> FloatArray:
+    """Berk's d(y_i, y_j) w_i w_j / (W_1 W_0) between the members of the two groups (n_1, n_0)."""
+    pairs = np.outer(weight[one] / weight[one].sum(), weight[~one] / weight[~one].sum())
+    return np.asarray(np.exp(-(np.subtract.outer(y[one], y[~one]) ** 2)) * pairs)

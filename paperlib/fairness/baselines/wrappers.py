@@ -1,7 +1,8 @@
 r"""Methods around an ordinary regressor: correlation remover, group-mean shift, Wasserstein barycentre, adversary.
 
 * Correlation remover: fairlearn >= 0.15 (before 0.15 it subtracted one mean for all attributes).
-* Mean shift: :math:`f(x) - \hat m_s + \hat m`, the group means of the training predictions taken out.
+* Mean shift: :math:`f(x) - (1 - u)(\hat m_s - \hat m)`, the group means of the predictions taken out, those of the training
+  rows or (``cv``) of rows that the regressor has not seen.
 * Wasserstein barycentre: Chzhen et al., Fair Regression with Wasserstein Barycenters, NeurIPS 2020, arXiv 2006.07286;
   equipy's implementation, :math:`f^*(x, s) = \sum_{s'} p_{s'} Q_{s'}(F_s(f(x)))`.
 * Adversary: Zhang, Lemoine and Mitchell, Mitigating Unwanted Biases with Adversarial Learning, AIES 2018,
@@ -22,18 +23,21 @@ from __future__ import annotations
 
 import copy
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-from paperlib.errors import PaperlibError
-from paperlib.fairness.baselines.ridge_penalties import Sensitive, numeric_attributes
-from paperlib.fairness.mean_parity import MeanParityRegressor
-from paperlib.fairness.moments import group_codes, sensitive_frame
+from paperlib.errors import PaperlibError, choose
+from paperlib.fairness import checks
+from paperlib.fairness.baselines.ridge_penalties import numeric_attributes
+from paperlib.fairness.moments import Sensitive, aligned, group_codes, sensitive_frame
 
 FloatArray = NDArray[np.float64]
 
@@ -47,62 +51,136 @@ def _optional(module: str, distribution: str) -> ModuleType:
         raise PaperlibError(f"this method needs the package {distribution}: pip install paperlib[fairness].") from error
 
 
-def _base(estimator: BaseEstimator | None) -> BaseEstimator:
-    """The regressor to wrap: a fresh copy of the given one, else ridge regression with an intercept."""
-    return MeanParityRegressor(fit_intercept=True) if estimator is None else clone(estimator)
+class _Wrapper(RegressorMixin, BaseEstimator):
+    """A regressor inside, and the groups that are known."""
 
+    estimator: BaseEstimator | None
+    unseen: str = "error"
 
-class Groups:
-    """Intersectional groups of a training set, and the same groups elsewhere."""
+    def _fit_base(self, X: ArrayLike, y: FloatArray, weight: FloatArray | None) -> FloatArray:
+        """Fit a copy of the regressor (by default ridge regression with an intercept); its training predictions."""
+        self.estimator_ = Ridge() if self.estimator is None else clone(self.estimator)
+        self.estimator_.fit(X, y, **self._weights(weight))
+        return np.asarray(self.estimator_.predict(X), dtype=float)
 
-    def __init__(self, sensitive_features: Sensitive | None, n_samples: int) -> None:
-        if sensitive_features is None:
-            raise PaperlibError("sensitive_features=None; give one row per sample.")
-        self.train_codes, self.labels, _ = group_codes(sensitive_frame(sensitive_features, n_samples))
+    def _weights(self, weight: FloatArray | None) -> dict[str, FloatArray]:
+        if weight is None:
+            return {}
+        if not has_fit_parameter(self.estimator_, "sample_weight"):
+            raise PaperlibError(f"sample_weight is given, but estimator={self.estimator!r} takes none; leave it out.")
+        return {"sample_weight": weight}
 
-    def codes(self, sensitive_features: Sensitive | None, n_samples: int) -> NDArray[np.intp]:
-        """Group of each row (m,); a group that was not in the training set is an error."""
-        if sensitive_features is None:
-            raise PaperlibError("sensitive_features=None; this method needs them at predict time too.")
-        codes, labels, _ = group_codes(sensitive_frame(sensitive_features, n_samples))
-        unseen = [label for label in labels if label not in self.labels]
-        if unseen:
+    def _check(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        return features, target, checks.weights(sample_weight, len(target), X)
+
+    def _learn_groups(self, sensitive_features: Sensitive, n: int, X: Any) -> NDArray[np.intp]:
+        choose("unseen", self.unseen, ("error", "population"))
+        codes, self.groups_, _ = group_codes(sensitive_frame(sensitive_features, n, X))
+        return codes
+
+    def _codes(self, sensitive_features: Sensitive, n: int, X: Any) -> NDArray[np.intp]:
+        """Group of each row (m,), -1 for one that was not in the training set, where ``unseen`` allows it."""
+        codes, labels, _ = group_codes(sensitive_frame(sensitive_features, n, X))
+        unseen = [label for label in labels if label not in self.groups_]
+        if unseen and self.unseen == "error":
             raise PaperlibError(
-                f"sensitive_features has the group {unseen[0]!r}, which the training set has not; known: {self.labels}."
+                f"sensitive_features has the group {unseen[0]!r}, which the training set has not; known: {self.groups_}. "
+                "unseen='population' treats it like everybody."
             )
-        return np.array([self.labels.index(label) for label in labels])[codes]
+        return np.array([-1 if label in unseen else self.groups_.index(label) for label in labels])[codes]
 
 
-class GroupMeanShift(RegressorMixin, BaseEstimator):
-    """Subtract the group mean of the training predictions, add the overall mean.
+class MeanParityWrapper(_Wrapper):
+    """Mean parity around any regressor: take the group means of its predictions out, add the overall mean.
+
+    With ordinary least squares on inputs that hold the attribute this *is* :class:`MeanParityRegressor` at alpha 0; with any
+    other regressor it needs the attribute of the person it predicts for.
 
     Parameters
     ----------
     estimator : regressor, optional
         Default: ridge regression with an intercept.
+    cv : int or splitter, optional
+        Estimate the group means on predictions for rows that a copy of the regressor has not seen (cross-fitting), for
+        regressors that fit the training rows closely.  None: on the training predictions.
+    unfairness : float in [0, 1], default 0
+        Fraction of every group's gap that stays (Proposition 4).
+    unseen : {'error', 'population'}, default 'error'
+        What to do with a group at predict time that the training set has not.  'population' leaves its prediction as it is.
+
+    Attributes
+    ----------
+    groups_ : list
+    shift_ : (k,)
+        What is added to the predictions of each group.
+    estimator_ : regressor
     """
 
-    def __init__(self, estimator: BaseEstimator | None = None) -> None:
+    def __init__(
+        self,
+        estimator: BaseEstimator | None = None,
+        *,
+        cv: Any = None,
+        unfairness: float = 0.0,
+        unseen: str = "error",
+    ) -> None:
         self.estimator = estimator
+        self.cv = cv
+        self.unfairness = unfairness
+        self.unseen = unseen
 
-    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> GroupMeanShift:
-        """Fit the regressor, then read its group means off."""
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        self.groups_ = Groups(sensitive_features, len(target))
-        self.estimator_ = _base(self.estimator).fit(features, target)
-        f = self.estimator_.predict(features)
-        codes = self.groups_.train_codes
-        self.shift_ = f.mean() - np.bincount(codes, f) / np.bincount(codes)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> MeanParityWrapper:
+        """Fit the regressor, then read its group means off.
+
+        Parameters
+        ----------
+        X : (n, d)
+        y : (n,)
+        sensitive_features : (n,) or (n, r)
+        sample_weight : (n,), optional
+            Handed on to the regressor.
+
+        Raises
+        ------
+        PaperlibError
+            A parameter or the sensitive features are not usable.
+        """
+        checks.number("unfairness", self.unfairness, 0.0, 1.0)
+        features, target, weight = self._check(X, y, sample_weight)
+        codes = self._learn_groups(sensitive_features, len(target), X)
+        f = self._fit_base(features, target, None if sample_weight is None else weight)
+        if self.cv is not None:
+            params = {} if sample_weight is None else {"params": {"sample_weight": weight}}
+            f = cross_val_predict(clone(self.estimator_), features, target, cv=self.cv, **params)
+        size = np.bincount(codes, weight)
+        means = np.divide(
+            np.bincount(codes, weight * f), size, out=np.full(len(size), np.average(f, weights=weight)), where=size > 0
+        )
+        self.shift_ = (1.0 - self.unfairness) * (np.average(f, weights=weight) - means)
         return self
 
-    def predict(self, X: ArrayLike, *, sensitive_features: Sensitive | None = None) -> FloatArray:
-        """Predictions (m,)."""
+    def predict(self, X: ArrayLike, *, sensitive_features: Sensitive = None) -> FloatArray:
+        """Predictions (m,) for X (m, d) and the attributes (m,) or (m, r) of these people."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.estimator_.predict(features) + self.shift_[self.groups_.codes(sensitive_features, len(features))]
+        codes = self._codes(sensitive_features, len(features), X)
+        return np.asarray(self.estimator_.predict(features) + np.append(self.shift_, 0.0)[codes])
 
 
-class WassersteinBarycentre(RegressorMixin, BaseEstimator):
+GroupMeanShift = MeanParityWrapper
+
+
+class WassersteinBarycentre(_Wrapper):
     """Move the predictions of every group to the Wasserstein barycentre of the groups: statistical parity.
 
     Parameters
@@ -114,6 +192,8 @@ class WassersteinBarycentre(RegressorMixin, BaseEstimator):
     sigma : float, default 1e-4
         Half-width of the uniform jitter that breaks ties.
     random_state : int, default 0
+    unseen : {'error', 'population'}, default 'error'
+        As in :class:`MeanParityWrapper`.
     """
 
     def __init__(
@@ -123,32 +203,45 @@ class WassersteinBarycentre(RegressorMixin, BaseEstimator):
         unfairness: float = 0.0,
         sigma: float = 1e-4,
         random_state: int = 0,
+        unseen: str = "error",
     ) -> None:
         self.estimator = estimator
         self.unfairness = unfairness
         self.sigma = sigma
         self.random_state = random_state
+        self.unseen = unseen
 
-    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> WassersteinBarycentre:
-        """Fit the regressor, then estimate the distribution of its predictions in every group."""
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> WassersteinBarycentre:
+        """Fit the regressor, then estimate the distribution of its predictions in every group (n rows, equally weighted)."""
+        checks.number("unfairness", self.unfairness, 0.0, 1.0)
+        features, target, weight = self._check(X, y, sample_weight)
+        codes = self._learn_groups(sensitive_features, len(target), X)
+        f = self._fit_base(features, target, None if sample_weight is None else weight)
         fair = _optional("equipy.fairness", "equipy")
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        self.groups_ = Groups(sensitive_features, len(target))
-        self.estimator_ = _base(self.estimator).fit(features, target)
         self.transport_ = fair.FairWasserstein(sigma=self.sigma, seed=self.random_state)
-        self.transport_.fit(self.estimator_.predict(features), pd.DataFrame({"group": self.groups_.train_codes}))
+        self.transport_.fit(f, pd.DataFrame({"group": codes}))
         return self
 
-    def predict(self, X: ArrayLike, *, sensitive_features: Sensitive | None = None) -> FloatArray:
+    def predict(self, X: ArrayLike, *, sensitive_features: Sensitive = None) -> FloatArray:
         """Predictions (m,)."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
-        codes = pd.DataFrame({"group": self.groups_.codes(sensitive_features, len(features))})
+        codes = self._codes(sensitive_features, len(features), X)
+        f = np.asarray(self.estimator_.predict(features), dtype=float)
+        known = codes >= 0
         transport = copy.deepcopy(self.transport_)  # its generator moves on with every call
-        return transport.transform(self.estimator_.predict(features), codes, epsilon=self.unfairness)
+        f[known] = transport.transform(f[known], pd.DataFrame({"group": codes[known]}), epsilon=self.unfairness)
+        return f
 
 
-class CorrelationRemoverRegressor(RegressorMixin, BaseEstimator):
+class CorrelationRemoverRegressor(_Wrapper):
     """Take the attributes out of the inputs linearly (fairlearn), then fit a regressor on what is left.
 
     Parameters
@@ -164,25 +257,30 @@ class CorrelationRemoverRegressor(RegressorMixin, BaseEstimator):
         self.strength = strength
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sensitive_features: Sensitive = None,
+        sample_weight: ArrayLike | None = None,
     ) -> CorrelationRemoverRegressor:
-        """Fit the remover and the regressor; columns of X that equal an attribute become constant."""
+        """Fit the remover (unweighted) and the regressor; columns of X that equal an attribute become constant."""
+        checks.number("strength", self.strength, 0.0, 1.0)
+        features, target, weight = self._check(X, y, sample_weight)
+        S = numeric_attributes(sensitive_features, len(target), X)
         preprocessing = _optional("fairlearn.preprocessing", "fairlearn")
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        S = numeric_attributes(sensitive_features, len(target))
-        self.remover_ = preprocessing.CorrelationRemover(
-            sensitive_feature_ids=list(range(S.shape[1])), alpha=self.strength
-        )
+        ids = list(range(S.shape[1]))
+        self.remover_ = preprocessing.CorrelationRemover(sensitive_feature_ids=ids, alpha=self.strength)
         removed = self.remover_.fit_transform(np.hstack([S, features]))
-        self.estimator_ = _base(self.estimator).fit(removed, target)
+        self._fit_base(removed, target, None if sample_weight is None else weight)
         return self
 
-    def predict(self, X: ArrayLike, *, sensitive_features: Sensitive | None = None) -> FloatArray:
+    def predict(self, X: ArrayLike, *, sensitive_features: Sensitive = None) -> FloatArray:
         """Predictions (m,)."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
-        S = numeric_attributes(sensitive_features, len(features))
-        return self.estimator_.predict(self.remover_.transform(np.hstack([S, features])))
+        S = numeric_attributes(sensitive_features, len(features), X)
+        return np.asarray(self.estimator_.predict(self.remover_.transform(np.hstack([S, features]))))
 
 
 class AdversarialRegressor(RegressorMixin, BaseEstimator):
@@ -216,11 +314,11 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive | None = None) -> AdversarialRegressor:
-        """Train both networks."""
+    def fit(self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None) -> AdversarialRegressor:
+        """Train both networks; fairlearn takes no sample weights."""
+        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        groups = group_codes(sensitive_frame(sensitive_features, len(target), X))[0]
         adversarial = _optional("fairlearn.adversarial", "fairlearn")
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        groups = Groups(sensitive_features, len(target)).train_codes
         self.scale_X_ = StandardScaler().fit(features)
         self.scale_y_ = StandardScaler().fit(target[:, None])
         self.model_ = adversarial.AdversarialFairnessRegressor(

@@ -471,9 +471,10 @@ def fair_gd(
 
     def run(one: Case) -> list[dict]:
         rows = []
-        for method, attributes in (("GD", None), ("Fair-GD", one.S)):
-            model = FairGDRegressor(loss, max_iter=max_iter, record_every=record_every)
-            model.fit(one.X, one.y, sensitive_features=attributes)
+        for method, constrained in (("GD", False), ("Fair-GD", True)):
+            options = {"fit_intercept": False, "constrained": constrained}
+            model = FairGDRegressor(loss, max_iter=max_iter, record_every=record_every, **options)
+            model.fit(one.X, one.y, sensitive_features=one.S)
             for side, X, y, S in one.sides:
                 measure = Measures(y, S)
                 for step, f in zip(model.recorded_steps_, model.staged_predict(X), strict=True):

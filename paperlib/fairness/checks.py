@@ -1,0 +1,103 @@
+"""Checks of arguments that the estimators and metrics share; each mistake is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics.pairwise import kernel_metrics
+
+from paperlib.errors import PaperlibError, choose
+from paperlib.fairness.moments import aligned
+
+FloatArray = NDArray[np.float64]
+
+
+def number(name: str, value: Any, low: float = 0.0, high: float = np.inf, *, above: bool = False) -> float:
+    """``value`` as a float in [low, high] (in (low, high] with ``above``); infinity only where ``high`` is infinite.
+
+    Raises
+    ------
+    PaperlibError
+        It is not.
+    """
+    fits = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    fits = fits and low <= float(value) <= high and (not above or float(value) > low)
+    if not fits:
+        words = (
+            f"in {'(' if above else '['}{low:g}, {high:g}]"
+            if np.isfinite(high)
+            else f"{'above' if above else 'of at least'} {low:g}"
+        )
+        raise PaperlibError(f"{name}={value!r} is not a number {words}.")
+    return float(value)
+
+
+def whole(name: str, value: Any, low: int = 1) -> int:
+    """``value`` as a whole number of at least ``low``; PaperlibError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+        raise PaperlibError(f"{name}={value!r} is not a whole number of at least {low}.")
+    return int(value)
+
+
+def numbers(name: str, values: ArrayLike, low: float = 0.0, high: float = np.inf) -> FloatArray:
+    """One or more numbers in [low, high] as a vector (L,).
+
+    Raises
+    ------
+    PaperlibError
+        There is none, one is not a number or out of range, or they have more than one dimension.
+    """
+    try:
+        array = np.atleast_1d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    top = "" if np.isinf(high) else f" and at most {high:g}"
+    if array.size == 0 or array.ndim > 1:
+        raise PaperlibError(f"{name}={values!r} is not one or several numbers of at least {low:g}{top}.")
+    for value in array:
+        number(name, float(value), low, high)
+    return array
+
+
+def weights(sample_weight: Any, n: int, X: Any = None) -> FloatArray:
+    """Sample weights (n,), ones if None.
+
+    Raises
+    ------
+    PaperlibError
+        Not n numbers, or a negative one, or all zero.
+    """
+    if sample_weight is None:
+        return np.ones(n)
+    try:
+        weight = np.asarray(aligned("sample_weight", sample_weight, X), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, PaperlibError):
+            raise
+        raise PaperlibError(f"sample_weight={sample_weight!r} is not {n} numbers.") from None
+    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        bounds = f", minimum {weight.min():.3g} and sum {weight.sum():.3g}" if weight.size else ""
+        raise PaperlibError(
+            f"sample_weight has shape {weight.shape}{bounds}; give {n} finite weights, none negative and not all zero."
+        )
+    return weight
+
+
+def kernel(
+    kernel: str | Callable, gamma: Any, degree: Any, coef0: Any, more: Any = None, *, precomputed: bool = True
+) -> None:
+    """Check the parameters of a kernel; PaperlibError names the wrong one."""
+    if isinstance(kernel, str):
+        choose("kernel", kernel, [*kernel_metrics(), *(["precomputed"] if precomputed else [])])
+    elif not callable(kernel):
+        raise PaperlibError(f"kernel={kernel!r} is neither the name of a kernel nor a callable.")
+    if gamma is not None:
+        number("gamma", gamma)
+    number("degree", degree)
+    number("coef0", coef0, -np.inf)
+    if more is not None and not isinstance(more, dict):
+        raise PaperlibError(f"kernel_params={more!r} is not a dict of keywords for a callable kernel.")

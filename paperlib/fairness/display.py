@@ -1,0 +1,92 @@
+"""A fairness tradeoff as a plot, in scikit-learn's style."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import mean_squared_error
+
+from paperlib.fairness import checks
+from paperlib.fairness.mean_parity import FairnessKnobs
+from paperlib.fairness.metrics import smd
+from paperlib.fairness.moments import Sensitive
+
+
+class RegressionFairnessDisplay:
+    """Error against unfairness along a path, or of one set of predictions.
+
+    Parameters
+    ----------
+    error : (L,)
+        Mean squared error at each level.
+    unfairness : (L,)
+        SMD at each level.
+    name : str, optional
+        For the legend.
+
+    Attributes
+    ----------
+    ax_, figure_, line_
+        Of the last :meth:`plot`.
+    """
+
+    def __init__(self, error: ArrayLike, unfairness: ArrayLike, *, name: str | None = None) -> None:
+        self.error: NDArray[np.float64] = np.asarray(error, dtype=float)
+        self.unfairness: NDArray[np.float64] = np.asarray(unfairness, dtype=float)
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: FairnessKnobs,
+        X: ArrayLike,
+        y: ArrayLike,
+        sensitive_features: Sensitive,
+        *,
+        levels: ArrayLike | None = None,
+        name: str | None = None,
+        ax: Any = None,
+        **line: Any,
+    ) -> RegressionFairnessDisplay:
+        """The whole tradeoff of a fitted mean-parity estimator on (m, d) inputs, at ``levels`` of unfairness (default 25).
+
+        Raises
+        ------
+        PaperlibError
+            The levels or the sensitive features are not usable; the estimator is not fitted.
+        """
+        path = estimator.tradeoff(unfairness=np.linspace(0, 1, 25) if levels is None else levels)
+        predictions = estimator.predict_path(X, path)
+        error = [mean_squared_error(y, f) for f in predictions]
+        gap = [smd(y, f, sensitive_features=sensitive_features) for f in predictions]
+        return cls(error, gap, name=name or type(estimator).__name__).plot(ax=ax, **line)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        sensitive_features: Sensitive,
+        *,
+        name: str | None = None,
+        ax: Any = None,
+        **line: Any,
+    ) -> RegressionFairnessDisplay:
+        """One point: predictions (m,) of any model."""
+        gap = smd(y_true, y_pred, sensitive_features=sensitive_features)
+        return cls([mean_squared_error(y_true, y_pred)], [gap], name=name).plot(ax=ax, **{"marker": "o"} | line)
+
+    def plot(self, *, ax: Any = None, **line: Any) -> RegressionFairnessDisplay:
+        """Draw on ``ax`` (a new figure by default); further keywords are those of ``Axes.plot``."""
+        import matplotlib.pyplot as plt
+
+        checks.numbers("error", self.error)
+        self.ax_ = plt.subplots()[1] if ax is None else ax
+        self.figure_ = self.ax_.figure
+        (self.line_,) = self.ax_.plot(self.error, self.unfairness, **{"label": self.name} | line)
+        self.ax_.set(xlabel="MSE", ylabel="SMD")
+        if self.name:
+            self.ax_.legend()
+        return self
