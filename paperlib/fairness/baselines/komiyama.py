@@ -56,6 +56,8 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
     alpha : float, default 0
         Ridge penalty of the sum of squares on the coefficients of the decorrelated inputs (and, for NRFC, of the
         attributes).
+    fit_intercept : bool, default True
+        Centre the inputs.  False, as in the protocols of the mean-parity paper, which append a column of ones to X.
 
     Attributes
     ----------
@@ -67,10 +69,13 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         The attribute's share on the training data.
     """
 
-    def __init__(self, unfairness: float = 0.0, *, method: str = "nrfc", alpha: float = 0.0) -> None:
+    def __init__(
+        self, unfairness: float = 0.0, *, method: str = "nrfc", alpha: float = 0.0, fit_intercept: bool = True
+    ) -> None:
         self.unfairness = unfairness
         self.method = method
         self.alpha = alpha
+        self.fit_intercept = fit_intercept
 
     def fit(
         self,
@@ -108,8 +113,8 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         centred, s = root[:, 0] * (target - self.y_mean_), root * (S - self.S_mean_)
 
         decorrelate = Spectrum.of_features(s)
-        self.decorrelation_ = decorrelate.primal_coef(0.0, root * (features - share @ features))  # (r, d)
-        self._X_mean = share @ features
+        self.decorrelation_ = decorrelate.primal_coef(0.0, root * features)  # (r, d)
+        self._X_mean = share @ features if self.fit_intercept else 0.0
         residual = root * (features - self._X_mean) - s @ self.decorrelation_
         # rounding leaves 1e-16 of a column that s explains entirely
         residual[:, np.abs(residual).max(axis=0) <= 1e-10 * np.abs(root * features).max(axis=0).clip(1e-300)] = 0.0

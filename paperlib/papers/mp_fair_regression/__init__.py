@@ -6,6 +6,6 @@ A data set that is not on the machine leaves the printed half.
 """
 
 from paperlib.papers.mp_fair_regression.claims import CLAIMS
-from paperlib.papers.mp_fair_regression.items import ITEMS
+from paperlib.papers.mp_fair_regression.items import ITEMS, OURS
 
-__all__ = ["CLAIMS", "ITEMS"]
+__all__ = ["CLAIMS", "ITEMS", "OURS"]

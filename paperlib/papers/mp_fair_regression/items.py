@@ -11,7 +11,12 @@ from paperlib.papers.mp_fair_regression.figures import (
     draw_tradeoff,
 )
 from paperlib.papers.mp_fair_regression.runs import SETS, specs_of
-from paperlib.papers.mp_fair_regression.tables import draw_table
+from paperlib.papers.mp_fair_regression.tables import (
+    draw_cross_validated,
+    draw_mean_shift,
+    draw_setting,
+    draw_table,
+)
 
 _FEW = ("FPR-1", "FPR-3", "Ours")
 _ALL = ("FKR-1", "FKR-3", "FPR-1", "FPR-3", "NRFC", "Ours")
@@ -44,7 +49,10 @@ _FOUR = [(split, quantity) for split in ("Train", "Test") for quantity in ("resp
 
 ITEMS: dict[str, Item] = {
     **{id_: Item(specs_of(item), draw_table(id_, text)) for id_, (item, text) in _TABLES.items()},
-    **{id_: Item(specs_of(id_), draw_boxes(id_, *box)) for id_, box in _BOXES.items()},
+    **{
+        id_: Item(specs_of(id_), draw_boxes(id_, *box), table=runs.Setting(id_, box[0], draw_setting))  # type: ignore[arg-type]
+        for id_, box in _BOXES.items()
+    },
     "fig2": Item(specs_of("fig7", _TWO), draw_tradeoff("fig2", _TWO)),
     "fig7": Item(specs_of("fig7"), draw_tradeoff("fig7", SETS)),
     "fig4": Item(specs_of("fig13", ("synthetic", "adult")), draw_densities("fig4", ("synthetic", "adult"), _FOUR[2:])),
@@ -54,4 +62,9 @@ ITEMS: dict[str, Item] = {
     "demo_linear": Item(specs_of("demo_linear"), draw_demo("demo_linear")),
     "demo_kernel": Item(specs_of("demo_kernel"), draw_demo("demo_kernel")),
     "scaling": Item(lambda scale, seed: [runs.scaling_spec(scale)], draw_scaling),
+}
+
+OURS: dict[str, Item] = {
+    "our_mean_shift": Item(specs_of("mean_shift"), draw_mean_shift),
+    "our_cross_validation": Item(specs_of("cross_validated"), draw_cross_validated),
 }

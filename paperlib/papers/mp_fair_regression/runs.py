@@ -5,6 +5,7 @@ Which table a result comes from is part of its spec, so results never mix. The s
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
@@ -21,7 +22,7 @@ from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec
-from paperlib.papers import Results
+from paperlib.papers import Item, Results
 from paperlib.report.claims import NotRun
 
 PAPER = "mp_fair_regression"
@@ -31,9 +32,10 @@ SEVERAL = ("fig3", "fig6", "fig8", "fig9", "demo_kernel")
 USED_SETS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(SEVERAL, ("communities_crime",)),
     "fig10": ("adult", "law_school"),
+    "cross_validated": ("adult", "law_school", "communities_crime", "student", "compas"),
 }
 """Data sets of an experiment; those that are not listed use all four."""
-TRIALS = {"fig10": 5, "fig7": 1, "fig13": 1}
+TRIALS = {"fig10": 5, "fig7": 1, "fig13": 1, "cross_validated": 5}
 """Splits at laptop and paper scale, 10 where nothing is said (Figures 7 and 13 show one split)."""
 
 
@@ -58,9 +60,9 @@ def trials(scale: Scale, item: str) -> int:
     return min(most, TRIALS.get(item, most))
 
 
-def experiment(scale: Scale, item: str, dataset: str, origin_: str) -> AnalysisSpec:
-    """One protocol on one data set. The splits are the paper's own, so there is no seed."""
-    return ex.analyse("fair_protocol", item=item, dataset=dataset, tables=origin_, trials=trials(scale, item))
+def experiment(scale: Scale, item: str, dataset: str, origin_: str, **model: Any) -> AnalysisSpec:
+    """One protocol on one data set. The splits are the paper's own, so there is no seed; ``model``: another kernel, alpha."""
+    return ex.analyse("fair_protocol", item=item, dataset=dataset, tables=origin_, trials=trials(scale, item), **model)
 
 
 def scaling_spec(scale: Scale) -> AnalysisSpec:
@@ -105,6 +107,8 @@ def fair_protocol(
     trials: int = 1,
     n_rows: Sequence[int] = (),
     streamed_rows: Sequence[int] = (),
+    kernel: str = "",
+    alpha: float | None = None,
 ) -> dict[str, Any]:
     """The numbers of one item on one data set.
 
@@ -122,13 +126,17 @@ def fair_protocol(
         Splits. The curves of Figure 7 are of one split, whatever this says.
     n_rows, streamed_rows : sequence of int
         'scaling' only: sizes of the exact and of the streamed fits.
+    kernel : str
+        Of the box plots: another kernel than the paper's.
+    alpha : float, optional
+        Another ridge penalty than the paper's.
 
     Returns
     -------
     dict
         The stored form of :func:`pack`, or ``rows`` for 'scaling'; with ``source``.
     """
-    from paperlib.fairness import data
+    from paperlib.fairness import checks, data
     from paperlib.papers.mp_fair_regression import protocols
 
     if item == "scaling":
@@ -141,6 +149,16 @@ def fair_protocol(
         )
     if item not in ("fig2", "fig7", "fig4", "fig13"):
         loading["trials"] = trials
+    if kernel or alpha is not None:
+        if item not in protocols.BOXES:
+            raise PaperlibError(
+                f"kernel={kernel!r}, alpha={alpha!r}: {item} has one kernel; only box plots take another."
+            )
+        own = protocols.BOXES[item].model
+        other = (
+            protocols.Model(kernel, 1.0, 0.1 if kernel == "rbf" else None) if kernel not in ("", own.kernel) else own
+        )
+        loading["model"] = other if alpha is None else replace(other, alpha=checks.number("alpha", alpha))
     source = data.load(dataset, **LOADING[tables]).source
     return {"source": source, **pack(protocol(dataset, **loading))}
 
@@ -334,3 +352,54 @@ def panels(
         name: (label, {tuple(key.split("|")): panel for key, panel in result["panels"].items()})  # type: ignore[misc]
         for name, (label, result) in found.items()
     }
+
+
+# ----------------------------------------------------------------------------------------------------- a reader's setting
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A box-plot item of other data sets, kernels or penalties than the paper's; empty is the paper's."""
+
+    id_: str
+    title: str
+    draw: Callable[["Setting"], Callable[[Results], Any]]
+    datasets: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    alpha: float | None = None
+    parameters = ("datasets", "kernels", "alpha")
+
+    def changed(self, **changes: Any) -> "Setting":
+        """The same with some of :attr:`parameters` changed.
+
+        Raises
+        ------
+        PaperlibError
+            An unknown data set or kernel, or a penalty that is no number of at least 0.
+        """
+        from sklearn.metrics.pairwise import kernel_metrics
+
+        from paperlib.fairness import checks, data
+
+        for name in changes.get("datasets", ()):
+            choose("datasets", name, data.NAMES)
+        for name in changes.get("kernels", ()):
+            choose("kernels", name, kernel_metrics())
+        if changes.get("alpha") is not None:
+            changes["alpha"] = checks.number("alpha", changes["alpha"])
+        return replace(self, **{n: tuple(v) if isinstance(v, list | tuple) else v for n, v in changes.items()})
+
+    def specs(self, scale: Scale) -> dict[tuple[str, str], AnalysisSpec]:
+        """(data set, kernel) -> the experiment, for the data sets that this machine has."""
+        out = {}
+        for name in self.datasets or USED_SETS.get(self.id_, SETS):
+            if (table := origin(scale, name)) != "missing":
+                for kernel in self.kernels or ("",):
+                    model = {"kernel": kernel} if kernel else {}
+                    model |= {} if self.alpha is None else {"alpha": self.alpha}
+                    out[name, kernel] = experiment(scale, self.id_, name, table, **model)
+        return out
+
+    def item(self) -> Item:
+        """What is drawn of it."""
+        return Item(lambda scale, seed: list(self.specs(scale).values()), self.draw(self), table=self)  # type: ignore[arg-type]
