@@ -206,8 +206,6 @@ class DefenseTable:
         for name in ("ratio", "model", "clean_ratio", "n_clean"):
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
-        if not self.attacks:
-            raise PaperlibError("attacks names none; give at least one, e.g. attacks=['badnets'].")
         choose("undefended", self.undefended, (ONCE, EACH, NEVER))
         for attack in self.attacks:
             attack_parts(attack)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from paperlib.errors import choose
+from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
@@ -95,6 +95,8 @@ class PaperTable:
         """
         for name in changes:
             choose("parameter", name, self.parameters)
+        if not changes.get("attacks", True):
+            raise PaperlibError("attacks names none; give at least one, e.g. attacks=['badnets'].")
         if "n_clean" not in changes and "clean_ratio" in changes:
             changes["n_clean"] = None
 
