@@ -1,6 +1,5 @@
 """Grid, drawings and claims of notebook 03, on made-up results whose every number can be traced."""
 
-import base64
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,12 +8,14 @@ import pandas as pd
 import pytest
 
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
-from paperlib.experiments.specs import AnalysisSpec, DefendSpec, PrepareSpec, SelectSpec, TrainSpec
+from paperlib.experiments.specs import AnalysisSpec, DefendSpec, SelectSpec, TrainSpec
 from paperlib.lab.spec import Spec
 from paperlib.papers import Results, drawable, selection, specs
-from paperlib.report.claims import NotRun, evaluate
-from paperlib.report.published import inventory
+from paperlib.papers.selection import runs, tables
+from paperlib.report.claims import NotRun
 from paperlib.selection.lps import LPS
+
+from .made_up import PICTURE, MadeUp
 
 GAIN = {"random": 0.0, "balanced": 5.0, "fus": 7.0, "lps": 20.0}
 scales = pytest.mark.parametrize("scale", [SMOKE, LAPTOP, PAPER], ids=lambda scale: scale.name)
@@ -31,34 +32,30 @@ def made_up(spec: Spec, gain: dict[str, float]) -> dict[str, Any]:
     if isinstance(spec, DefendSpec):
         return {"asr": 10.0, "c_acc": 80.0}
     if isinstance(spec, SelectSpec):
-        rounds = [0.5, 0.75] if spec.strategy in selection.SEARCHES else []
+        rounds = [0.5, 0.75] if spec.strategy in runs.SEARCHES else []
         losses = {name: [3.0, 2.0] for name in ("poisoned_chosen", "clean_chosen", "poisoned_all", "clean_all")}
         return {
             "per_class": [0] + [2] * 9, "overlap": rounds, "overlap_first": rounds, "seconds": 1.5,
             "epoch_equivalents": 6.5 if rounds else 0.0, **({"loss": losses} if spec.strategy == "lps" else {}),
         }  # fmt: skip
-    if isinstance(spec, PrepareSpec):
-        return {}
     assert isinstance(spec, AnalysisSpec)
     if spec.tool == "dynamics":
         return {"poisoned": {"n": 10, "events": [4, 2, 2], "never": 2}}
-    picture = base64.b64encode(bytes(192)).decode()
     means = dict.fromkeys(("mean_clean", "mean_triggered", "random_clean", "random_triggered"), 1.0)
     points = {"others": [[0.0, 1.0]] * 3, "others_y": [0, 1, 2], "clean": [[1.0, 1.0]], "triggered": [[2.0, 0.0]]}
     return {
-        "shape": [3, 8, 8], "before": [picture] * 9, "after": [picture] * 9, "y": list(range(1, 10)),
+        "shape": [3, 8, 8], "before": [PICTURE] * 9, "after": [PICTURE] * 9, "y": list(range(1, 10)),
         "clean_margin": [1.0] * 9, "triggered_margin": [-1.0] * 9, **means,
         "place": {**points, "to_own": 1.25, "to_target": 0.75},
     }  # fmt: skip
 
 
 def results_of(some: Iterable[Spec], gain: dict[str, float] = GAIN, scale: Scale = SMOKE) -> Results:
-    every = (one for spec in some for one in spec.ancestry())
-    return Results(scale, 0, {spec.key: {"key": spec.key, "result": made_up(spec, gain)} for spec in every})
+    return MadeUp("selection", lambda spec: made_up(spec, gain)).results(some, scale)
 
 
 def verdicts(results: Results) -> dict[str, Any]:
-    return {claim.id: verdict for claim, verdict in evaluate(selection.CLAIMS, results)}
+    return MadeUp("selection", lambda spec: {}).verdicts(results)
 
 
 def trained(some: Iterable[Spec]) -> list[Spec]:
@@ -67,43 +64,41 @@ def trained(some: Iterable[Spec]) -> list[Spec]:
 
 @scales
 def test_grid(scale: Scale) -> None:
-    part = selection.SLICES[scale.name]
-    found = list(selection.cells(scale, 3))
+    part = runs.SLICES[scale.name]
+    found = list(runs.cells(scale, 3))
     budgets = [cell.per_class for cell in found]
     assert list(dict.fromkeys(budgets)) == list(part.per_class)  # the main budget first
     assert budgets == [k for k in part.per_class for _ in range(len(found) // len(part.per_class))]
     first = found[: 4 * part.seeds]
     assert [cell.seed for cell in first] == sorted(cell.seed for cell in first) and found[0].seed == 3
-    assert {cell.strategy for cell in first} == set(selection.STRATEGIES)
+    assert {cell.strategy for cell in first} == set(runs.STRATEGIES)
     for cell in found:
         n = cell.spec.n_train or 50_000
         assert round(cell.spec.ratio * n) == 9 * cell.per_class and cell.spec.width == part.width
         assert (cell.spec.selected is None) == (cell.strategy == "random")
         if isinstance(cell.spec.selected, SelectSpec):
             assert cell.spec.selected.prepared == cell.spec.prepared and cell.spec.selected.ratio == cell.spec.ratio
-    ids = {item.id for item in inventory("selection")}
-    assert set(selection.ITEMS) == ids
 
 
 def test_sizes() -> None:
     """Smoke stays small; the paper's table of CIFAR-10 is planned in full."""
     assert len(trained(specs("selection", SMOKE))) == 8 + 1 + 2 + 1  # grid, constraint, another victim, T
-    assert len(list(selection.cells(PAPER, 0))) == 6 * 5 * 5 * 4
-    assert {cell.attack for cell in selection.cells(PAPER, 0)} == {
+    assert len(list(runs.cells(PAPER, 0))) == 6 * 5 * 5 * 4
+    assert {cell.attack for cell in runs.cells(PAPER, 0)} == {
         "badnets", "badnets_a2a", "blended", "sig", "ssba", "trojannn",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("dataset", "count"), [("cifar100", 6 * 5), ("tiny_imagenet", 6 * 5 - 3)])
 def test_other_data_sets_at_paper_scale(dataset: str, count: int) -> None:
-    found = list(selection.cells(PAPER, 0, dataset))
+    found = list(runs.cells(PAPER, 0, dataset))
     assert len(found) == count * 5 * 4  # SIG cannot poison more than the target class holds
     assert {cell.spec.dataset for cell in found} == {dataset}
     assert min(cell.spec.ratio for cell in found) == pytest.approx(
         {"cifar100": 0.00198, "tiny_imagenet": 0.00199}[dataset]
     )
     for scale in (SMOKE, LAPTOP):
-        assert not list(selection.cells(scale, 0, dataset))
+        assert not list(runs.cells(scale, 0, dataset))
     id_ = {"cifar100": "table_cifar100", "tiny_imagenet": "table_tiny"}[dataset]
     with pytest.raises(NotRun, match=f"is planned at paper scale; `paperlib data fetch {dataset}`"):
         selection.ITEMS[id_].draw(results_of(specs("selection", SMOKE)))
@@ -114,7 +109,7 @@ def test_other_data_sets_at_paper_scale(dataset: str, count: int) -> None:
 
 @scales
 def test_the_search_of_lps_costs_at_most_two_trainings(scale: Scale) -> None:
-    for spec in selection._searches(scale, 0):
+    for spec in runs.searches(scale, 0):
         assert isinstance(spec, SelectSpec)
         if spec.strategy == "lps":
             made = LPS(**dict(spec.params))
@@ -123,22 +118,22 @@ def test_the_search_of_lps_costs_at_most_two_trainings(scale: Scale) -> None:
 
 @scales
 def test_ablations_change_what_they_say(scale: Scale) -> None:
-    usual = selection.victim(scale, "lps", selection.main_budget(scale), 0)
-    (first, *others) = [specs_ for _, _, s, *specs_ in selection.pair_specs(scale, 0) if s == 0]
+    usual = runs.victim(scale, "lps", runs.main_budget(scale), 0)
+    (first, *others) = [specs_ for _, _, s, *specs_ in runs.pair_specs(scale, 0) if s == 0]
     assert first[0] == usual and len(others) >= (1 if scale is SMOKE else 2)
     surrogates = {(spec.selected.model, spec.selected.width) for spec, _ in (first, *others)}  # type: ignore[union-attr]
     victims = {(spec.model, spec.width) for spec, _ in (first, *others)}
     assert (len(surrogates) > 1 or scale is SMOKE) and len(victims) > 1
     for spec, baseline in (first, *others):
         assert (spec.model, spec.width) == (baseline.model, baseline.width) and baseline.selection == "random"
-    params = {(swept, t, k): dict(spec.selected.params) for swept, t, k, _, spec in selection.round_specs(scale, 0)}  # type: ignore[union-attr]
+    params = {(swept, t, k): dict(spec.selected.params) for swept, t, k, _, spec in runs.round_specs(scale, 0)}  # type: ignore[union-attr]
     assert all((found["rounds"], found["epochs"]) == (t, k) for (_, t, k), found in params.items())
     for swept, fixed in (("T", 2), ("K", 1)):
         mine = [point for point in params if point[0] == swept]
         if scale is SMOKE and swept == "K":
             continue
         assert len(mine) > 1 and len({point[fixed] for point in mine}) == 1
-    rows = {name: spec for name, s, spec in selection.constraint_specs(scale, 0) if s == 0}
+    rows = {name: spec for name, s, spec in runs.constraint_specs(scale, 0) if s == 0}
     assert rows["lps"] == usual and dict(rows["without PC"].selected.params)["pc"] is False  # type: ignore[union-attr]
 
 
@@ -191,16 +186,16 @@ def test_tables_of_the_ablations() -> None:
 
 def test_the_fit_of_the_victim_and_its_asr() -> None:
     frame = pd.DataFrame({"asr": [10.0, 30.0, 20.0, 60.0, 90.0, 50.0], "learned": [3.0, 1.5, 2.0, 0.5, 0.1, np.nan]})
-    assert selection._timing(frame).endswith("-1.00.")
-    assert selection._timing(frame.head(4)) == "" == selection._timing(frame.assign(learned=1.0))
+    assert tables._timing(frame).endswith("-1.00.")
+    assert tables._timing(frame.head(4)) == "" == tables._timing(frame.assign(learned=1.0))
 
 
 def test_two_settings_of_the_victim() -> None:
     """Both have their own images, epochs and budgets; the first is the grid's; a scale with one setting says so."""
     item = selection.OURS["passes"]
-    planned = list(selection.setting_specs(LAPTOP, 0))
+    planned = list(runs.setting_specs(LAPTOP, 0))
     assert {cell.spec.key for setting, cell in planned if setting == (4_000, 40)} < {
-        cell.spec.key for cell in selection.cells(LAPTOP, 0)
+        cell.spec.key for cell in runs.cells(LAPTOP, 0)
     }
     for (n, epochs), cell in planned:
         assert (cell.spec.n_train, cell.spec.epochs) == (n, epochs) and round(cell.spec.ratio * n) == 9 * cell.per_class
@@ -232,7 +227,7 @@ def test_claims(gain: dict[str, float], false: set[str]) -> None:
 
 @pytest.mark.parametrize(("gain", "holds"), [(2.0, True), (-2.0, False)])
 def test_the_lowest_ratio(gain: float, holds: bool) -> None:
-    grid = [cell.spec for cell in selection.cells(LAPTOP, 0)]
+    grid = [cell.spec for cell in runs.cells(LAPTOP, 0)]
     assert verdicts(results_of(grid, {**GAIN, "lps": gain}, LAPTOP))["lowest"].holds is holds
 
 
