@@ -362,7 +362,7 @@ def check_numbers(name: str, value: Any, default: Any) -> None:
     kind = type(default)
     if value is default or kind not in KINDS:
         return
-    wanted = {int: Integral, float: Real}.get(kind, kind)
+    wanted: Any = {int: Integral, float: Real}.get(kind, kind)
     said = f"{name}={value!r}"
     if not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool)):
         raise PaperlibError(f"{said} must be {KINDS[kind]}, for example {default!r}.")
