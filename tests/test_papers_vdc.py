@@ -40,7 +40,7 @@ def cleaned(spec: CleanseSpec) -> dict[str, Any]:
     return {
         "engine": spec.engine, "model": "Made up", "note": "", "score": "logit_mean", "threshold": 0.3, "target_fpr": spec.target_fpr,
         "tie": "clean", "bank": "digits", "general": 2, "specific": 4, "reference": spec.reference, "reference_percent": 5.0,
-        "reference_source": "test images", "tpr": tpr, "fpr": 9.0, "f1": 80.0, "auroc": 91.0, "fnr_at_budget": 10.0, "precision": 70.0,
+        "reference_source": "test images", "tpr": tpr, "fpr": 9.0, "f1": 80.0 - 10 * (spec.engine == "on_features"), "auroc": 91.0, "fnr_at_budget": 10.0, "precision": 70.0,
         "n": 1_000, "n_dirty": 90, "n_flagged": 120, "n_missed": 7, "class_accuracy": 80.0, "suggestions_right": 75.0,
         "kinds": {kind: {"n": 90, "flagged": 88.0} for kind, there in kinds.items() if there}, "rules": rules,
         "roc": dict.fromkeys(("vote", "mean_p", "logit_mean"), curve),
@@ -216,3 +216,25 @@ def test_a_claim_can_fail() -> None:
     found = verdicts(results)
     assert not found["every_kind"].holds and not found["asked_for"].holds and not found["steadier"].holds
     assert not found["limit"].holds
+
+
+def test_one_attack_within_reach_is_not_averaged_away() -> None:
+    results = results_of(specs("vdc", LAPTOP), LAPTOP)
+    assert verdicts(results)["limit"].numbers.keys() == {"SIG", "CTRL", "label changed"}
+    assert not verdicts(results)["limit"].holds  # made up: CTRL is caught like a trigger that changes the label
+    results.rows[runs.clean_label(LAPTOP, "ctrl", seed=0).key]["result"]["tpr"] = 7.0  # type: ignore[index]
+    assert verdicts(results)["limit"].holds
+
+
+def test_a_collapsed_run_counts_in_no_verdict() -> None:
+    results = results_of(specs("vdc", LAPTOP), LAPTOP)
+    for noise, ratio, method, spec in runs.fair(LAPTOP, 0):
+        if (noise, ratio, method) == ("symmetric", runs.NOISE, "cores"):
+            results.rows[spec.key]["result"] |= {"f1": 99.0, "collapsed": True}  # type: ignore[index]
+    assert verdicts(results)["noise_baselines"].holds and "4 baselines" in verdicts(results)["noise_baselines"].reason
+
+
+@pytest.mark.parametrize("id_", drawable("vdc"))
+def test_every_item_is_read_by_its_numbers(id_: str) -> None:
+    made = drawable("vdc")[id_].draw(results_of(specs("vdc", LAPTOP), LAPTOP))
+    assert any(letter.isdigit() for letter in made.reading) and "nan" not in made.reading

@@ -8,18 +8,21 @@ from paperlib.papers.vdc.runs import (
     ETA,
     JUDGED,
     LOW,
+    NOISE,
     NOISES,
     PAPER,
     RETRAINED,
     cleaning,
     detections,
+    dirt_title,
+    fair_frame,
     got,
     name_of,
     noisy,
     retrainings,
     rule,
     same_data,
-)  # fmt: skip
+)
 from paperlib.report import style
 from paperlib.report.claims import Claim, NotRun, Verdict
 
@@ -76,19 +79,19 @@ def _both_noises(results: Results) -> Verdict:
 
 
 def _noise_baselines(results: Results) -> Verdict:
-    scale, seed = results.scale, results.seed
-    noise = NOISES[0]
-    ours = results.need(noisy(scale, noise, seed=seed))
-    found = {
-        name: r["f1"] for dirt, name, spec in detections(scale, seed) if dirt == noise and (r := results.get(spec))
-    }
-    if not found:
-        raise NotRun("no detector of wrong labels was run")
-    best = max(found, key=lambda name: found[name])
+    """On the same features; a collapsed run has failed, and this project's own default is no baseline of the paper's."""
+    frame = fair_frame(results)
+    frame = frame[(frame.noise == dirt_title(NOISES[0], NOISE)) & ~frame.collapsed & (frame.method != "given")]
+    found = frame.set_index("method").f1
+    others = found.drop("vdc", errors="ignore")
+    if "vdc" not in found or others.empty:
+        raise NotRun("VDC and a detector of wrong labels on the same features are needed")
+    best = str(others.idxmax())
     return Verdict(
-        ours["f1"] > found[best], f"F1 on symmetric noise; the best of {len(found)} baselines is {style.title('detector', best)}",
-        {"VDC": ours["f1"], style.title("detector", best): found[best]},
-    )  # fmt: skip
+        bool(found["vdc"] > others[best]),
+        f"F1 on symmetric noise, all on the same features; the best of {len(others)} baselines is {style.title('detector', best)}",
+        {"VDC": float(found["vdc"]), style.title("detector", best): float(others[best])},
+    )
 
 
 def _at_once(results: Results) -> Verdict:
@@ -167,20 +170,21 @@ def _probability(results: Results) -> Verdict:
 
 
 def _limit(results: Results) -> Verdict:
-    found = got(results, "clean label")
-    clean = float(np.mean([result["tpr"] for *_, result in found]))
+    """Each attack for itself: what one trigger's damage shows says nothing about another."""
     changed = float(np.mean([result["tpr"] for *_, result in got(results, "poisoned")]))
+    rates = {style.title("attack", name): float(r["tpr"]) for _, name, _, r in got(results, "clean label")}
     return Verdict(
-        clean < changed / 2, f"mean TPR on {len(found)} attacks that keep the label, less than half of that on triggers that change it",
-        {"label kept": clean, "label changed": changed},
-    )  # fmt: skip
+        max(rates.values()) < changed / 2,
+        f"TPR on each of {len(rates)} attacks that keep the label, less than half of the mean on triggers that change it",
+        {**rates, "label changed": changed},
+    )
 
 
 CLAIMS = [
     Claim("every_kind", PAPER, "VDC finds poisoned and wrongly labelled images alike: TPR of at least 86 % on every set", "Tables 1 and 3; the number is ours", _every_kind),
     Claim("steadier", PAPER, "Over the triggers VDC's lowest TPR is above that of every baseline", "Table 1", _steadier),
     Claim("both_noises", PAPER, "Symmetric and asymmetric noise are equally easy for VDC", "Table 3", _both_noises),
-    Claim("noise_baselines", PAPER, "VDC's F1 on wrong labels is above that of every baseline", "Table 3 (F1 is ours)", _noise_baselines),
+    Claim("noise_baselines", PAPER, "VDC's F1 on wrong labels is above that of every baseline", "Table 3 (F1 and equal terms are ours)", _noise_baselines),
     Claim("hybrid", PAPER, "Both kinds of dirt at once are found as well as each alone", "abstract", _at_once),
     Claim("kinds", PAPER, "General and specific questions together are at least as good as each kind alone", "Figure 2", _kinds),
     Claim("low_ratio", PAPER, "VDC's TPR does not depend on the poisoning ratio", "Tables 13 and 14", _low_ratio),

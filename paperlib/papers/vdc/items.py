@@ -1,11 +1,13 @@
 """What the VDC paper has: its tables and figures, ours beside them, and what is not drawn and why."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item
 from paperlib.papers.vdc import figures, tables
+from paperlib.papers.vdc.readings import read
 from paperlib.papers.vdc.runs import (
     ATTACKS,
     NOISES,
@@ -77,3 +79,7 @@ OURS: dict[str, Item] = {
     "table_own_terms": Item(_groups("noisy", *NOISES), tables.table_own_terms),
     "clean_label": Item(_groups("clean label"), tables.clean_label),
 }
+
+for _all in (ITEMS, OURS):
+    for _id, _item in _all.items():
+        _all[_id] = replace(_item, draw=read(_id, _item.draw))
