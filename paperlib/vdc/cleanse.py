@@ -285,8 +285,8 @@ def _reason(asked: Asked, i: int, label: str, questions: QuestionBank) -> str:
     """Why a sample has its score, in one line: the two classes in question, or the distinct questions it failed."""
     if asked.classes is not None and np.isfinite(asked.classes[i]).all():
         p, own, best = asked.classes[i], questions.classes.index(label), int(asked.classes[i].argmax())
-        said = f"{questions.classes[own]} {100 * p[own]:.2g} %"
-        return said if best == own else f"{questions.classes[best]} {100 * p[best]:.2g} %, {said}"
+        said = f"{questions.classes[own]} {100 * p[own]:.3g} %"
+        return said if best == own else f"{questions.classes[best]} {100 * p[best]:.3g} %, {said}"
     failed = dict.fromkeys(questions.asked(label)[j].text for j in np.flatnonzero(asked.right[i] == 0))
     heard = dict.fromkeys(filter(None, asked.captions[i]))
     return " · ".join([*(f"“{text}”" for text in heard), *(["No to: " + " ".join(failed)] if failed else [])])
