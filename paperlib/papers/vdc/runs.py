@@ -20,7 +20,7 @@ from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec, pairs
-from paperlib.papers import Results, shared
+from paperlib.papers import Results, captions
 from paperlib.report import style
 from paperlib.report.claims import NotRun
 from paperlib.vdc.engines import ON_FEATURES
@@ -333,7 +333,7 @@ def about(found: Iterable[Mapping[str, Any]]) -> str:
 
 def data(scale: Scale) -> str:
     """Data set and size, for a caption."""
-    return f"{shared.images(scale)}, {scale.name} scale."
+    return f"{captions.images(scale)}, {scale.name} scale."
 
 
 def coverage(found: Iterable[Any], wanted: Iterable[Any], what: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from paperlib.experiments.specs import DetectSpec
 from paperlib.lab.spec import Spec
-from paperlib.papers import Results, shared
+from paperlib.papers import Results, captions
 from paperlib.papers.vdc import runs
 from paperlib.papers.vdc.runs import (
     ATTACKS,
@@ -47,7 +47,7 @@ CALLS = {"CIFAR-10": 50_000 * 6, "ImageNet-100": 50_000 * 8, "ImageNet-Dog": 8_0
 
 def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
     more = {"engine": runs.ENGINE[results.scale.name]}
-    return shared.artefact(PAPER, results, id_, kind, more, **content)
+    return captions.artefact(PAPER, results, id_, kind, more, **content)
 
 
 # ------------------------------------------------------------------------------------ Tables 1 and 3: beside the print
@@ -79,7 +79,7 @@ def _beside(results: Results, rows: list[dict[str, Any]], item: str) -> pd.DataF
     columns = ["dataset", "model", "ratio", "attack", "defense", "metric", "value", "n_seeds"]
     stand_ins: dict[str, dict[Any, Any]] | None = None
     if scale.name != "paper":
-        stand_ins = {**(shared.stand_ins(scale) or {}), "ratio": {BENCHMARK: ETA}}
+        stand_ins = {**(captions.stand_ins(scale) or {}), "ratio": {BENCHMARK: ETA}}
     tolerances = {
         metric: compare.Tolerance(2.0, "ours: no repetition of these cells is known") for metric in ("TPR", "FPR")
     }
@@ -348,7 +348,7 @@ def table_time(results: Results) -> Artefact:
     scale = results.scale
     seconds: dict[tuple[str, str], list[float]] = {}
     for _, name, _, result in detected(results, (*ATTACKS, *NOISES)):
-        seconds.setdefault((name, shared.device_of(results, result)), []).append(result["seconds"])
+        seconds.setdefault((name, captions.device_of(results, result)), []).append(result["seconds"])
     same = [runs.same_data(scale, attack, seed=results.seed) for attack in runs.JUDGED[scale.name]]
     every = [*(result for *_, result in got(results)), *filter(None, map(results.get, same))]
     cleaned = [result for result in every if result["images_per_second"] and result["asked"] >= result["n"]]
@@ -360,7 +360,7 @@ def table_time(results: Results) -> Artefact:
         {
             "Method": f"VDC, {first['model']}", "Seconds": round(n / first["images_per_second"], 1),
             "Images per second": first["images_per_second"], "Images per CPU second": first["images_per_cpu_second"],
-            "On": shared.device_of(results, first), "Needs a trained classifier": "no",
+            "On": captions.device_of(results, first), "Needs a trained classifier": "no",
         }
     ]  # fmt: skip
     for (name, device), found in seconds.items():
@@ -530,7 +530,7 @@ def table_attack_settings(results: Results) -> Artefact:
     """Data sets, dirt and questions as far as they are known, and ours."""
     triggers = ", ".join(style.title("attack", a) for a in runs.TRIGGERS[results.scale.name])
     ours = {
-        "data": shared.images(results.scale),
+        "data": captions.images(results.scale),
         "triggers": f"{triggers} with the benchmark's settings",
         "poisoned": f"{100 * ETA:g} % and {100 * LOW:g} %, the same number from every class but the target",
         "noise": f"{100 * NOISE:g} %, symmetric and asymmetric",
