@@ -13,6 +13,7 @@ import typer
 from paperlib import __version__, files, paths
 from paperlib.cli import data as data_cli
 from paperlib.cli import lab as lab_cli
+from paperlib.cli import own
 from paperlib.cli import vdc as vdc_cli
 from paperlib.cli.console import Commands
 from paperlib.cli.execute import execute_all, shown
@@ -36,6 +37,8 @@ app = typer.Typer(
 app.add_typer(data_cli.app, name="data")
 app.add_typer(lab_cli.app, name="lab")
 app.add_typer(vdc_cli.app, name="vdc")
+app.command("inspect")(own.inspect)
+app.command("purify")(own.purify)
 
 ScaleOption = Annotated[
     str, typer.Option("--scale", help="smoke, laptop or paper. [default: $PAPERLIB_SCALE, else smoke]")

@@ -1,0 +1,111 @@
+"""Is there a backdoor in this model, is there poison in this training folder? What ``paperlib inspect`` computes.
+
+On a model: NC (:mod:`paperlib.defenses.nc`) looks for a class that a small patch reaches from everywhere, and one perturbation of at most
+8 grey levels per class (:mod:`paperlib.analysis.reactivation`) shows which class the model is led to most easily. On a training set:
+detectors. Those with a rule of their own (SCAn) decide; those that always flag a share only rank.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from paperlib.analysis.reactivation import success, universal_perturbation
+from paperlib.data.images import ImageData
+from paperlib.defenses.nc import NC, anomaly_indices, invert_all
+from paperlib.detection import DETECTORS, MODEL_AND_CLEAN, Detection, detect
+from paperlib.training import predict
+
+DECIDES = ("scan",)
+"""Detectors whose flags count as a finding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What an inspection found."""
+
+    accuracy: float
+    """Of the model on the clean images, in percent."""
+    classes: tuple[str, ...]
+    index: list[float] = field(default_factory=list)
+    """NC's anomaly index per class; above 2 is an outlier."""
+    norm: list[float] = field(default_factory=list)
+    """L1 norm of NC's mask per class, in pixels."""
+    patch: Tensor | None = None
+    """(classes, C, H, W) in [0, 1]: NC's patches on grey ground."""
+    led: list[tuple[float, float]] = field(default_factory=list)
+    """Per class: percent of other classes' images taken for it, without and with the perturbation."""
+    detections: dict[str, Detection] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> list[int]:
+        """Classes that NC takes for targets."""
+        return [k for k, index in enumerate(self.index) if index > 2]
+
+    @property
+    def poisoned(self) -> list[int]:
+        """Classes in which a deciding detector found poison."""
+        found = {
+            k
+            for name in DECIDES
+            if name in self.detections
+            for k in self.detections[name].notes.get("flagged_classes", [])
+        }
+        return sorted(found)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.reached or self.poisoned)
+
+
+def inspect(
+    model: nn.Module,
+    clean: ImageData,
+    suspects: ImageData | None = None,
+    *,
+    detectors: tuple[str, ...] = ("scan", "spectre", "strip"),
+    epochs: int = 20,
+    steps: int = 40,
+    seed: int = 0,
+    progress: Any = None,
+) -> Finding:
+    """Look at ``model`` with ``clean`` images of every class and, where they are given, at the training images ``suspects``.
+
+    Parameters
+    ----------
+    detectors
+        For the training images; those that need a model alone, or a model and clean images.
+    epochs, steps
+        Of NC's search per class, and of the perturbation.
+
+    Raises
+    ------
+    PaperlibError
+        An unknown detector, or a model and images that do not fit each other.
+    """
+    from paperlib.data.inputs import image_data
+    from paperlib.models.foreign import adopt, check_learned
+
+    for name in detectors:
+        DETECTORS[name]
+    given = model
+    model, adopted = adopt(given, image_data(clean, "clean"), "clean")
+    assert adopted is not None
+    clean = adopted
+    check_learned(model, clean, "clean")
+    found = {}
+    for name in detectors if suspects is not None else ():
+        more = {"clean": clean} if DETECTORS[name].access == MODEL_AND_CLEAN else {}
+        found[name] = detect(suspects, method=name, model=given, seed=seed, progress=progress, **more)
+    k = clean.n_classes
+    inverted = invert_all(model, clean, range(k), NC(inversion_epochs=epochs), seed=seed, progress=progress)
+    norms = inverted.norm.tolist()
+    patch = inverted.mask * inverted.pattern + (1 - inverted.mask) * 0.5
+    led = []
+    for target in range(k):
+        others = clean.x[clean.y != target]
+        delta = universal_perturbation(model, others, target, steps=steps, seed=seed)
+        led.append((success(model, others, 0 * delta, target), success(model, others, delta, target)))
+    accuracy = 100 * (predict(model, clean.x) == clean.y).double().mean().item()
+    return Finding(round(accuracy, 2), clean.class_names, anomaly_indices(norms), norms, patch, led, found)

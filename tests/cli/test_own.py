@@ -1,0 +1,155 @@
+"""``paperlib inspect`` and ``paperlib purify`` on a model file and folders of digits: reports, exit codes, sentences."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from paperlib.attacks.badnets import BadNets
+from paperlib.attacks.scene import own_scene
+from paperlib.cli.main import app
+from paperlib.data import decode, folder, images
+from paperlib.data.images import ImageData
+from paperlib.models import build
+from paperlib.training import Recipe, fit, predict, save_weights
+
+CLASSES = 4
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder of clean digits, one with poisoned ones, and two models of them: backdoored and clean."""
+    root = tmp_path_factory.mktemp("own")
+    patch = pytest.MonkeyPatch()
+    for module in (decode, folder):
+        patch.setattr(module, "user_cache_path", lambda name: root / "cache")
+    digits = images.load("digits", "train")
+    digits = digits.subset(digits.y < CLASSES)
+    digits = ImageData(digits.x, digits.y, digits.class_names[:CLASSES], digits.mean, digits.std, False, 0, "toy")
+    clean, train = digits.subset(range(60)), digits.subset(range(60, 360))
+    write(root / "clean", clean)
+    scene = own_scene(train, clean, BadNets(), ratio=0.2)
+    write(root / "poisoned", scene.data)
+    seen = [images.load(f"folder:{root / 'poisoned'}", split) for split in ("train", "test")]
+    whole = ImageData(
+        torch.cat([p.x for p in seen]), torch.cat([p.y for p in seen]), seen[0].class_names, seen[0].mean, seen[0].std, False, 0, "toy"
+    )  # fmt: skip
+    model = build("preact_resnet18", whole, width=8)
+    fit(model, whole, Recipe(6, 32, 0.05, "one_cycle"), seed=0)
+    save_weights(model, root / "backdoored.safetensors")
+    yield root
+    patch.undo()
+
+
+def write(root: Path, data: ImageData) -> None:
+    for i, (x, y) in enumerate(zip(data.x, data.y.tolist(), strict=True)):
+        (root / str(y)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x.permute(1, 2, 0).numpy()).save(root / str(y) / f"{i:04}.png")
+
+
+def run(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.mark.learned
+def test_a_backdoored_model_is_inspected_and_purified(place: Path) -> None:
+    report = place / "out" / "report.html"
+    done = run(
+        "inspect",
+        place / "backdoored.safetensors",
+        "--images",
+        place / "clean",
+        "--training",
+        place / "poisoned",
+        "--out",
+        report,
+        "--detectors",
+        "scan",
+    )
+    assert done.exit_code == 3, done.output
+    text = report.read_text(encoding="utf-8")
+    assert 'class="verdict bad"' in text and "What to do next" in text and text.count("data:image/png") >= 12
+    assert "http" not in text and not re.search(r"<script|src=\"(?!data:)", text)
+    purified = place / "purified.safetensors"
+    done = run(
+        "purify",
+        place / "backdoored.safetensors",
+        "--images",
+        place / "clean",
+        "--out",
+        purified,
+        "--params",
+        '{"epochs": 6, "batch_size": 32}',
+    )
+    assert done.exit_code == 0, done.output
+    before, after = (float(v) for v in re.findall(r"accuracy \w+: ([\d.]+) %", done.output))
+    assert before > 80 and after > 80 and purified.is_file()
+
+
+@pytest.mark.learned
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("purify", "{m}", "--images", "{i}", "--out", "x.pt"), "must end in .safetensors"),
+        (("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--method", "ft_sm"), "did you mean 'ft_sam'"),
+        (
+            ("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--method", "abl"),
+            "works on the poisoned training set",
+        ),
+        (
+            ("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--params", "epochs=3"),
+            "must be a JSON object",
+        ),
+        (
+            ("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--params", '{"epochs": -3}'),
+            "epochs=-3 must not be negative",
+        ),
+        (("purify", "nothing.safetensors", "--images", "{i}", "--out", "x.safetensors"), "is no file"),
+        (("purify", "{m}", "--images", "nowhere", "--out", "x.safetensors"), "is not a folder"),
+        (
+            ("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--architecture", "resnet19"),
+            "did you mean 'resnet1",
+        ),
+        (
+            ("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--architecture", "resnet18"),
+            "weights do not fit",
+        ),
+        (
+            ("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--architecture", "nothing:here"),
+            "cannot be made",
+        ),
+        (
+            ("purify", "{m}", "--images", "{i}", "--out", "x.safetensors", "--normalise", "imagnet"),
+            "did you mean 'imagenet'",
+        ),
+        (("inspect", "{m}", "--images", "{i}", "--training", "{i}", "--detectors", "scam"), "did you mean 'scan'"),
+        (("inspect", "{i}/0/0000.png", "--images", "{i}"), "is no file|is no safetensors file"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_exit_code_1(place: Path, words: tuple[str, ...], says: str) -> None:
+    filled = [
+        word.format(m=place / "backdoored.safetensors", i=place / "clean") if "{m}" in word or "{i}" in word else word
+        for word in words
+    ]
+    done = run(*filled)
+    assert done.exit_code == 1 and re.search(says, done.output), done.output
+    assert "Traceback" not in done.output and not (place / "x.safetensors").exists()
+
+
+def test_a_model_of_torchvision_is_read(place: Path) -> None:
+    import torchvision
+
+    from paperlib.errors import PaperlibError
+    from paperlib.models.files import load_model
+
+    net = torchvision.models.resnet18(num_classes=CLASSES).eval()
+    save_weights(net, place / "net.safetensors")
+    x = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    loaded = load_model(place / "net.safetensors", CLASSES, "resnet18", "half")
+    assert torch.allclose(loaded(x / 255), net((x / 255 - 0.5) / 0.5), atol=1e-5) and predict(loaded, x).shape == (2,)
+    with pytest.raises(PaperlibError, match="no weights of our PreAct-ResNet18"):
+        load_model(place / "net.safetensors", CLASSES)
