@@ -58,7 +58,8 @@ class Method:
     """Defenses only: which sizes of a scale the method takes, ``defense`` (epochs and batch of fine-tuning on the clean
     subset) or ``training`` (epochs, batch, learning rate and schedule of training from scratch); empty: none."""
     needs: str = ""
-    """Defenses only: what the model must have, ``batch norm``; empty: nothing. Elsewhere the method is not applicable (NA)."""
+    """What the model must have, a word of :data:`paperlib.models.needs.NEEDS`; empty: nothing. Elsewhere the method is not applicable
+    (NA)."""
     adapt: str = ""
     """Defenses that add layers only: the function of ``module`` that puts fresh ones into a model before weights are read."""
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -189,13 +190,16 @@ class Registry(dict[str, Method]):
         return super().__len__()
 
     def keys(self) -> Any:
-        return self._whole() and super().keys()
+        self._whole()
+        return super().keys()
 
     def values(self) -> Any:
-        return self._whole() and super().values()
+        self._whole()
+        return super().values()
 
     def items(self) -> Any:
-        return self._whole() and super().items()
+        self._whole()
+        return super().items()
 
     def get(self, name: str, default: Any = None) -> Any:
         return dict.get(self._whole(), name, default)

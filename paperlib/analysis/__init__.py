@@ -20,7 +20,7 @@ TOOLS = Registry(
         "tsne": Method("paperlib.analysis.tsne", "tsne", "t-SNE of features"),
         "neurons": Method("paperlib.analysis.neurons", "neurons", "TAC and weight norm of neurons"),
         "sam_geometry": Method("paperlib.analysis.sam_geometry", "sam_geometry", "Gradients and perturbations of SAM"),
-        "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM", version=2),
+        "gradcam": Method("paperlib.analysis.gradcam", "gradcam", "Grad-CAM", version=2, needs="positions"),
         "perturbations": Method("paperlib.analysis.perturbations", "perturbations", "Trigger and perturbations"),
         "triggers": Method("paperlib.analysis.triggers", "triggers", "Triggers and image quality"),
         "adversarial_risk": Method("paperlib.analysis.adversarial_risk", "adversarial_risk", "Risks of the SAU paper"),
@@ -67,6 +67,19 @@ TOOLS = Registry(
 
 WITHOUT_MODEL = ("fair_protocol",)
 """Tools that look at no classifier."""
+
+
+def applicable(name: str, model: Any) -> bool:
+    """Whether the tool ``name`` can look at ``model``.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown tool, or no torch model.
+    """
+    from paperlib.models.needs import has
+
+    return has(model, TOOLS[name].needs)
 
 
 def analyse(

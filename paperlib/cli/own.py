@@ -87,6 +87,8 @@ def inspect(
     detectors: Annotated[
         str, typer.Option("--detectors", help="For --training, separated by commas.")
     ] = "scan,spectre,strip",
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of the search for a patch per class.")] = 20,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of the search for 8 grey levels per class.")] = 40,
     architecture: ArchitectureOption = "",
     normalise: NormaliseOption = "",
     seed: SeedOption = 0,
@@ -116,7 +118,15 @@ def inspect(
             f"--training has the classes {suspects.class_names}, --images {clean.class_names}; they must be the same."
         )
     loaded = load_model(model, clean.n_classes, architecture, normalise)
-    found = look(loaded, clean, suspects, detectors=tuple(filter(None, detectors.split(","))), seed=seed)
+    found = look(
+        loaded,
+        clean,
+        suspects,
+        detectors=tuple(filter(None, detectors.split(","))),
+        epochs=epochs,
+        steps=steps,
+        seed=seed,
+    )
     about = {"model": str(model), "clean images": f"{images} ({len(clean)})"}
     if suspects is not None:
         about["training images"] = f"{training} ({len(suspects)})"

@@ -29,22 +29,28 @@ DEFENSES = Registry(
         "ft": Method("paperlib.defenses.ft", "ft", "FT", "FT", access=CLEAN, sizes="defense"),
         "ft_sam": Method("paperlib.defenses.ft_sam", "ft_sam", "FT-SAM", "FTSAM", access=CLEAN, sizes="defense"),
         "sau": Method("paperlib.defenses.sau", "sau", "SAU", "SAU", access=CLEAN),
-        "npd": Method("paperlib.defenses.npd", "npd", "NPD", "NPD", access=CLEAN, adapt="insert"),
+        "npd": Method("paperlib.defenses.npd", "npd", "NPD", "NPD", access=CLEAN, adapt="insert", needs="convolution"),
         "i_bau": Method("paperlib.defenses.i_bau", "i_bau", "i-BAU", "IBAU", access=CLEAN),
         "nad": Method("paperlib.defenses.nad", "nad", "NAD", "NAD", access=CLEAN, sizes="defense"),
         "mcr": Method("paperlib.defenses.mcr", "mcr", "MCR", "MCR", access=CLEAN, sizes="defense"),
-        "fp": Method("paperlib.defenses.fp", "fp", "FP", "FP", access=CLEAN, sizes="defense"),
+        "fp": Method("paperlib.defenses.fp", "fp", "FP", "FP", access=CLEAN, sizes="defense", needs="convolution"),
         "nc": Method("paperlib.defenses.nc", "nc", "NC", "NC", access=CLEAN, sizes="defense"),
         "anp": Method("paperlib.defenses.anp", "anp", "ANP", "ANP", access=CLEAN, needs=BATCH_NORM),
         "ep": Method("paperlib.defenses.ep", "ep", "EP", "EP", access=POISONED, needs=BATCH_NORM),
         "clp": Method("paperlib.defenses.clp", "clp", "CLP", "CLP", access=NOTHING, needs=BATCH_NORM),
         "bnp": Method("paperlib.defenses.bnp", "bnp", "BNP", "BNP", access=CLEAN, needs=BATCH_NORM),
         "rnp": Method("paperlib.defenses.rnp", "rnp", "RNP", "RNP", access=CLEAN, needs=BATCH_NORM),
-        "ac": Method("paperlib.defenses.filtering", "ac", "AC", "AC", access=POISONED, sizes="training"),
-        "ss": Method("paperlib.defenses.filtering", "ss", "SS", "SS", access=POISONED, sizes="training"),
-        "abl": Method("paperlib.defenses.abl", "abl", "ABL", "ABL", access=POISONED, sizes="training"),
-        "dbd": Method("paperlib.defenses.dbd", "dbd", "DBD", "DBD", access=POISONED),
-        "d_br": Method("paperlib.defenses.d_br", "d_br", "D-BR", "DBR", access=POISONED),
+        "ac": Method(
+            "paperlib.defenses.filtering", "ac", "AC", "AC", access=POISONED, sizes="training", needs="fresh weights"
+        ),
+        "ss": Method(
+            "paperlib.defenses.filtering", "ss", "SS", "SS", access=POISONED, sizes="training", needs="fresh weights"
+        ),
+        "abl": Method(
+            "paperlib.defenses.abl", "abl", "ABL", "ABL", access=POISONED, sizes="training", needs="fresh weights"
+        ),
+        "dbd": Method("paperlib.defenses.dbd", "dbd", "DBD", "DBD", access=POISONED, needs="fresh weights"),
+        "d_br": Method("paperlib.defenses.d_br", "d_br", "D-BR", "DBR", access=POISONED, needs="fresh weights"),
     },
 )
 
@@ -63,8 +69,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def applicable(name: str, model: str) -> bool:
-    """Whether the defense ``name`` can work on the architecture ``model``; a grid shows NA where it cannot.
+def applicable(name: str, model: "str | nn.Module") -> bool:
+    """Whether the defense ``name`` can work on ``model``, an architecture of ours by name or any torch model; a grid shows NA otherwise.
 
     Raises
     ------
@@ -73,6 +79,10 @@ def applicable(name: str, model: str) -> bool:
     """
     from paperlib.models import MODELS, WITHOUT_BATCH_NORM
 
+    if not isinstance(model, str):
+        from paperlib.models.needs import has
+
+        return has(model, DEFENSES[name].needs)
     choose("model", model, MODELS)
     return DEFENSES[name].needs != BATCH_NORM or model not in WITHOUT_BATCH_NORM
 

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
+from paperlib.defenses.batches import check_enough
 from paperlib.detection.abl import isolated, losses, tuned
 from paperlib.detection.features import Progress
 from paperlib.errors import PaperlibError
@@ -90,6 +91,7 @@ def abl(
     def recipe(epochs: int, lr: float, schedule: str) -> Recipe:
         return Recipe(epochs, config.batch_size, lr, schedule, weight_decay=config.weight_decay)
 
+    check_enough(model, round(config.isolation * len(data)), f"isolation={config.isolation}", data)
     model = tuned(model, data, recipe(tuning, config.tuning_lr, "constant"), config.gamma, seed, progress)
     found = losses(model, data)
     first = isolated(found, config.isolation)

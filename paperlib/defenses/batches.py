@@ -1,12 +1,33 @@
 """Batches of clean images for the defenses that bring their own loop: shuffled, every image once per epoch."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
+from paperlib.errors import PaperlibError
 from paperlib.training import augment
+
+
+def check_enough(model: nn.Module, n: int, said: str, data: ImageData) -> None:
+    """Refuse to train on one image alone where batch norm cannot normalise by it; ``said`` names the share that leaves so few.
+
+    Raises
+    ------
+    PaperlibError
+        ``n`` is below 2, and the model has batch norm on maps of one pixel.
+    """
+    if n > 1:
+        return
+    try:
+        with torch.no_grad():
+            deepcopy(model).train()(data.float(torch.tensor([0])))
+    except ValueError:
+        raise PaperlibError(
+            f"{said} of {len(data)} images leaves {n}, too few to train this model's batch norm on; take a share of {2 / len(data):.2g} or more."
+        ) from None
 
 
 def batches(

@@ -22,6 +22,7 @@ from torch import nn
 
 from paperlib.data.images import ImageData
 from paperlib.defenses.abl import ascent_step
+from paperlib.defenses.batches import check_enough
 from paperlib.detection import d_br as distinguishment
 from paperlib.detection.features import Progress
 from paperlib.detection.statistics import budget, top
@@ -43,6 +44,9 @@ def d_br(
     model: nn.Module, data: ImageData, config: DBR, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` from which the backdoor was unlearned with the poisoned set ``data``."""
+    for name in ("poisoned_share", "clean_share"):
+        share = getattr(config, name)
+        check_enough(model, budget(len(data), len(data), share, 0.0), f"{name}={share}", data)
     scores = distinguishment.fct(model, data, config, seed)
     n = len(data)
     poisoned = data.subset(top(scores, max(1, budget(n, n, config.poisoned_share, 0.0))))

@@ -24,19 +24,23 @@ DETECTORS = Registry(
         "ss": Method("paperlib.detection.ss", "ss", "SS", "SS", access=MODEL),
         "scan": Method("paperlib.detection.scan", "scan", "SCAn", "SCAn", access=MODEL_AND_CLEAN),
         "ct": Method("paperlib.detection.ct", "ct", "CT", "CT", access=MODEL_AND_CLEAN),
-        "d_br": Method("paperlib.detection.d_br", "d_br", "D-BR", "DBR", access=MODEL),
+        "d_br": Method("paperlib.detection.d_br", "d_br", "D-BR", "DBR", access=MODEL, needs="fresh weights"),
         "spectre": Method("paperlib.detection.spectre", "spectre", "SPECTRE", "SPECTRE", access=MODEL),
         "ac": Method("paperlib.detection.ac", "ac", "AC", "AC", access=MODEL),
-        "abl": Method("paperlib.detection.abl", "abl", "ABL", "ABL", access=MODEL),
+        "abl": Method("paperlib.detection.abl", "abl", "ABL", "ABL", access=MODEL, needs="fresh weights"),
         "beatrix": Method("paperlib.detection.beatrix", "beatrix", "Beatrix", "Beatrix", access=MODEL_AND_CLEAN),
-        "sentinet": Method("paperlib.detection.sentinet", "sentinet", "SentiNet", "SentiNet", access=MODEL_AND_CLEAN),
+        "sentinet": Method(
+            "paperlib.detection.sentinet", "sentinet", "SentiNet", "SentiNet", access=MODEL_AND_CLEAN, needs="positions"
+        ),
         "teco": Method("paperlib.detection.teco", "teco", "TeCo", "TeCo", access=MODEL_AND_CLEAN),
-        "agpd": Method("paperlib.detection.agpd", "agpd", "AGPD", "AGPD", access=MODEL_AND_CLEAN),
+        "agpd": Method(
+            "paperlib.detection.agpd", "agpd", "AGPD", "AGPD", access=MODEL_AND_CLEAN, needs="two convolutions"
+        ),
         "cd": Method("paperlib.detection.cd", "cd", "CD", "CD", access=MODEL_AND_CLEAN),
         "frequency": Method("paperlib.detection.frequency", "frequency", "Frequency", "Frequency", access=CLEAN),
-        "bhn": Method("paperlib.detection.bhn", "bhn", "BHN", "BHN", access=MODEL_AND_CLEAN),
-        "cores": Method("paperlib.detection.cores", "cores", "CORES", "CORES", access=MODEL),
-        "cl": Method("paperlib.detection.cl", "cl", "CL", "CL", access=MODEL),
+        "bhn": Method("paperlib.detection.bhn", "bhn", "BHN", "BHN", access=MODEL_AND_CLEAN, needs="fresh weights"),
+        "cores": Method("paperlib.detection.cores", "cores", "CORES", "CORES", access=MODEL, needs="fresh weights"),
+        "cl": Method("paperlib.detection.cl", "cl", "CL", "CL", access=MODEL, needs="fresh weights"),
         "simifeat_v": Method("paperlib.detection.simifeat", "simifeat_v", "SimiFeat-V", "SimiFeatV", access=MODEL),
         "simifeat_r": Method("paperlib.detection.simifeat", "simifeat_r", "SimiFeat-R", "SimiFeatR", access=MODEL),
     },
@@ -55,6 +59,19 @@ class Detection:
     """(N,) bool: what the detector's threshold rule takes for dirty."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Small JSON values: threshold, flagged classes, ..."""
+
+
+def applicable(name: str, model: "nn.Module") -> bool:
+    """Whether the detector ``name`` can work on ``model``.
+
+    Raises
+    ------
+    PaperlibError
+        Unknown detector, or no torch model.
+    """
+    from paperlib.models.needs import has
+
+    return has(model, DETECTORS[name].needs)
 
 
 def detect(

@@ -4,14 +4,14 @@ from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING
 
-from paperlib.errors import PaperlibError
+from paperlib.errors import NotApplicable, PaperlibError
 from paperlib.lab.spec import pairs
 from paperlib.registry import Method, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from paperlib.data.images import ImageData
 
@@ -97,6 +97,14 @@ def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float
     return Normalised(unwrapped(model), m, s).to(next(iter(model.parameters())).device).train(model.training)
 
 
+DRAWN: "dict[tuple[str, str], Callable[[Tensor], object]]" = {
+    # weights that torchvision's blocks hold themselves -> how they begin there
+    ("CNBlock", "layer_scale"): lambda weight: weight.fill_(1e-6),
+    ("VisionTransformer", "class_token"): lambda weight: weight.zero_(),
+    ("Encoder", "pos_embedding"): lambda weight: weight.normal_(std=0.02),
+}
+
+
 def fresh(model: "nn.Module", seed: int) -> "nn.Module":
     """A copy of ``model`` whose every weight is initialised anew from ``seed``, in training mode: any architecture.
 
@@ -106,7 +114,7 @@ def fresh(model: "nn.Module", seed: int) -> "nn.Module":
 
     Raises
     ------
-    PaperlibError
+    NotApplicable
         A layer holds weights and has no ``reset_parameters``: they would keep what was trained.
     """
     import torch
@@ -132,8 +140,13 @@ def fresh(model: "nn.Module", seed: int) -> "nn.Module":
                 reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
                 if callable(reset):
                     reset()
-                elif any(True for _ in module.parameters(recurse=False)):
-                    raise PaperlibError(
+                    continue
+                for own, weight in module.named_parameters(recurse=False):
+                    if (draw := DRAWN.get((type(module).__name__, own))) is not None:
+                        with torch.no_grad():
+                            draw(weight)
+                        continue
+                    raise NotApplicable(
                         f"layer {name or type(module).__name__!r} ({type(module).__name__}) has weights and no "
                         f"reset_parameters; give the model a method remake() that returns it with fresh weights."
                     )

@@ -9,12 +9,15 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from paperlib.analysis.inspection import Finding
 from paperlib.attacks.badnets import BadNets
 from paperlib.attacks.scene import own_scene
 from paperlib.cli.main import app
 from paperlib.data import decode, folder, images
 from paperlib.data.images import ImageData
+from paperlib.detection import Detection
 from paperlib.models import build
+from paperlib.report.inspection import write_inspection
 from paperlib.training import Recipe, fit, predict, save_weights
 
 CLASSES = 4
@@ -56,7 +59,7 @@ def run(*words: object) -> Any:
 
 
 @pytest.mark.learned
-def test_a_backdoored_model_is_inspected_and_purified(place: Path) -> None:
+def test_a_model_is_inspected_and_purified(place: Path) -> None:
     report = place / "out" / "report.html"
     done = run(
         "inspect",
@@ -70,9 +73,12 @@ def test_a_backdoored_model_is_inspected_and_purified(place: Path) -> None:
         "--detectors",
         "scan",
     )
-    assert done.exit_code == 3, done.output
     text = report.read_text(encoding="utf-8")
-    assert 'class="verdict bad"' in text and "What to do next" in text and text.count("data:image/png") >= 12
+    bad = 'class="verdict bad"' in text
+    assert done.exit_code == (3 if bad else 0) and done.output.startswith(
+        "suspicious" if bad else "nothing suspicious"
+    ), done.output
+    assert "What to do next" in text and text.count("data:image/png") >= 12
     assert "http" not in text and not re.search(r"<script|src=\"(?!data:)", text)
     purified = place / "purified.safetensors"
     done = run(
@@ -88,6 +94,48 @@ def test_a_backdoored_model_is_inspected_and_purified(place: Path) -> None:
     assert done.exit_code == 0, done.output
     before, after = (float(v) for v in re.findall(r"accuracy \w+: ([\d.]+) %", done.output))
     assert before > 80 and after > 80 and purified.is_file()
+
+
+def test_the_page_says_what_was_found(tmp_path: Path) -> None:
+    flags = torch.arange(8) < 3
+    scan = Detection(flags.float(), flags, {"flagged_classes": [1]})
+    data = ImageData(
+        torch.zeros(8, 3, 8, 8, dtype=torch.uint8),
+        torch.arange(8) % 2,
+        ("cat<", "dog"),
+        (0.5,) * 3,
+        (0.2,) * 3,
+        False,
+        0,
+        "toy",
+    )
+    found = Finding(
+        91.25,
+        data.class_names,
+        [3.5, -0.2],
+        [4.0, 60.0],
+        torch.rand(2, 3, 8, 8),
+        [(1.0, 99.0), (2.0, 10.0)],
+        {"scan": scan},
+    )
+    assert found.suspicious and found.reached == [0] and found.poisoned == [1]
+    write_inspection(tmp_path / "page.html", found, data, {"model": "m & n"})
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for says in (
+        "Suspicious: NC reaches",
+        "cat&lt;",
+        "index 3.5",
+        "two groups in the training images of",
+        "m &amp; n",
+        "91.2",
+        "99.0",
+    ):
+        assert says in text, says
+    calm = Finding(91.25, data.class_names, [0.5, -0.2], [4.0, 60.0], torch.rand(2, 3, 8, 8), [(1.0, 9.0), (2.0, 1.0)])
+    write_inspection(tmp_path / "page.html", calm, None, {})
+    assert not calm.suspicious and "Nothing suspicious was found" in (tmp_path / "page.html").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.learned
