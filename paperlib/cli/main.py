@@ -163,7 +163,7 @@ def reproduce(
     folders = {"FIGURES": out or paths.figures_dir(), "STORE": paths.store_dir(), "DATA": paths.data_dir()}
     for name, folder in folders.items():  # for the kernels, whose working directory is another one
         os.environ[f"PAPERLIB_{name}"] = str(folder.resolve())
-    executed = (out.resolve() if out else paths.ROOT / "build") / "notebooks" / sizes.name
+    executed = (out.resolve() if out else paths.build_dir()) / "notebooks" / sizes.name
     at_once = at_once or _at_once(device, recorded)
     if not recorded and at_once > 1:
         _compute(notebooks, sizes, seed, device, at_once)
@@ -187,6 +187,11 @@ def _notebooks(names: list[str]) -> dict[Path, str]:
     """Notebook -> its paper. Without names: every notebook there is, with the introduction, which is of no paper."""
     from paperlib.papers import PAPERS
 
+    if not paths.NOTEBOOKS.is_dir():
+        raise PaperlibError(
+            f"{paths.NOTEBOOKS} is not there, and the notebooks do not come with an installed package; run this in a checkout, or where "
+            "a copy of its folder notebooks/ lies. `paperlib figure PAPER/ITEM` works without."
+        )
     wanted = {} if names else {paths.NOTEBOOKS / "00_start_here.ipynb": ""}
     for paper in _papers(names):
         for name in (PAPERS[paper].notebook, *PAPERS[paper].more):
