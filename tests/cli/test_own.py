@@ -58,6 +58,7 @@ def run(*words: object) -> Any:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.mark.long
 @pytest.mark.learned
 def test_a_model_is_inspected_and_purified(place: Path) -> None:
     report = place / "out" / "report.html"
