@@ -87,6 +87,26 @@ PAPERS: dict[str, Paper] = {
 }  # fmt: skip
 
 
+FIELDS = {"tool": "tool", "detector": "detector", "defense": "defense", "strategy": "selection", "attack": "attack"}
+"""Field of a spec that says what is done -> the kind of name that it holds."""
+
+
+def described(spec: Spec) -> str:
+    """A run in words, e.g. ``"FT-SAM of BadNets on CIFAR-10, seed 0"``."""
+    from paperlib.report import style
+
+    done = next(
+        (style.title(kind, name) for field, kind in FIELDS.items() if (name := getattr(spec, field, ""))), spec.kind
+    )
+    if spec.kind in ("prepare", "cleanse"):
+        done = f"{spec.kind} for {done}"
+    before = getattr(spec, "parent", None) or next(iter(getattr(spec, "inputs", ())), None)
+    if before is not None:
+        return f"{done} of {described(before)}"
+    where = f" on {style.title('dataset', dataset)}" if (dataset := getattr(spec, "dataset", "")) else ""
+    return f"{done}{where}, seed {spec.seed}"
+
+
 @dataclass
 class Results:
     """Results of one paper at one scale, by spec; what is missing is missing, never filled in."""
@@ -118,7 +138,7 @@ class Results:
 
         result = self.get(spec)
         if result is None:
-            raise NotRun(f"{spec.label} has no result at {self.scale.name} scale")
+            raise NotRun(f"{described(spec)} has no result at {self.scale.name} scale")
         return result
 
     def forget(self) -> None:

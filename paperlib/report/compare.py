@@ -4,7 +4,7 @@ Nothing is filled in: a number that we did not compute, or that is not published
 says so.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -326,27 +326,24 @@ def _worst(grades: Iterable[Any]) -> str:
     return max((grade for grade in grades if isinstance(grade, str)), default="")
 
 
-def coverage(
-    comparison: pd.DataFrame, *, attacks: Collection[str] | None = None, defenses: Collection[str] | None = None
-) -> str:
-    """How much of the printed table is there, e.g. ``"3 of 10 attacks, 2 of 9 defenses implemented"``.
+def coverage(comparison: pd.DataFrame) -> str:
+    """How much of the printed table was run, e.g. ``"3 of 10 attacks, 4 of 4 defenses and 3 not printed run"``.
 
     Parameters
     ----------
     comparison : DataFrame
         From :func:`compare`.
-    attacks, defenses : collection of str, optional
-        Names in the registries. Without them, what was run is counted instead of what is implemented.
     """
     counts = []
     printed, ran = comparison[comparison.published.notna()], comparison[comparison.ours.notna()]
-    for column, known in (("attack", attacks), ("defense", defenses)):
-        names = {n for n in printed[column] if pd.notna(n) and n != "none" and not is_average(n)}
-        have = names & (set(ran[column]) if known is None else set(known))
+    for column in ("attack", "defense"):
+        names, there = (
+            {n for n in frame[column] if pd.notna(n) and n != "none" and not is_average(n)} for frame in (printed, ran)
+        )
         if names:
-            counts.append(f"{len(have)} of {len(names)} {column}{'s' if len(names) != 1 else ''}")
-    word = "run" if attacks is None and defenses is None else "implemented"
-    return f"{', '.join(counts)} {word}" if counts else "nothing printed is available"
+            more = f" and {len(there - names)} not printed" if there - names else ""
+            counts.append(f"{len(names & there)} of {len(names)} {column}{'s' if len(names) != 1 else ''}{more}")
+    return f"{', '.join(counts)} run" if counts else "nothing printed is available"
 
 
 def summary(comparison: pd.DataFrame) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Tables as HTML fragments and as Markdown, with the printed value beside ours.
+"""Tables as HTML fragments, with the printed value beside ours.
 
 A fragment stands alone: no scripts, no random ids, nothing from the network. It reads without its style sheet too
 (some viewers of notebooks drop it), so what matters is in the elements: the printed value is small, in parentheses
@@ -146,18 +146,6 @@ def paper_table(
     )
 
 
-def paper_markdown(comparison: pd.DataFrame, **shape: Any) -> str:
-    """The same as Markdown, e.g. for a README: ``81.20 *(91.82)*``; arguments of ``compare.shaped``."""
-    grid = compare.shaped(comparison, **shape)
-    head = [name.capitalize() for name in grid.rows]
-    head += [f"{style.title(grid.columns, name)} {style.title('metric', metric)}" for name, metric in grid.across]
-    lines = [head, ["---"] * len(grid.rows) + ["---:"] * len(grid.across)]
-    for label, cells in zip(grid.down, grid.cells, strict=True):
-        names = [style.title(name, part) for name, part in zip(grid.rows, label, strict=True)]
-        lines.append([*names, *("" if cell is None else _cell_markdown(cell) for cell in cells)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def fragment(caption: str, head: list[str], body: list[str], notes: Iterable[str]) -> str:
     """Rows of HTML (``<tr>...</tr>``) as a standalone table with its style sheet; caption and notes are escaped here."""
     lines = ['<div class="paperlib">', f"<style>{CSS}</style>", '<div class="wide"><table>']
@@ -191,13 +179,6 @@ def _cell_html(cell: compare.Cell, footnotes: dict[str, int]) -> str:
     ours = compare.ours_text(cell) + _SIGNS.get(cell.verdict, "")
     printed = f"<small><em>({compare.printed_text(cell)})</em>{marks}</small>" if cell.published else ""
     return f"{ours}<br>{printed}" if printed else ours
-
-
-def _cell_markdown(cell: compare.Cell) -> str:
-    ours = compare.ours_text(cell) + _SIGNS.get(cell.verdict, "")
-    if not cell.published:
-        return ours
-    return f"{ours} *({compare.printed_text(cell)})*{'†' if cell.grade == 'B' else ''}"
 
 
 def _cells(grid: compare.Grid) -> list[compare.Cell]:

@@ -86,7 +86,7 @@ def test_inventory_rows_are_well_formed():
     for item in items:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", item.id), item
         assert item.kind in ("table", "figure"), item
-        assert item.notebook == PAPERS[item.paper], item
+        assert item.notebook in (PAPERS[item.paper], "08_analysis_tools"), item
         assert item.title == item.title.strip() != "", item
         assert item.verified or item.note, f"{item} is inferred and does not say what"
         digits = re.fullmatch(r"(?:table|fig)(\d+)", item.id)  # an id never contradicts the number

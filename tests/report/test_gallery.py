@@ -4,13 +4,14 @@ import json
 from urllib.parse import unquote
 
 import pytest
-from test_report_artefact import PROVENANCE, curve, table
-from test_report_tables import Page
 
 from paperlib.errors import PaperlibError
 from paperlib.report import gallery
 from paperlib.report.artefact import save
 from paperlib.report.published import inventory
+
+from .test_artefact import PROVENANCE, curve, table
+from .test_tables import Page
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Comparing with print, verdicts, looks, saving and showing."""
