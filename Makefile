@@ -5,6 +5,7 @@
 #   make reproduce SCALE=laptop RECORDED=1      drawn from the results in git, nothing is computed
 #   make test                                   formatting, lint, types, tests, notebooks
 #   make test-faults                            the long tests of faults: killed, full, damaged, racing, threads (minutes)
+#   make matrix                                 a part of the tests with the oldest and newest torch, Python 3.11 to 3.13 (uv)
 #   make lab                                    JupyterLab
 #   make notebooks SCALE=laptop                 execute the notebooks in place: the outputs that are stored in git
 #                                               (RECORDED=1: from the results in git, NOTEBOOKS=notebooks/02_sau.ipynb: only some)
@@ -43,7 +44,7 @@ FIND_UV = \
 				echo "uv is missing and could not be installed; install it (pip install uv) and try again." >&2; exit 1; }; }; \
 	fi
 
-.PHONY: reproduce test test-faults lab notebooks lock clean setup
+.PHONY: reproduce test test-faults matrix lab notebooks lock clean setup
 .DEFAULT_GOAL := reproduce
 
 setup: $(STAMP)
@@ -80,6 +81,9 @@ test: $(STAMP)
 
 test-faults: $(STAMP)
 	$(BIN)/python -m pytest -v -n $(JOBS) --dist load --maxschedchunk=1 -m long tests/faults
+
+matrix:
+	tests/matrix.sh
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
