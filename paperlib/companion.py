@@ -598,6 +598,11 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
     scale = scales.scale(values["scale"])
     book = Companion(about, scale, values["seed"], "none", values["recorded"], notebook=notebook, changes=changes)
     planned = len(_unique(book._specs())) if changes else 0  # a wrong value stops here
+    if changes and not planned:
+        raise PaperlibError(
+            f"{told(changes)}: no item of this notebook can be run with that at {scale.name} scale; `paperlib data status` shows "
+            "which data are missing."
+        )
     if not book.recorded:
         book.device = pick_device(values["device"])
         check_store(book._specs())

@@ -9,21 +9,24 @@ clean labelled reference pictures, which the paper's model does not. Every capti
 poisoned data run there on the benchmark's models (10 % poisoned, drawn from all classes), which exist already.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from paperlib.attacks import ATTACKS as REGISTERED
 from paperlib.detection import DETECTORS
+from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec, pairs
-from paperlib.papers import Results, captions
+from paperlib.papers import Item, Results, captions
 from paperlib.report import style
 from paperlib.report.claims import NotRun
-from paperlib.vdc.engines import ON_FEATURES
+from paperlib.vdc.engines import ENGINES, ON_FEATURES
 
 PAPER = "vdc"
 ATTACKS = ("badnets", "blended", "sig", "trojannn", "ssba", "wanet")
@@ -237,6 +240,60 @@ def columns(scale: Scale, seed: int) -> Iterator[tuple[str, str, CleanseSpec]]:
         yield "clean label", attack, clean_label(scale, attack, seed=seed)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Everything that VDC is asked to clean, as a value that a reader may change; empty is the scale's own."""
+
+    draw: Callable[[Results, Any], Any]
+    """From results and columns (:meth:`columns`) to the table."""
+    attacks: tuple[str, ...] = ()
+    noises: tuple[str, ...] = ()
+    engine: str = ""
+    target_fpr: float | None = None
+    parameters = ("attacks", "noises", "engine", "target_fpr")
+
+    def changed(self, **changes: Any) -> "Asked":
+        """The same of other triggers, wrong labels, engine or share of clean images that may be flagged.
+
+        Raises
+        ------
+        PaperlibError
+            An unknown name, or a share that is none.
+        """
+        for name in changes.get("attacks", ()):
+            choose("attack", name, REGISTERED)
+        for name in changes.get("noises", ()):
+            choose("noise", name, (*NOISES, *PEOPLE))
+        if engine := changes.get("engine"):
+            choose("engine", engine, ENGINES)
+        if (share := changes.get("target_fpr")) is not None and not 0 < share < 1:
+            raise PaperlibError(f"target_fpr={share!r} must lie between 0 and 1: a share of the clean images.")
+        return replace(self, **{n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()})
+
+    def columns(self, scale: Scale, seed: int) -> Iterator[tuple[str, str, CleanseSpec]]:
+        """As :func:`columns`; of other triggers or wrong labels these alone."""
+        own, options = ENGINE[scale.name], {}
+        if self.engine and self.engine != own["engine"]:
+            options = {**dict.fromkeys(("params", "target_fpr")), "reference": 0, "engine": self.engine}
+        if self.target_fpr is not None:
+            options |= {"target_fpr": self.target_fpr}
+        if not (self.attacks or self.noises or options):
+            yield from columns(scale, seed)
+            return
+        for attack in self.attacks or (() if self.noises else TRIGGERS[scale.name]):
+            yield "poisoned", attack, cleaning(scale, attack, seed=seed, **options)
+        for noise in self.noises or (() if self.attacks else NOISES):
+            yield "noisy", noise, noisy(scale, noise, seed=seed, **options)
+
+    def item(self) -> Item:
+        """What is drawn of it."""
+        return Item(
+            lambda scale, seed: [spec for *_, spec in self.columns(scale, seed)],
+            lambda results: self.draw(results, self.columns),
+            table=self,  # type: ignore[arg-type]
+        )
+
+
 def of(groups: str, scale: Scale, seed: int) -> list[Spec]:
     """The specs of :func:`columns` whose group is one of ``groups`` (comma-separated; empty: all)."""
     return [spec for group, _, spec in columns(scale, seed) if not groups or group in groups.split(",")]
@@ -250,7 +307,9 @@ def clean_label(scale: Scale, attack: str, *, seed: int) -> CleanseSpec:
 # ------------------------------------------------------------------------------------------------ their results
 
 
-def got(results: Results, groups: str = "", needed: bool = True) -> list[tuple[str, str, CleanseSpec, dict[str, Any]]]:
+def got(
+    results: Results, groups: str = "", needed: bool = True, planned: Any = columns
+) -> list[tuple[str, str, CleanseSpec, dict[str, Any]]]:
     """The columns that were run: group, name, spec, result.
 
     Raises
@@ -258,7 +317,7 @@ def got(results: Results, groups: str = "", needed: bool = True) -> list[tuple[s
     NotRun
         None was, and one is needed.
     """
-    wanted = [entry for entry in columns(results.scale, results.seed) if not groups or entry[0] in groups.split(",")]
+    wanted = [entry for entry in planned(results.scale, results.seed) if not groups or entry[0] in groups.split(",")]
     found = [(*entry, result) for entry in wanted if (result := results.get(entry[2])) is not None]
     if needed and not found:
         raise NotRun(f"no set was cleaned by VDC at {results.scale.name} scale")

@@ -412,9 +412,9 @@ def table_low_ratios(results: Results) -> Artefact:
     return _table(results, "table_low_ratios", rows, caption, notes)
 
 
-def every_column(results: Results) -> Artefact:
+def every_column(results: Results, planned: Any = runs.columns) -> Artefact:
     """All sets that VDC was asked to clean: rates, precision, AUROC of three scores."""
-    found = got(results)
+    found = got(results, planned=planned)
     rows = []
     for group, name, _, result in found:
         rows.append(
@@ -426,7 +426,7 @@ def every_column(results: Results) -> Artefact:
                 "Suggested label right": number(result["suggestions_right"]),
             }
         )  # fmt: skip
-    total = list(runs.columns(results.scale, results.seed))
+    total = list(planned(results.scale, results.seed))
     caption = f"Everything that VDC cleaned ({coverage(found, total, 'sets')}). {data(results.scale)} {about(r for *_, r in found)}"
     notes = [
         "In percent. AUROC: over all thresholds. Suggested label right: of the caught samples with a wrong label, the share for "
