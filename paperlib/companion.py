@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paperlib import papers, paths
+from paperlib.devices import pick_device
 from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.lab import ledger, provenance
 from paperlib.lab.plan import duration, plan
-from paperlib.lab.run import pick_device, run
+from paperlib.lab.run import run
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
 

@@ -218,22 +218,6 @@ def der(
     return _number(whole * (np.maximum(0, asr0 - asr1) - np.maximum(0, acc0 - acc1) + 1) / 2)
 
 
-def rir(
-    acc_before: ArrayLike, racc_before: ArrayLike, acc_after: ArrayLike, racc_after: ArrayLike, *, unit: Unit
-) -> float | NDArray[np.float64]:
-    r"""Robust improvement rate, higher is better.
-
-    .. math:: \mathrm{RIR} = \tfrac12 [\max(0, R - R_0) - \max(0, \mathrm{ACC}_0 - \mathrm{ACC}) + 1]
-
-    with R the robust accuracy; 1/2 when nothing changes. Source: BackdoorBench's code, save that the loss of accuracy
-    is subtracted, as in :func:`der`, whose parameters, return value and errors it shares.
-    """
-    whole, (acc0, r0, acc1, r1) = _rates(
-        unit, acc_before=acc_before, racc_before=racc_before, acc_after=acc_after, racc_after=racc_after
-    )
-    return _number(whole * (np.maximum(0, r1 - r0) - np.maximum(0, acc0 - acc1) + 1) / 2)
-
-
 def der_of_averages(
     acc_before: ArrayLike, asr_before: ArrayLike, acc_after: ArrayLike, asr_after: ArrayLike, *, unit: Unit
 ) -> float:

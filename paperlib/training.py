@@ -25,6 +25,8 @@ from paperlib.errors import PaperlibError, choose
 Log = list[dict[str, float]]
 Step = Callable[[nn.Module, Tensor, Tensor, torch.optim.Optimizer], Tensor]
 """``step(model, x, y, optimizer) -> per-sample losses (B,)``: one optimiser step on one batch of images in [0, 1]."""
+Progress = Callable[[float, str], None] | None
+"""``progress(fraction, text)``, called now and then; None: nobody watches."""
 
 
 def pick_device(name: str = "auto") -> torch.device:

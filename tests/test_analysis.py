@@ -12,7 +12,7 @@ from image_toy import images, model, same, scene, state
 from torch import Tensor, nn
 
 from paperlib.analysis import TOOLS
-from paperlib.analysis.gradcam import class_activation_map, gradcam
+from paperlib.analysis.gradcam import gradcam
 from paperlib.analysis.neurons import neurons, trigger_activated_change, weight_norms
 from paperlib.analysis.sam_geometry import sam_geometry
 from paperlib.analysis.tsne import embed, tsne
@@ -20,7 +20,7 @@ from paperlib.attacks import render
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models import layers
-from paperlib.models.layers import layer_output, named_layer
+from paperlib.models.layers import class_activation_map, layer_output, named_layer
 
 
 @pytest.fixture(autouse=True)

@@ -32,13 +32,12 @@ from paperlib.analysis import (
 )
 from paperlib.analysis.activated_images import by_difference, strongest
 from paperlib.analysis.activation_distribution import histogram
-from paperlib.analysis.gradcam import class_activation_map
 from paperlib.attacks import render
 from paperlib.attacks.badnets import BadNets
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh, layers
-from paperlib.models.layers import as_maps, layer_output
+from paperlib.models.layers import as_maps, class_activation_map, layer_output
 from paperlib.report import analysis_figures
 from paperlib.training import Recipe, fit, predict
 

@@ -35,9 +35,10 @@ from paperlib.detection import (
     strip,
     teco,
 )
-from paperlib.detection.features import check_classes, features
+from paperlib.detection.statistics import check_classes
 from paperlib.errors import NotApplicable, PaperlibError
 from paperlib.models.default_layer import feature_layer
+from paperlib.models.features import features
 from paperlib.training import Recipe, fit, predict
 
 SMALL = {

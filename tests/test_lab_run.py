@@ -14,11 +14,12 @@ import pytest
 from lab_toy import RUNNERS, WEIGHTS, computed, defend, defend_spec, grid, train, train_spec
 
 import paperlib.lab.run as lab_run
+from paperlib.devices import pick_device
 from paperlib.errors import PaperlibError
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.plan import duration, plan
 from paperlib.lab.provenance import commit, environment
-from paperlib.lab.run import RunFailed, pick_device, run
+from paperlib.lab.run import RunFailed, run
 from paperlib.lab.spec import pairs
 from paperlib.lab.store import Store
 

@@ -14,7 +14,6 @@ from paperlib.metrics import (
     der_of_averages,
     detection_rates,
     mean_of_ders,
-    rir,
     robust_accuracy,
     target_labels,
 )
@@ -99,34 +98,30 @@ def test_every_integer_type_will_do(dtype):
     assert attack_success_rate(np.array([4, 0], dtype), np.array([3, 4], dtype), None, 5) == 1
 
 
-# ------------------------------------------------------------------ DER and RIR
+# ----------------------------------------------------------------------- DER
 
 
 @given(RATE, RATE)
 def test_no_change_is_one_half(acc, other):
     assert der(acc, other, acc, other, unit="fraction") == 0.5
-    assert rir(acc, other, acc, other, unit="fraction") == 0.5
 
 
 @given(st.floats(0, 0.999), st.floats(0, 1))
 def test_removing_the_backdoor_at_no_cost_is_one(acc, gain):
     better = acc + (1 - acc) * gain  # a gain of accuracy does not count
     assert der(acc, 1, better, 0, unit="fraction") == 1
-    assert rir(acc, 0, better, 1, unit="fraction") == 1
 
 
 def test_the_worst_is_zero():
     assert der(1, 0, 0, 1, unit="fraction") == 0
-    assert rir(100, 100, 0, 0, unit="percent") == 0
 
 
 @given(RATE, RATE, RATE, RATE)
 def test_range_and_units(acc0, asr0, acc1, asr1):
-    for metric in (der, rir):
-        fraction = metric(acc0, asr0, acc1, asr1, unit="fraction")
-        percent = metric(100 * acc0, 100 * asr0, 100 * acc1, 100 * asr1, unit="percent")
-        assert 0 <= fraction <= 1
-        assert percent == pytest.approx(100 * fraction)
+    fraction = der(acc0, asr0, acc1, asr1, unit="fraction")
+    percent = der(100 * acc0, 100 * asr0, 100 * acc1, 100 * asr1, unit="percent")
+    assert 0 <= fraction <= 1
+    assert percent == pytest.approx(100 * fraction)
 
 
 @given(RATE, RATE, RATE, RATE, RATE)
@@ -138,7 +133,6 @@ def test_der_falls_with_lost_accuracy_and_with_remaining_success(acc0, asr0, acc
 
 def test_the_sign_of_the_accuracy_term():
     assert der(0.9, 1.0, 0.8, 0.0, unit="fraction") == pytest.approx(0.95)  # not 1.05
-    assert rir(0.9, 0.0, 0.8, 1.0, unit="fraction") == pytest.approx(0.95)
     assert isinstance(der(0.9, 1.0, 0.8, 0.0, unit="fraction"), float)
 
 
@@ -242,7 +236,6 @@ def test_detection_rates(flagged, dirty, random):
         (lambda: der(90, [], 90, 1, unit="percent"), "asr_before"),
         (lambda: der(0.9, 0.9, 0.9, 0.1, unit="percents"), "did you mean 'percent'"),
         (lambda: der([1, 2], [1, 2, 3], 1, 1, unit="percent"), "shapes that do not fit"),
-        (lambda: rir(1.2, 0, 0, 0, unit="fraction"), "acc_before=1.2"),
         (lambda: detection_rates([1, 0], [True, False]), "flagged has shape"),
         (lambda: detection_rates([True], [True, False]), "flagged has 1 entries"),
         (lambda: detection_rates([True, False], [False, False]), "dirty marks 0 of 2"),

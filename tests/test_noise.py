@@ -11,6 +11,7 @@ from torch import Tensor
 
 from paperlib import paths
 from paperlib.attacks import attack
+from paperlib.attacks.scene import Scene
 from paperlib.data import noise
 from paperlib.errors import DataMissing, PaperlibError
 
@@ -93,15 +94,14 @@ def test_noise_comes_before_poison() -> None:
     both = noisy.mask.nonzero().flatten()[:3].tolist()
     only = (~noisy.mask).nonzero().flatten()[:5].tolist()
     for name, wanted in (("badnets", torch.full((8,), 2)), ("badnets_a2a", (noisy.y[both + only] + 1) % 4)):
-        found = noise.hybrid(data, noisy, attack(name), target=2, indices=both + only)
+        found = Scene(data, data, target=2, noisy=noisy).under(attack(name), both + only)
+        assert found.poisoned is not None
         poisoned = found.poisoned.mask
         assert torch.equal(found.data.y[both + only], wanted)
         assert torch.equal(found.data.y[~poisoned], noisy.y[~poisoned])
-        assert torch.equal(found.noisy, noisy.mask) and found.dirty.sum() == 10 + 5
+        assert found.dirty.sum() == 10 + 5
         changed = (found.data.x != data.x).flatten(1).any(1)
         assert torch.equal(changed, poisoned)
-    with pytest.raises(PaperlibError, match="noisy holds 40 labels for 20 images"):
-        noise.hybrid(data.subset(range(20)), noisy, attack("badnets"), target=2, indices=[0])
 
 
 # ---------------------------------------------------------------------------------------------------------- CIFAR-10N

@@ -297,8 +297,9 @@ def purified(data: ImageData, trained: nn.Module) -> nn.Module:
 
 
 def shared_rate(theta: nn.Module, b: nn.Module, data: ImageData) -> float:
-    _, counts = sau.shared_adversarial(theta, b, data.float(), data.y, SAU())
-    return counts[0] / len(data)
+    x_adv = sau.perturb(theta, b, data.float(), data.y, predict(b, data.x), SAU())
+    with torch.no_grad():
+        return (sau.example_types(theta(x_adv).argmax(1), b(x_adv).argmax(1), data.y) == 1).float().mean().item()
 
 
 def test_the_purified_model_shares_less(data: ImageData, trained: nn.Module, purified: nn.Module) -> None:

@@ -11,10 +11,12 @@ import torch
 from vdc_server import pictures
 
 from paperlib.attacks import attack
+from paperlib.attacks.scene import Scene
 from paperlib.data import images, noise
 from paperlib.errors import PaperlibError
 from paperlib.experiments import plan as ex
 from paperlib.experiments import scene as scenes
+from paperlib.experiments.cleanse import reference_of
 from paperlib.experiments.scales import SMOKE
 from paperlib.experiments.specs import CleanseSpec, TrainSpec
 from paperlib.lab.run import run
@@ -23,7 +25,6 @@ from paperlib.lab.store import Store
 from paperlib.selection import search
 from paperlib.training import load_state
 from paperlib.vdc.engines.embedded import EmbeddedEngine
-from paperlib.vdc.lab import reference_of
 
 N = 100
 TINY = replace(SMOKE, n_train=N, width=4, epochs=1, n_clean=20)
@@ -87,9 +88,8 @@ def test_noise_comes_first_and_the_attacker_draws_evenly() -> None:
     around = scenes.scene(spec, "cpu")
     train = around.train
     indices, _ = search(train, attack("badnets"), 0.09, strategy="balanced", seed=0)
-    expected = noise.hybrid(
-        train, noise.symmetric(train.y, 0.4, n_classes=10), attack("badnets"), target=0, indices=indices
-    )
+    noisy = noise.symmetric(train.y, 0.4, n_classes=10)
+    expected = Scene(train, train, target=0, noisy=noisy).under(attack("badnets"), indices)
     assert torch.equal(around.dirty, expected.dirty) and torch.equal(around.data.y, expected.data.y)
     assert torch.equal(around.data.x, expected.data.x) and train.y[indices].bincount().tolist() == [0] + [1] * 9
     assert around.poisoned is not None and int((around.data.y[around.poisoned.mask] == 0).sum()) == 9

@@ -10,38 +10,12 @@ divided by its maximum. The class is the predicted one, the layer the last block
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paperlib.analysis.samples import packed
 from paperlib.attacks.scene import Scene
-from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
-from paperlib.models.layers import as_maps, watching
-from paperlib.training import evaluating
-
-
-def class_activation_map(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps (N, h, w) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1].
-
-    The tokens of a transformer are taken as the grid of their patches, without the class token.
-
-    Raises
-    ------
-    PaperlibError
-        The layer has no positions, or none of its positions reaches the class score.
-    """
-    with torch.enable_grad(), evaluating(model), watching(model, layer) as seen:
-        scores = model(x)
-        predicted = scores.argmax(1)
-        gradient = torch.autograd.grad(scores.gather(1, predicted[:, None]).sum(), seen[0])[0]
-    slopes = as_maps(gradient, layer)
-    if gradient.ndim == 3 and not slopes.any():
-        raise PaperlibError(
-            f"layer={layer!r}: the class score reads its class token only, so no patch has a gradient; give an earlier layer, "
-            "for example the first layer norm of the last block."
-        )
-    maps = (slopes.mean((2, 3), keepdim=True) * as_maps(seen[0].detach(), layer)).sum(1).relu()
-    return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12), predicted
+from paperlib.models.layers import class_activation_map
 
 
 def gradcam(

@@ -40,10 +40,10 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.attacks import poisoned_labels
-from paperlib.attacks.controlled import Progress, Watch, begin, train_with
+from paperlib.attacks.controlled import Watch, begin, train_with
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
-from paperlib.training import Log, Recipe
+from paperlib.training import Log, Progress, Recipe
 
 LEAVE = -1
 """Pixels of the pattern that stay as they are."""
@@ -101,7 +101,7 @@ class Blind:
         ratio: float,
         seed: int,
         watch: Watch,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train ``model`` in place; the trigger learns nothing, so its state is empty. ``ratio`` is not used."""
         _, losses_of = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)

@@ -21,12 +21,11 @@ from torch import Tensor, nn
 from paperlib.attacks import check_ratio, poisoned_labels, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import choose
-from paperlib.training import Log, Recipe, Step, adversary_of, augment, autocast, fit, loss_function
+from paperlib.training import Log, Progress, Recipe, Step, adversary_of, augment, autocast, fit, loss_function
 
 State = Mapping[str, Tensor]
 Watch = Callable[[int, State], dict[str, float]]
 """``watch(epoch, state)`` returns what joins the log entry of an epoch."""
-Progress = Callable[[float, str], None]
 Losses = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """``losses(model, x, y) -> (B,)`` of a batch of images in [0, 1]."""
 Net = TypeVar("Net", bound=nn.Module)
@@ -87,7 +86,7 @@ def train_with(
     seed: int,
     watch: Watch,
     state: Callable[[], State] = dict,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Log:
     """:func:`paperlib.training.fit` with ``step``, which gets images without crop and flip and does both itself.
 
@@ -121,7 +120,7 @@ class Mixed:
         ratio: float,
         seed: int,
         watch: Watch,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train ``model`` in place; the trigger learns nothing, so its state is empty."""
         generator, losses = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)

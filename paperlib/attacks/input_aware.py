@@ -55,7 +55,6 @@ from torch import Tensor, nn
 
 from paperlib.attacks import poisoned_labels, stated
 from paperlib.attacks.controlled import (
-    Progress,
     Watch,
     begin,
     made_from,
@@ -67,7 +66,7 @@ from paperlib.attacks.controlled import (
 )
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe, augment, autocast
+from paperlib.training import Log, Progress, Recipe, augment, autocast
 
 
 def _block(c_in: int, c_out: int, activation: bool = True) -> nn.Sequential:
@@ -184,7 +183,7 @@ class InputAware:
         ratio: float,
         seed: int,
         watch: Watch,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train M, then G and ``model`` (in place) together; the state holds both networks."""
         plain = replace(data, pad=0, flip=False)  # crop and flip come before the trigger
@@ -233,7 +232,7 @@ class InputAware:
         return log, state()
 
     def _train_mask(
-        self, m: nn.Module, data: ImageData, batch: int, generator: torch.Generator, progress: Progress | None
+        self, m: nn.Module, data: ImageData, batch: int, generator: torch.Generator, progress: Progress
     ) -> None:
         """Phase 1."""
         device = data.x.device
@@ -260,7 +259,7 @@ class InputAware:
                 progress((epoch + 1) / self.mask_epochs, f"mask epoch {epoch + 1}/{self.mask_epochs}")
 
 
-def _part(progress: Progress | None, start: float, stop: float) -> Progress | None:
+def _part(progress: Progress, start: float, stop: float) -> Progress:
     """``progress`` of a phase that lasts from ``start`` to ``stop`` of the whole."""
     if progress is None:
         return None

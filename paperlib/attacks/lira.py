@@ -41,10 +41,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.attacks import poisoned_labels, stated
-from paperlib.attacks.controlled import Progress, Watch, begin, made_from, pack, train_with, unpack
+from paperlib.attacks.controlled import Watch, begin, made_from, pack, train_with, unpack
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import Log, Recipe, autocast
+from paperlib.training import Log, Progress, Recipe, autocast
 
 
 class AutoEncoder(nn.Module):
@@ -121,7 +121,7 @@ class LIRA:
         ratio: float,
         seed: int,
         watch: Watch,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> tuple[Log, dict[str, Tensor]]:
         """Train A and ``model`` (in place); the state holds A. ``ratio`` is not used."""
         _, losses_of = begin(self, data, recipe, target=target, ratio=ratio, seed=seed)

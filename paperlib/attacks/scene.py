@@ -31,7 +31,7 @@ class Scene:
     target: int = 0
     """Class that the attacker wants."""
     given: ImageData | None = None
-    """Training set before the attack, where it is not ``train``: with wrong labels, or with the images of ``second``."""
+    """Training set before the attack, where the images of ``second`` lie in it."""
     noisy: NoisyLabels | None = None
     """Labels before the attacker came, where some of them are wrong."""
     second: tuple[Attack, int] | None = None
@@ -52,7 +52,9 @@ class Scene:
         """The training set as it is handed in: with wrong labels, poisoned, or both."""
         if self.poisoned is not None:
             return self.poisoned.data
-        return self.train if self.given is None else self.given
+        if self.given is not None:
+            return self.given
+        return self.train if self.noisy is None else replace(self.train, y=self.noisy.y)
 
     @property
     def dirty(self) -> Tensor:

@@ -75,7 +75,7 @@ def _papers(names: list[str]) -> list[str]:
 
 
 def _check_device(device: str) -> None:
-    from paperlib.lab.run import pick_device
+    from paperlib.devices import pick_device
 
     if device != "auto":  # which always works, and whose check would cost an import of torch
         pick_device(device)
@@ -226,7 +226,7 @@ def _check_before_running(notebooks: Mapping[Path, str], parameters: Mapping[str
 def _at_once(device: str, recorded: bool) -> int:
     """How many runs or notebooks at a time: one a core, and one on a GPU, whose memory they would share."""
     if not recorded:
-        from paperlib.lab.run import pick_device
+        from paperlib.devices import pick_device
 
         if pick_device(device) != "cpu":
             return 1
@@ -426,8 +426,8 @@ def doctor() -> None:
 
 
 def _hardware() -> dict[str, str]:
+    from paperlib.devices import pick_device
     from paperlib.lab import provenance
-    from paperlib.lab.run import pick_device
 
     cores = f"{os.cpu_count()} cores"
     try:

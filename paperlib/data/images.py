@@ -93,12 +93,6 @@ class ImageData:
         x = self.x if indices is None else self.x[torch.as_tensor(indices, device=self.x.device)]
         return x.to(torch.float32).div_(255)
 
-    def normalise(self, x01: Tensor) -> Tensor:
-        """Channel-wise (x - mean) / std of images in [0, 1], shape (..., C, H, W); same dtype and device as ``x01``."""
-        mean = torch.tensor(self.mean, dtype=x01.dtype, device=x01.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, dtype=x01.dtype, device=x01.device).view(-1, 1, 1)
-        return (x01 - mean) / std
-
 
 def from_tensors(
     x: Tensor, y: Tensor, *, class_names: Sequence[str] = (), name: str = "yours", flip: bool = False, pad: int = 0

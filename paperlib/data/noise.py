@@ -1,4 +1,4 @@
-r"""Noisy labels: symmetric, asymmetric, people's own (CIFAR-10N), and hybrids of noise and poison.
+r"""Noisy labels: symmetric, asymmetric, and people's own (CIFAR-10N).
 
 Every function works on labels y (N,) and returns the noisy labels and the mask of those that are wrong. Counts are exact:
 ``round(rate * N)`` labels change, and of every class the share ``rate`` to within one sample.
@@ -18,7 +18,7 @@ In a hybrid the noise comes first: an attacker poisons a set that already holds 
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,8 +27,7 @@ import torch
 from torch import Tensor
 
 from paperlib import paths
-from paperlib.attacks import Poisoned, poison
-from paperlib.data.images import ImageData, Indices
+from paperlib.data.images import Indices
 from paperlib.data.unpickle import arrays
 from paperlib.errors import DataMissing, PaperlibError, choose
 
@@ -57,25 +56,6 @@ class NoisyLabels:
     """(N,) int64."""
     mask: Tensor
     """(N,) bool: True where y is not the true label."""
-
-
-@dataclass(frozen=True, eq=False)
-class Hybrid:
-    """A training set with noisy labels that was poisoned afterwards."""
-
-    poisoned: Poisoned
-    noisy: Tensor
-    """(N,) bool: the label was wrong before the attacker came."""
-
-    @property
-    def data(self) -> ImageData:
-        """The training set as a defender sees it."""
-        return self.poisoned.data
-
-    @property
-    def dirty(self) -> Tensor:
-        """(N,) bool: noisy, poisoned, or both."""
-        return self.noisy | self.poisoned.mask
 
 
 def chosen(y: np.ndarray, rate: float, seed: int) -> np.ndarray:
@@ -262,17 +242,3 @@ def noisy_labels(
     if rate:
         raise PaperlibError(f"rate={rate!r} but the rate of kind={kind!r} is what people made it; leave it out.")
     return human(y, kind, indices=indices)
-
-
-def hybrid(data: ImageData, noisy: NoisyLabels, attack: Any, *, target: int, indices: Any, seed: int = 0) -> Hybrid:
-    """Noise first, then poison: the ``attack`` on the images ``indices`` of ``data`` with the labels ``noisy``.
-
-    Raises
-    ------
-    PaperlibError
-        ``noisy`` is of another length than ``data``, and what :func:`paperlib.attacks.poison` says.
-    """
-    if len(noisy.y) != len(data):
-        raise PaperlibError(f"noisy holds {len(noisy.y)} labels for {len(data)} images; make it from data.y.")
-    made = poison(replace(data, y=noisy.y.to(data.y.device)), attack, target=target, indices=indices, seed=seed)
-    return Hybrid(made, noisy.mask.to(data.y.device))

@@ -30,9 +30,8 @@ from torch import Tensor, nn
 from paperlib.data.images import ImageData
 from paperlib.defenses.batches import check_enough
 from paperlib.detection.abl import isolated, losses, tuned
-from paperlib.detection.features import Progress
 from paperlib.errors import PaperlibError
-from paperlib.training import Recipe, autocast, fit
+from paperlib.training import Progress, Recipe, autocast, fit
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,8 @@ from paperlib.data.images import ImageData
 from paperlib.defenses.abl import ascent_step
 from paperlib.defenses.batches import check_enough
 from paperlib.detection import d_br as distinguishment
-from paperlib.detection.features import Progress
 from paperlib.detection.statistics import budget, top
-from paperlib.training import Recipe, fit
+from paperlib.training import Progress, Recipe, fit
 
 
 @dataclass(frozen=True)

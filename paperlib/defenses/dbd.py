@@ -35,12 +35,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
-from paperlib.detection.features import Progress, embed
 from paperlib.detection.statistics import budget, top
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
 from paperlib.models.default_layer import feature_layer
-from paperlib.training import Recipe, Step, augment, autocast, fit, logits
+from paperlib.models.features import embed
+from paperlib.training import Progress, Recipe, Step, augment, autocast, fit, logits
 
 
 @dataclass(frozen=True)

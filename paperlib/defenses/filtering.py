@@ -22,9 +22,8 @@ from paperlib.data.images import ImageData
 from paperlib.detection import Detection
 from paperlib.detection import ac as activation_clustering
 from paperlib.detection import ss as spectral_signatures
-from paperlib.detection.features import Progress
 from paperlib.models import fresh
-from paperlib.training import Recipe, fit
+from paperlib.training import Progress, Recipe, fit
 
 
 @dataclass(frozen=True)

@@ -334,20 +334,3 @@ def example_types(found: Tensor, reference: Tensor, y: Tensor) -> Tensor:
     """
     kind = torch.where(reference == found, 1, torch.where(reference == y, 2, 3))
     return torch.where(found == y, 0, kind)
-
-
-def shared_adversarial(
-    model: nn.Module, reference: nn.Module, x: Tensor, y: Tensor, config: SAU, generator: torch.Generator | None = None
-) -> tuple[Tensor, tuple[int, int, int]]:
-    """Adversarial images (B, C, H, W) of the inner problem, and how many of them are of type I, II and III.
-
-    Both models must be in evaluation mode; ``x`` is float in [0, 1].
-    """
-    check(config)
-    with torch.no_grad(), autocast(x.device):
-        own_reference = reference(x).argmax(1)
-    x_adv = perturb(model, reference, x, y, own_reference, config, generator)
-    with torch.no_grad(), autocast(x.device):
-        kinds = example_types(model(x_adv).argmax(1), reference(x_adv).argmax(1), y)
-    counts = torch.bincount(kinds, minlength=4).tolist()
-    return x_adv, (counts[1], counts[2], counts[3])

@@ -25,10 +25,9 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress
 from paperlib.detection.statistics import budget, top
 from paperlib.models import fresh
-from paperlib.training import Recipe, Step, autocast, fit, logits
+from paperlib.training import Progress, Recipe, Step, autocast, fit, logits
 
 
 @dataclass(frozen=True)

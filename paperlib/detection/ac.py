@@ -31,9 +31,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, features
 from paperlib.detection.statistics import principal_directions
 from paperlib.errors import choose
+from paperlib.models.features import features
+from paperlib.training import Progress
 
 BENCHMARK_BATCH = 256
 

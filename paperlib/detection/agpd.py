@@ -38,10 +38,9 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, check_classes
-from paperlib.detection.statistics import anomaly_index
+from paperlib.detection.statistics import anomaly_index, check_classes
 from paperlib.errors import PaperlibError
-from paperlib.training import autocast, evaluating, predict
+from paperlib.training import Progress, autocast, evaluating, predict
 
 BINS = 99
 FLOOR = 1e-3

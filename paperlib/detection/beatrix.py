@@ -32,9 +32,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, check_classes, feature_maps
-from paperlib.detection.statistics import anomaly_index
+from paperlib.detection.statistics import anomaly_index, check_classes
 from paperlib.errors import choose
+from paperlib.models.features import feature_maps
+from paperlib.training import Progress
 
 TINY = 1e-6
 PER_GROUP = 500

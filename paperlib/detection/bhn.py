@@ -30,10 +30,10 @@ from torch import Tensor, nn
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
 from paperlib.detection.cl import folds_of
-from paperlib.detection.features import Progress, check_classes
+from paperlib.detection.statistics import check_classes
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
-from paperlib.training import Recipe, fit, logits
+from paperlib.training import Progress, Recipe, fit, logits
 
 
 @dataclass(frozen=True)

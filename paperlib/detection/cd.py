@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, batch_logits
-from paperlib.training import autocast, evaluating
+from paperlib.models.features import batch_logits
+from paperlib.training import Progress, autocast, evaluating
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,9 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
-from paperlib.training import Recipe, autocast, fit, logits
+from paperlib.training import Progress, Recipe, autocast, fit, logits
 
 
 @dataclass(frozen=True)

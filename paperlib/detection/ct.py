@@ -38,10 +38,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, check_classes, features
-from paperlib.detection.statistics import principal_directions, top
+from paperlib.detection.statistics import check_classes, principal_directions, top
 from paperlib.errors import PaperlibError
-from paperlib.training import Recipe, autocast, fit, logits, predict, seeded
+from paperlib.models.features import features
+from paperlib.training import Progress, Recipe, autocast, fit, logits, predict, seeded
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, embed
 from paperlib.detection.statistics import budget, top
 from paperlib.models import fresh
 from paperlib.models.default_layer import feature_layer
-from paperlib.training import Recipe, Step, autocast, evaluating, fit
+from paperlib.models.features import embed
+from paperlib.training import Progress, Recipe, Step, autocast, evaluating, fit
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ from torch import Tensor, nn
 from paperlib.attacks.chroma import basis
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, batch_logits
 from paperlib.errors import PaperlibError
-from paperlib.training import autocast, seeded
+from paperlib.models.features import batch_logits
+from paperlib.training import Progress, autocast, seeded
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, check_classes, features
-from paperlib.detection.statistics import anomaly_index, principal_directions
+from paperlib.detection.statistics import anomaly_index, check_classes, principal_directions
+from paperlib.models.features import features
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)

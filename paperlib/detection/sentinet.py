@@ -23,12 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from paperlib.analysis.gradcam import class_activation_map
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, batch_logits
 from paperlib.models.default_layer import feature_layer
-from paperlib.training import autocast
+from paperlib.models.features import batch_logits
+from paperlib.models.layers import class_activation_map
+from paperlib.training import Progress, autocast
 
 
 @dataclass(frozen=True)

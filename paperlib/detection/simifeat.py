@@ -36,10 +36,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, features
 from paperlib.detection.statistics import top
 from paperlib.errors import PaperlibError
-from paperlib.training import augment
+from paperlib.models.features import features
+from paperlib.training import Progress, augment
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, features
 from paperlib.detection.statistics import budget, principal_directions, top
 from paperlib.errors import choose
+from paperlib.models.features import features
+from paperlib.training import Progress
 
 POWER_STEPS = 20
 RIDGE = 1e-6

@@ -27,9 +27,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, features
 from paperlib.detection.statistics import budget, principal_directions, top
 from paperlib.errors import PaperlibError
+from paperlib.models.features import features
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)

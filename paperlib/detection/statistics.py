@@ -1,8 +1,9 @@
-"""Linear algebra and robust statistics that several detectors share."""
+"""Linear algebra and robust statistics that several detectors share, and what they ask of the clean subset."""
 
 import torch
 from torch import Tensor
 
+from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 
 MAD_SCALE = 1.4826
@@ -67,3 +68,18 @@ def top(scores: Tensor, k: int) -> Tensor:
     chosen = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
     chosen[scores.topk(k).indices] = True
     return chosen
+
+
+def check_classes(clean: ImageData, y: Tensor, at_least: int = 1) -> None:
+    """Say which class of the suspicious labels ``y`` has too few clean images.
+
+    Raises
+    ------
+    PaperlibError
+        A class of ``y`` has fewer than ``at_least`` images in ``clean``.
+    """
+    length = max(int(y.max()), int(clean.y.max())) + 1
+    few = (y.bincount(minlength=length) > 0) & (clean.y.bincount(minlength=length) < at_least)
+    if few.any():
+        classes = ", ".join(str(k) for k in few.nonzero().flatten().tolist())
+        raise PaperlibError(f"clean has fewer than {at_least} image(s) of class {classes}; give at least that many.")

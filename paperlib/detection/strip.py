@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
-from paperlib.detection.features import Progress, batch_logits
+from paperlib.models.features import batch_logits
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)

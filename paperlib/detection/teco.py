@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from paperlib.data.images import ImageData
 from paperlib.detection import Detection
 from paperlib.detection.corruptions import CORRUPTIONS, corrupt
-from paperlib.detection.features import Progress, batch_logits
 from paperlib.errors import PaperlibError, choose
+from paperlib.models.features import batch_logits
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)

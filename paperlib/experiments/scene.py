@@ -72,8 +72,7 @@ def before(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = Non
         label=spec.label,
     )
     if spec.noise:
-        noisy = _noisy(spec, train)
-        scene = replace(scene, noisy=noisy, given=replace(train, y=noisy.y))
+        scene = replace(scene, noisy=_noisy(spec, train))
     if spec.attack == "none":
         return scene, None
     attack = attacks.attack(spec.attack, spec.attack_params)

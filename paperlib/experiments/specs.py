@@ -176,7 +176,7 @@ class AnalysisSpec(Spec):
 
 
 register(TrainSpec, "paperlib.experiments.run:run_train")
-register(CleanseSpec, "paperlib.vdc.lab:run_cleanse")
+register(CleanseSpec, "paperlib.experiments.cleanse:run_cleanse")
 register(PrepareSpec, "paperlib.experiments.run:run_prepare")
 register(SelectSpec, "paperlib.experiments.run:run_select")
 register(DefendSpec, "paperlib.experiments.run:run_defend")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from paperlib.devices import set_threads
 from paperlib.errors import PaperlibError
 from paperlib.lab.plan import Outcome
 from paperlib.lab.spec import Spec
@@ -39,14 +40,7 @@ def tasks(groups: list[list[Spec]], chunk: int = CHUNK) -> list[tuple[list[Spec]
 
 def _run(chunk: list[Spec], work: Any, cpus: float, *_parents: Any) -> list[Any]:
     """What happens in a worker. ``_parents`` are the results that Ray waits for."""
-    try:
-        import torch
-
-        torch.set_num_threads(
-            max(1, int(cpus))
-        )  # Ray's own OMP_NUM_THREADS comes too late if torch is imported already
-    except ImportError:  # a lab without torch: runs that need none
-        pass
+    set_threads(max(1, int(cpus)))  # Ray's own OMP_NUM_THREADS comes too late if torch is imported already
     return [work(spec) for spec in chunk]
 
 

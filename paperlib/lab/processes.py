@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from paperlib.devices import set_threads
 from paperlib.errors import PaperlibError
 from paperlib.lab.cluster import tasks
 from paperlib.lab.plan import Outcome
@@ -25,9 +26,7 @@ BROKEN = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS")
 def _serve(connection: Connection, work: Any, threads: int) -> None:
     """What a process does: run what it is sent, until it is told to end or its GPU context is broken."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal; the first one decides
-    import torch
-
-    torch.set_num_threads(threads)
+    set_threads(threads)
     while (spec := _received(connection)) is not None:
         outcome = work(spec, progress=None)
         connection.send(outcome)

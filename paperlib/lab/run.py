@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from paperlib import registry
+from paperlib.devices import pick_device
 from paperlib.errors import DataMissing, PaperlibError, choose
 from paperlib.lab import provenance
 from paperlib.lab.cluster import run_ray
@@ -63,24 +64,6 @@ def load_runner(runner: str | Runner) -> Runner:
         return runner
     module, _, name = runner.partition(":")
     return getattr(import_module(module), name)
-
-
-def pick_device(device: str) -> str:
-    """``"auto"`` as ``"cuda"`` where torch sees a GPU, else ``"cpu"``; other names are checked.
-
-    This is the one question that the lab has for torch. It asks only when there is something to run.
-    """
-    if device != "cpu":
-        if device not in ("auto", "cuda") and not (device.startswith("cuda:") and device[5:].isdigit()):
-            choose("device", device, ("auto", "cpu", "cuda", "cuda:0"))
-        cuda = import_module("torch").cuda
-        if device == "auto":
-            return "cuda" if cuda.is_available() else "cpu"
-        if int(device[5:] or 0) >= cuda.device_count():
-            raise PaperlibError(
-                f"device={device!r} is not on this machine, torch sees {cuda.device_count()}; use 'cpu'."
-            )
-    return device
 
 
 def _device_there(device: str, options: Mapping[str, Any] | None) -> str:

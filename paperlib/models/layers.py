@@ -87,3 +87,27 @@ def as_maps(out: Tensor, layer: str) -> Tensor:
         f"layer={layer!r} puts out shape {tuple(out.shape)}; maps need a layer with positions: (N, channels, h, w), or "
         "(N, tokens, channels) with a square number of tokens."
     )
+
+
+def class_activation_map(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Grad-CAM (arXiv 1610.02391): maps (N, h, w) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1].
+
+    The tokens of a transformer are taken as the grid of their patches, without the class token.
+
+    Raises
+    ------
+    PaperlibError
+        The layer has no positions, or none of its positions reaches the class score.
+    """
+    with torch.enable_grad(), evaluating(model), watching(model, layer) as seen:
+        scores = model(x)
+        predicted = scores.argmax(1)
+        gradient = torch.autograd.grad(scores.gather(1, predicted[:, None]).sum(), seen[0])[0]
+    slopes = as_maps(gradient, layer)
+    if gradient.ndim == 3 and not slopes.any():
+        raise PaperlibError(
+            f"layer={layer!r}: the class score reads its class token only, so no patch has a gradient; give an earlier layer, "
+            "for example the first layer norm of the last block."
+        )
+    maps = (slopes.mean((2, 3), keepdim=True) * as_maps(seen[0].detach(), layer)).sum(1).relu()
+    return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12), predicted

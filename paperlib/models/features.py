@@ -1,17 +1,12 @@
-"""The one batched pass through a classifier that the detectors share, and what they all ask of the clean subset."""
-
-from collections.abc import Callable
+"""Features and logits of many images in one batched pass through a classifier."""
 
 import torch
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
-from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output, watching
 from paperlib.training import autocast, evaluating
-
-Progress = Callable[[float, str], None] | None
 
 
 def features(model: nn.Module, data: ImageData, layer: str = "", *, pooled: bool = True) -> Tensor:
@@ -38,18 +33,3 @@ def batch_logits(model: nn.Module, x: Tensor) -> Tensor:
     """Logits (B, classes), float32, of one batch of float images, which may lie outside [0, 1]."""
     with evaluating(model), autocast(x.device):
         return model(x.contiguous(memory_format=torch.channels_last)).float()
-
-
-def check_classes(clean: ImageData, y: Tensor, at_least: int = 1) -> None:
-    """Say which class of the suspicious labels ``y`` has too few clean images.
-
-    Raises
-    ------
-    PaperlibError
-        A class of ``y`` has fewer than ``at_least`` images in ``clean``.
-    """
-    length = max(int(y.max()), int(clean.y.max())) + 1
-    few = (y.bincount(minlength=length) > 0) & (clean.y.bincount(minlength=length) < at_least)
-    if few.any():
-        classes = ", ".join(str(k) for k in few.nonzero().flatten().tolist())
-        raise PaperlibError(f"clean has fewer than {at_least} image(s) of class {classes}; give at least that many.")
