@@ -1,7 +1,12 @@
-"""What the lab asks of torch, in one file: which device, how many threads. Torch is imported only when it is asked."""
+"""Processors and GPUs: which device, its name, how many threads. Torch is imported only when it must be asked."""
 
+import os
+import platform
+import sys
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 from paperlib.errors import PaperlibError, choose
 
@@ -31,3 +36,28 @@ def set_threads(n: int) -> None:
     """Let torch compute with ``n`` threads in this process, whatever ``OMP_NUM_THREADS`` was when it was imported."""
     with suppress(ImportError):  # runs that need no torch
         import_module("torch").set_num_threads(n)
+
+
+@cache
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def device_name(device: str) -> str:
+    """Model name of the processor or GPU that ``device`` (``cpu``, ``cuda``, ``cuda:1``) stands for."""
+    torch = sys.modules.get("torch")  # a run on a GPU has imported it
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device) if torch else device
+    return _processor()
+
+
+def threads() -> int:
+    """Processor threads that numerical code may use."""
+    if torch := sys.modules.get("torch"):
+        return int(torch.get_num_threads())
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return int(limit) if limit.isdigit() else os.cpu_count() or 1

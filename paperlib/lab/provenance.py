@@ -5,12 +5,13 @@ import platform
 import subprocess
 import sys
 from contextlib import suppress
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from paperlib import __version__
+from paperlib.devices import device_name as device_name
+from paperlib.devices import threads as threads
 from paperlib.paths import ROOT
 
 
@@ -49,31 +50,6 @@ def environment() -> dict[str, Any]:
     """Versions of this package, Python, torch and numpy, and the commit."""
     versions = {name: _version(name) for name in ("numpy", "torch")}
     return {"paperlib": __version__, "python": platform.python_version(), **versions, **commit()}
-
-
-@cache
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def device_name(device: str) -> str:
-    """Model name of the processor or GPU that ``device`` (``cpu``, ``cuda``, ``cuda:1``) stands for."""
-    torch = sys.modules.get("torch")  # a run on a GPU has imported it
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device) if torch else device
-    return _processor()
-
-
-def threads() -> int:
-    """Processor threads that numerical code may use."""
-    if torch := sys.modules.get("torch"):
-        return int(torch.get_num_threads())
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return int(limit) if limit.isdigit() else os.cpu_count() or 1
 
 
 def peak_memory_mb() -> int | None:
