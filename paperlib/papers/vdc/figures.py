@@ -24,7 +24,7 @@ from paperlib.papers.vdc.runs import (
     name_of,
     rule,
 )  # fmt: skip
-from paperlib.papers.vdc.tables import _artefact, _wanted
+from paperlib.papers.vdc.tables import artefact_of, wanted_sets
 from paperlib.report import style
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -81,9 +81,9 @@ def fig2(results: Results) -> Artefact:
         right.set(xlabel="questions", ylabel="%", title="(b) number of questions", ylim=(0, 105))
         right.set_xticks(range(1, g + s + 1))
         right.legend(fontsize=6, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
-    return _artefact(
+    return artefact_of(
         results, "fig2", "figure", figure=figure, frame=frame,
-        caption=f"Figure 2. Kind and number of questions, vote against 0.5, mean over {coverage(found, _wanted(results, 'poisoned,noisy'), 'sets')}. "
+        caption=f"Figure 2. Kind and number of questions, vote against 0.5, mean over {coverage(found, wanted_sets(results, 'poisoned,noisy'), 'sets')}. "
         f"{data(results.scale)} Engine: {engine(found[0][3])}.{one}",
         alt=f"Mean over the sets: {'; '.join(said)}.",
     )  # fmt: skip
@@ -126,7 +126,7 @@ def fig3(results: Results) -> Artefact:
             place.set_ylabel(text, fontsize=7)
     frame = pd.DataFrame(rows, columns=["attack", "true_class", "mean_change", "largest_change"])
     said = ", ".join(f"{style.title('attack', a)} {m:.1f}" for a, _, m, _ in rows)
-    return _artefact(
+    return artefact_of(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. Poisoned pictures ({coverage(found, ATTACKS, 'triggers')}); each gets the label of class 0. {data(results.scale)}",
         alt=f"For each trigger a picture without and with it, and their difference around grey. Mean change of a pixel value: {said}.",
@@ -159,9 +159,9 @@ def roc(results: Results) -> Artefact:
             said.append(f"{look.title} {auroc:.1f}")
         axes.set(xlabel="FPR, %", ylabel="TPR, %", xlim=(0, 50), ylim=(50, 101))
         axes.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _artefact(
+    return artefact_of(
         results, "roc", "figure", figure=figure, frame=pd.DataFrame(rows, columns=["dirt", "score", "fpr", "tpr"]),
-        caption=f"ROC curves of the mean logit; markers: the paper's rule, vote below 0.5 ({coverage(found, _wanted(results, 'poisoned,noisy'), 'sets')}). "
+        caption=f"ROC curves of the mean logit; markers: the paper's rule, vote below 0.5 ({coverage(found, wanted_sets(results, 'poisoned,noisy'), 'sets')}). "
         f"{data(results.scale)} Engine: {engine(found[0][3])}.",
         alt=f"Upper left part of the plane of FPR and TPR. AUROC of the mean logit in percent: {', '.join(said)}.",
     )  # fmt: skip
@@ -201,7 +201,7 @@ def threshold(results: Results) -> Artefact:
         axes[0, 0].set_ylabel("%")
         axes[0, -1].legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1))
     frame = pd.DataFrame(rows, columns=["dirt", "score", "metric", "threshold", "value"])
-    return _artefact(
+    return artefact_of(
         results, "threshold", "figure", figure=figure, frame=frame,
         caption=f"TPR and FPR over the threshold below which a sample is dirty; dotted: the paper's 0.5. {data(results.scale)} Engine: "
         f"{engine(found[shown[0]])}.",
@@ -251,7 +251,7 @@ def slipped(results: Results) -> Artefact:
         axes.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))
     said = ", ".join(f"{p:,.0f}: {a:.1f}" for p, a in zip(frame.poisoned, frame.asr, strict=True))
     caught = ", ".join(f"{style.title('detector', n)} {c:,}" for n, c in left.items()) or "none was run"
-    return _artefact(
+    return artefact_of(
         results, "slipped", "figure", figure=figure, frame=frame,
         caption=f"How good a detector has to be: ASR and C-Acc over the number of poisoned images ({coverage(rows, wanted, 'trainings')}), and, "
         f"below, how many of the {round(BENCHMARK * (scale.n_train or 50_000)):,} each detector misses. {data(scale)} One seed. {about(cleaned)}",
@@ -295,7 +295,7 @@ def gallery(results: Results) -> Artefact:
         [{"set": name, **{k: v for k, v in e.items() if k not in ("picture", "shape")}} for name, e in kept]
     )
     counts = frame.group.value_counts()
-    return _artefact(
+    return artefact_of(
         results, "gallery", "figure", figure=figure, frame=frame,
         caption=f"What was caught, what was missed, and false alarms, the surest of each; below each picture one question that did not confirm "
         f"the label. {data(results.scale)} {about(r for *_, r in found)}",

@@ -45,7 +45,7 @@ CALLS = {"CIFAR-10": 50_000 * 6, "ImageNet-100": 50_000 * 8, "ImageNet-Dog": 8_0
 """Questions to the multimodal model that the paper's sets need: images times questions."""
 
 
-def _artefact(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
+def artefact_of(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
     more = {"engine": runs.ENGINE[results.scale.name]}
     return captions.artefact(PAPER, results, id_, kind, more, **content)
 
@@ -121,7 +121,7 @@ def _printed(
     html = tables.paper_table(
         _shown(frame), caption, rows=lines, columns="attack", everything=True, coverage=count, notes=notes
     )
-    return _artefact(results, id_, "table", caption=caption, frame=frame, html=html)
+    return artefact_of(results, id_, "table", caption=caption, frame=frame, html=html)
 
 
 def printed_table(id_: str, title: str) -> Callable[[Results], Artefact]:
@@ -200,7 +200,7 @@ def table_same_features(results: Results) -> Artefact:
         "Collapsed: the rule flags nothing or four fifths of everything; such a run counts in no verdict.",
     ]
     html = tables.to_html(pd.DataFrame(shown).fillna("–"), caption, notes=notes)
-    return _artefact(results, "table_same_features", "table", caption=caption, frame=frame, html=html)
+    return artefact_of(results, "table_same_features", "table", caption=caption, frame=frame, html=html)
 
 
 def table_own_terms(results: Results) -> Artefact:
@@ -240,7 +240,7 @@ def _table(
 ) -> Artefact:
     shown = pd.DataFrame(rows)
     html = tables.to_html(shown, caption, notes=notes)
-    return _artefact(results, id_, "table", caption=caption, frame=shown if frame is None else frame, html=html)
+    return artefact_of(results, id_, "table", caption=caption, frame=shown if frame is None else frame, html=html)
 
 
 def table_hybrid(results: Results) -> Artefact:
@@ -450,7 +450,7 @@ def ties(results: Results) -> Artefact:
             row |= {f"TPR, {text}": number(rates["tpr"]), f"FPR, {text}": number(rates["fpr"])}
         rows.append(row)
     caption = (
-        f"What a tie costs: vote against 0.5 ({coverage(found, _wanted(results, 'poisoned,noisy'), 'sets')}). "
+        f"What a tie costs: vote against 0.5 ({coverage(found, wanted_sets(results, 'poisoned,noisy'), 'sets')}). "
         f"{data(results.scale)} Engine: {engine(found[0][3])}."
     )
     notes = [
@@ -460,7 +460,7 @@ def ties(results: Results) -> Artefact:
     return _table(results, "ties", rows, caption, notes)
 
 
-def _wanted(results: Results, groups: str) -> list[Any]:
+def wanted_sets(results: Results, groups: str) -> list[Any]:
     return runs.of(groups, results.scale, results.seed)
 
 
@@ -523,7 +523,7 @@ def _settings(results: Results, id_: str, title: str, words: str, ours: Mapping[
     ).drop(columns="source")
     notes = [f"Ours at {results.scale.name} scale, {name}: {value}." for name, value in ours.items()]
     html = tables.to_html(shown, title, notes=notes)
-    return _artefact(results, id_, "table", caption=title, frame=found, html=html)
+    return artefact_of(results, id_, "table", caption=title, frame=found, html=html)
 
 
 def table_attack_settings(results: Results) -> Artefact:

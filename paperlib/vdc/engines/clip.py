@@ -20,7 +20,7 @@ from PIL import Image
 from paperlib.errors import PaperlibError
 from paperlib.training import pick_device
 from paperlib.vdc import posterior
-from paperlib.vdc.engines.transformers_vlm import _transformers
+from paperlib.vdc.engines.transformers_vlm import transformers_package
 from paperlib.vdc.questions import QuestionBank, with_article
 from paperlib.vdc.types import Answer, EngineInfo, Picture, Question
 
@@ -42,7 +42,7 @@ class CLIPEngine:
     """
 
     def __init__(self, model: Any, *, revision: str = "main", device: str = "auto", processor: Any = None) -> None:
-        transformers = _transformers()
+        transformers = transformers_package()
         self.device = pick_device(device)
         self.name = model if isinstance(model, str) else type(model).__name__
         if isinstance(model, str):

@@ -65,7 +65,7 @@ class TransformersEngine:
         processor: Any = None,
         caption_tokens: int = 60,
     ) -> None:
-        transformers = _transformers()
+        transformers = transformers_package()
         self.device = pick_device(device)
         with autocast(self.device):
             fast = torch.is_autocast_enabled(self.device.type)
@@ -164,7 +164,7 @@ class TransformersEngine:
         """Nothing to let go of."""
 
 
-def _transformers() -> Any:
+def transformers_package() -> Any:
     try:
         import transformers
     except ImportError:
