@@ -155,7 +155,9 @@ def test_code_of_the_readme_runs_as_printed() -> None:
         exec(block, scope)
     assert len(blocks) >= 3
     assert scope["purified"] is not model and scope["purified"](data.float()).shape == (200, 10)
-    assert len(scope["found"].flagged) == len(scope["data"]) and len(scope["poisoned"].indices) == 144
+    assert len(scope["found"].flagged) == len(scope["data"]) and len(scope["poisoned"].indices) == round(
+        0.1 * len(scope["data"])
+    )
     means = [scope["prediction"][scope["s"] == group].mean() for group in (0, 1)]
     assert abs(means[0] - means[1]) < 1e-9
 

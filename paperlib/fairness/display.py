@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import mean_squared_error
 
 from paperlib.fairness import checks
-from paperlib.fairness.mean_parity import FairnessKnobs
 from paperlib.fairness.metrics import smd
 from paperlib.fairness.moments import Sensitive
 
@@ -40,7 +39,7 @@ class RegressionFairnessDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: FairnessKnobs,
+        estimator: Any,
         X: ArrayLike,
         y: ArrayLike,
         sensitive_features: Sensitive,

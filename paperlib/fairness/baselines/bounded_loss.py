@@ -24,11 +24,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.fairness import checks
-from paperlib.fairness.baselines.wrappers import FloatArray, _Wrapper
+from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper
 from paperlib.fairness.moments import Sensitive
 
 
-class BoundedGroupLossRegressor(_Wrapper):
+class BoundedGroupLossRegressor(Wrapper):
     """Squared error of every group at most ``bound``, around any regressor that takes sample weights.
 
     Parameters

@@ -51,7 +51,7 @@ def _optional(module: str, distribution: str) -> ModuleType:
         raise PaperlibError(f"this method needs the package {distribution}: pip install paperlib[fairness].") from error
 
 
-class _Wrapper(RegressorMixin, BaseEstimator):
+class Wrapper(RegressorMixin, BaseEstimator):
     """A regressor inside, and the groups that are known."""
 
     estimator: BaseEstimator | None
@@ -93,7 +93,7 @@ class _Wrapper(RegressorMixin, BaseEstimator):
         return np.array([-1 if label in unseen else self.groups_.index(label) for label in labels])[codes]
 
 
-class MeanParityWrapper(_Wrapper):
+class MeanParityWrapper(Wrapper):
     """Mean parity around any regressor: take the group means of its predictions out, add the overall mean.
 
     With ordinary least squares on inputs that hold the attribute this *is* :class:`MeanParityRegressor` at alpha 0; with any
@@ -180,7 +180,7 @@ class MeanParityWrapper(_Wrapper):
 GroupMeanShift = MeanParityWrapper
 
 
-class WassersteinBarycentre(_Wrapper):
+class WassersteinBarycentre(Wrapper):
     """Move the predictions of every group to the Wasserstein barycentre of the groups: statistical parity.
 
     Parameters
@@ -241,7 +241,7 @@ class WassersteinBarycentre(_Wrapper):
         return f
 
 
-class CorrelationRemoverRegressor(_Wrapper):
+class CorrelationRemoverRegressor(Wrapper):
     """Take the attributes out of the inputs linearly (fairlearn), then fit a regressor on what is left.
 
     Parameters
