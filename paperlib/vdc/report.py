@@ -169,7 +169,7 @@ class CleanReport:
             total=len(samples),
             words=self.in_words(),
             note=self.settings["note"],
-            pairs=[(given, better, n) for (given, better), n in pairs.items()],
+            pairs=pairs.reset_index().values.tolist(),
             shown=len(rows),
             problems=odd,
             columns=list(self.per_question.columns),
