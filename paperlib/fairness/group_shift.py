@@ -39,7 +39,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, svd
-from scipy.linalg.blas import dsymm
+from scipy.linalg.blas import dsymm, dsyrk
 from scipy.optimize import nnls
 
 from paperlib.errors import PaperlibError
@@ -184,8 +184,8 @@ class RidgeFits:
         ``V^T S V``, multiplied out with the coefficients that predict, and ``V^T K V``.
     sizes : (k,)
         Norms of V.
-    predict : callable
-        From coefficients like ``columns`` (., m) to predictions on the training rows (n, m).
+    moments : callable
+        From coefficients like ``columns`` (., m) to V^T f (k, m) of what they predict on the training rows.
     scale : float
         An upper bound of the largest eigenvalue of S.
     """
@@ -196,7 +196,7 @@ class RidgeFits:
     VSV: FloatArray
     VKV: FloatArray
     sizes: FloatArray
-    predict: Callable[[FloatArray], FloatArray]
+    moments: Callable[[FloatArray], FloatArray]
     scale: float
 
     def problem(self, p: int, to_gap: FloatArray | None = None, G: FloatArray | None = None) -> GapProblem:
@@ -256,20 +256,22 @@ def ridge_fits(
         dual, predict = cholesky_smoother(matrix, V, alpha)  # type: ignore[assignment]
         fitted = V - alpha * dual
     scale = trace / (trace + alpha) if trace > 0 else 1.0
-    return RidgeFits(dual, dual, fitted, KV.T @ dual, V.T @ KV, sizes, predict, scale)
+    return RidgeFits(dual, dual, fitted, KV.T @ dual, V.T @ KV, sizes, lambda a: V.T @ predict(a), scale)
 
 
 def _feature_fits(X: FloatArray, V: FloatArray, alpha: float, sizes: FloatArray) -> RidgeFits:
     """From the normal equations with one step of refinement, or, where the penalty is too small for them, the SVD."""
     XV = X.T @ V
-    trace = float(np.einsum("nd,nd->", X, X))
+    A = dsyrk(1.0, np.asarray(X.T, order="F")) if alpha > 0 else np.zeros((1, 1))
+    trace = float(A.trace())
     if alpha > 0 and alpha >= 1e-6 * trace / X.shape[1]:
-        A = X.T @ X
         A.flat[:: len(A) + 1] += alpha
-        factor = cho_factor(A, lower=True, overwrite_a=True, check_finite=False)
+        factor = cho_factor(A, lower=False, overwrite_a=True, check_finite=False)
         columns = cho_solve(factor, XV, check_finite=False)
-        columns += cho_solve(factor, XV - X.T @ (X @ columns) - alpha * columns, check_finite=False)
         fitted = X @ columns
+        if alpha < 1e-7 * trace:
+            columns += cho_solve(factor, XV - X.T @ fitted - alpha * columns, check_finite=False)
+            fitted = X @ columns
         dual, scale = (V - fitted) / alpha, trace / (trace + alpha)
     else:
         spectrum = Spectrum.of_features(X)
@@ -277,7 +279,7 @@ def _feature_fits(X: FloatArray, V: FloatArray, alpha: float, sizes: FloatArray)
         fitted = X @ columns
         largest = float(spectrum.values.max(initial=0.0))
         scale = largest / (largest + alpha) if largest > 0 else 1.0
-    return RidgeFits(columns, dual, fitted, V.T @ fitted, XV.T @ XV, sizes, X.__matmul__, scale)
+    return RidgeFits(columns, dual, fitted, V.T @ fitted, XV.T @ XV, sizes, lambda w: XV.T @ w, scale)
 
 
 def cholesky_smoother(

@@ -462,14 +462,14 @@ class MeanParityRegressor(FairnessKnobs):
             fits = replace(fits, dual=dual, columns=dual)
         if not data.primal and self.alpha <= 1e-8 * data.trace:  # centring and weighting rounded what is measured here
             K = self._get_kernel(inputs)
-            fits = replace(fits, predict=lambda a: data.root * (K @ (data.root * a)))
+            fits = replace(fits, moments=lambda a: V.T @ (data.root * (K @ (data.root * a))))
 
         # The theorem: fit = (ordinary fit of y) - (ordinary fit of C) nu.
         def combine(shift: FloatArray) -> FloatArray:
             return np.vstack([np.eye(p), -shift])
 
         problem = fits.problem(p, data.basis.to_gap)
-        shift = self._solve(problem, lambda nu: data.C.T @ fits.predict(fits.columns @ combine(nu)), data.basis)
+        shift = self._solve(problem, lambda nu: fits.moments(fits.columns @ combine(nu))[p:], data.basis)
         residual = data.y - fits.fitted[:, :p]
         self._train = TrainFit(
             rr=(residual**2).sum(axis=0),

@@ -94,12 +94,9 @@ def facts(results: Results, keys: Iterable[str]) -> dict[str, list[Any]]:
                 add("data", (spec.dataset, spec.n_train))
             if hasattr(spec, "width"):
                 add("width", spec.width)
-            add(
-                "data",
-                (dict(getattr(spec, "params", ())).get("dataset"), 0)
-                if getattr(spec, "tool", "") == "fair_protocol"
-                else None,
-            )
+            table = dict(getattr(spec, "params", ())).get("dataset")
+            if table and getattr(spec, "tool", "") == "fair_protocol":
+                add("data", (table, 0))
     return {field: list(values) for field, values in out.items()}
 
 

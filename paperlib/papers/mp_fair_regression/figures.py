@@ -223,7 +223,7 @@ def draw_tradeoff(id_: str, datasets: Sequence[str]) -> Draw:
                         axes.set_title(titles[dataset])
                     else:
                         axes.set_xlabel("MSE")
-                    _powers(axes, "xy", (-1, 3))
+                    _powers(axes, "xy", (-2, 3))
                 row[0].set_ylabel(f"SMD, {split.lower()}")
             handles, labels = next(a for a in panels.flat if a.lines).get_legend_handles_labels()
             title = "lines: ours; open marks: printed"

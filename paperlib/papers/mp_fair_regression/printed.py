@@ -33,7 +33,7 @@ def printed(items: str) -> pd.DataFrame:
             {
                 "figure": item if demo else item.replace("fig", "Figure ").replace("table", "Table "),
                 "split": parts["split"].capitalize(),
-                "method": METHODS[defense] + INPUTS.get(parts.get("inputs"), "")
+                "method": METHODS[defense] + INPUTS.get(parts.get("inputs", ""), "")
                 + ("" if weight is None else f"-{weight}" if demo else WEIGHTS[weight]),
                 "k": k and f"k={k}",
                 "dataset_or_k": f"k={k}" if k else dataset,
