@@ -96,7 +96,7 @@ def inspect(
     check_learned(model, clean, "clean")
     found = {}
     for name in detectors if suspects is not None else ():
-        more = {"clean": clean} if DETECTORS[name].access == MODEL_AND_CLEAN else {}
+        more: dict[str, Any] = {"clean": clean} if DETECTORS[name].access == MODEL_AND_CLEAN else {}
         found[name] = detect(suspects, method=name, model=given, seed=seed, progress=progress, **more)
     k = clean.n_classes
     inverted = invert_all(model, clean, range(k), NC(inversion_epochs=epochs), seed=seed, progress=progress)

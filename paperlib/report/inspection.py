@@ -79,7 +79,9 @@ def write_inspection(out: Path, found: Finding, suspects: ImageData | None, abou
             ("given", "value"), [*about.items(), ("accuracy on the clean images, %", found.accuracy)]
         )
     }
-    rows = [(name, round(found.index[k], 2), round(found.norm[k], 1), *found.led[k]) for k, name in enumerate(names)]
+    rows: list[tuple[Any, ...]] = [
+        (name, round(found.index[k], 2), round(found.norm[k], 1), *found.led[k]) for k, name in enumerate(names)
+    ]
     sections["The model, class by class"] = table(
         ("class", "NC's index", "size of the patch, pixels", "taken for it, %", "with 8 grey levels, %"),
         rows,
