@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import pandas as pd
@@ -49,7 +50,7 @@ def _beside(frame: pd.DataFrame) -> str:
 def _same_features(f: pd.DataFrame) -> str:
     parts = []
     for noise, group in f[~f.collapsed].groupby("noise", sort=False):
-        best = group.loc[group.auroc.idxmax()]
+        best = group.iloc[group.auroc.argmax()]
         vdc = group[group.method == "vdc"].auroc
         own = f", VDC {vdc.iloc[0]:.1f}" if len(vdc) else ""
         parts.append(f"{noise}: {best.method} {best.auroc:.1f}{own}")
@@ -128,16 +129,16 @@ def _questions(f: pd.DataFrame) -> str:
 
 
 def _fig2(f: pd.DataFrame) -> str:
-    mean = f.groupby(["general", "specific"])[["tpr", "fpr", "auroc_logit_mean"]].mean()
+    mean = f.groupby(["general", "specific"])[["tpr", "fpr", "auroc_logit_mean"]].mean().to_dict("index")
     g, s = f.general.max(), f.specific.max()
-    parts = [f"{what}: TPR {mean.loc[k].tpr:.1f}, FPR {mean.loc[k].fpr:.1f}, AUROC {mean.loc[k].auroc_logit_mean:.1f}" for what, k in (("general only", (g, 0)), ("specific only", (0, s)), ("both", (g, s)))]  # fmt: skip
+    parts = [f"{what}: TPR {mean[k]['tpr']:.1f}, FPR {mean[k]['fpr']:.1f}, AUROC {mean[k]['auroc_logit_mean']:.1f}" for what, k in (("general only", (g, 0)), ("specific only", (0, s)), ("both", (g, s)))]  # fmt: skip
     return (
         f"{'; '.join(parts)} (percent, mean over the sets). The paper's own curves are not published to us as numbers."
     )
 
 
 def _fig3(f: pd.DataFrame) -> str:
-    low, high = f.loc[f.mean_change.idxmin()], f.loc[f.mean_change.idxmax()]
+    low, high = f.iloc[f.mean_change.argmin()], f.iloc[f.mean_change.argmax()]
     title = lambda row: style.title("attack", row.attack)  # noqa: E731
     return f"{title(low)} changes a pixel least on average ({low.mean_change:.1f} of 255), {title(high)} most ({high.mean_change:.1f})."
 
@@ -185,7 +186,7 @@ def _settings(f: pd.DataFrame) -> str:
 
 def _own_terms(f: pd.DataFrame) -> str:
     kept = f[f[""] == ""]
-    best = kept.loc[_numbers(kept.AUROC).idxmax()]
+    best = kept.iloc[pd.to_numeric(kept.AUROC, errors="coerce").argmax()]
     gone = ", ".join(sorted(set(f[f[""] != ""].Method)))
     return f"Best AUROC here: {best.Method}, {best.AUROC} %, which sees {best.Sees}." + (
         f" Collapsed: {gone}." if gone else ""
@@ -225,14 +226,11 @@ READINGS: dict[str, Callable[[pd.DataFrame], str]] = {
 def read(id_: str, draw: Callable[[Results], Artefact]) -> Callable[[Results], Artefact]:
     """The drawing of item ``id_``, with its reading."""
 
+    @wraps(draw)
     def with_reading(results: Results) -> Artefact:
         made = draw(results)
         frame: Any = made.frame
         return replace(made, reading=READINGS[id_](frame))
 
-    with_reading.__doc__, with_reading.__name__, with_reading.__wrapped__ = (
-        draw.__doc__,
-        getattr(draw, "__name__", id_),
-        draw,
-    )  # type: ignore[attr-defined]
+    with_reading.__name__ = getattr(draw, "__name__", id_)
     return with_reading
