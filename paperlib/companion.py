@@ -591,7 +591,11 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
         choose("parameter", name, declared)
     given = given_lists(declared, {name: namespace[name] for name in declared if name in namespace})
     check_parameters(declared, given)
-    changes = {name: value for name, value in given.items() if name not in COMMON and value not in ("", 0, None, [])}
+    changes = {
+        name: value  # a 0 is a value, but where it is the notebook's own
+        for name, value in given.items()
+        if name not in COMMON and value not in ("", None, [], declared[name])
+    }
     values = {"scale": "", "seed": 0, "device": "auto", "recorded": False, **given}
     if values["seed"] < 0:
         raise PaperlibError(f"parameter seed={values['seed']} is negative; a seed is 0 or more.")

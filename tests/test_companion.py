@@ -404,6 +404,14 @@ def test_lists_may_come_as_papermill_s_command_line_hands_them_in(checkout: Path
     assert begin(attacks="[]").changes == {}
 
 
+def test_zero_is_a_value_where_it_is_not_the_default(checkout: Path) -> None:
+    notebook(checkout / "notebooks" / "06_mp_fair_regression.ipynb", f"{PARAMETERS}\nalpha = None\nkernels = []")
+    given = {"scale": "smoke", "seed": 0, "device": "auto", "recorded": False}
+    assert companion.start("mp_fair_regression", {**given, "alpha": 0}).changes == {"alpha": 0}
+    assert companion.start("mp_fair_regression", {**given, "alpha": None, "kernels": []}).changes == {}
+    assert begin(ratio=0, n_clean=0, dataset="").changes == {}
+
+
 def test_a_cell_may_ask_for_another_setting(checkout: Path, ran: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     book = begin()
     book.results = Results(SMOKE, 0, {})  # as if nothing of the paper had been run
