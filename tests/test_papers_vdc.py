@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec
-from paperlib.papers import Results, drawable, specs, vdc
+from paperlib.papers import Results, drawable, ran, specs, vdc
 from paperlib.papers.vdc import runs
 from paperlib.report.claims import NotRun, evaluate
 
@@ -106,6 +107,19 @@ def test_columns(scale: Scale) -> None:
         if group == "by people":
             assert spec.noise_ratio == 0  # it is what people made it
     assert (scale is PAPER) == (found[0][2].reference == 0)  # the paper's model needs no labelled picture
+
+
+def test_a_reader_changes_engine_questions_and_false_alarms() -> None:
+    item = vdc.OURS["every_column"]
+    changed = item.changed(attacks=["badnets"], questions="template", target_fpr=0.02)
+    (spec,) = changed.specs(LAPTOP, 0)
+    assert (spec.attack, spec.questions, spec.target_fpr, spec.reference) == ("badnets", "template", 0.02, 2_000)
+    (other,) = item.changed(noises=["symmetric"], engine="clip").specs(LAPTOP, 0)
+    assert (other.engine, other.noise, other.reference, other.target_fpr) == ("clip", "symmetric", 0, None)
+    assert {spec.questions for spec in item.specs(LAPTOP, 0)} == {""}
+    for wrong, said in (({"questions": "digit"}, "did you mean 'digits'"), ({"engine": "clop"}, "did you mean 'clip'")):
+        with pytest.raises(PaperlibError, match=said):
+            item.changed(**wrong)
 
 
 def test_the_baselines_use_the_benchmarks_models_below_paper_scale() -> None:
@@ -238,3 +252,8 @@ def test_a_collapsed_run_counts_in_no_verdict() -> None:
 def test_every_item_is_read_by_its_numbers(id_: str) -> None:
     made = drawable("vdc")[id_].draw(results_of(specs("vdc", LAPTOP), LAPTOP))
     assert any(letter.isdigit() for letter in made.reading) and "nan" not in made.reading
+
+
+def test_the_link_to_the_drawing_is_not_one_to_what_wraps_it() -> None:
+    assert "vdc/figures.py" in ran.lines_of(vdc, "fig2", vdc.ITEMS["fig2"])
+    assert "vdc/tables.py" in ran.lines_of(vdc, "ties", vdc.OURS["ties"])

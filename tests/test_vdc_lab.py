@@ -57,6 +57,7 @@ def test_specs_read_back_and_keep_old_keys() -> None:
     ("given", "said"),
     [
         (lambda: ex.cleanse(TINY, engine="embeded"), "did you mean 'embedded'"),
+        (lambda: ex.cleanse(TINY, questions="cifar"), "questions='cifar' is unknown; did you mean 'cifar10'"),
         (lambda: ex.cleanse(TINY, "blended", selection="lps"), "selection='lps' is unknown"),
         (lambda: ex.cleanse(TINY, "input_aware"), "attack='input_aware' learns its trigger"),
         (
@@ -144,6 +145,16 @@ def test_a_clean_picture_is_asked_about_once(store: Store) -> None:
         vote = next(r for r in found["rules"] if r["score"] == "vote" and r["tie"] == "clean" and "target_fpr" not in r)
         assert (everything["tpr"], everything["fpr"]) == (vote["tpr"], vote["fpr"])
         assert found["thresholds"]["vote"]["fpr"][10] == vote["fpr"]
+
+
+@weights
+def test_the_bank_that_the_spec_names_is_asked(store: Store) -> None:
+    wrong = {"noise": "symmetric", "noise_ratio": 0.4}
+    own, named = ex.cleanse(TINY, **wrong, **EMBEDDED), ex.cleanse(TINY, questions="template", **wrong, **EMBEDDED)
+    assert "questions" not in own.to_dict() and from_dict(named.to_dict()) == named
+    assert [found["bank"] for found in results(store, own, named)] == ["digits", "template"]
+    with pytest.raises(PaperlibError, match=r"cifar10\.yaml' has none for the class '0'"):
+        run([ex.cleanse(TINY, questions="cifar10", **wrong, **EMBEDDED)], store, device="cpu", progress=False)
 
 
 @weights

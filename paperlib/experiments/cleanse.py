@@ -100,9 +100,9 @@ class _Watched:
         self.engine.close()
 
 
-def _bank(names: Sequence[str]) -> QuestionBank:
-    """Our data sets whose classes are numbers show digits."""
-    return bank("digits" if all(name.isdigit() and len(name) == 1 for name in names) else "auto", names)
+def _bank(names: Sequence[str], asked: str) -> QuestionBank:
+    """The bank ``asked`` for, else that of the names; our data sets whose classes are numbers show digits."""
+    return bank(asked or ("digits" if all(name.isdigit() and len(name) == 1 for name in names) else "auto"), names)
 
 
 @lru_cache(maxsize=2)
@@ -117,7 +117,7 @@ def _engine(name: str, params: Pairs, device: str) -> Any:
 
 @lru_cache(maxsize=4)
 def _fitted(
-    name: str, params: Pairs, device: str, dataset: str, n_train: int, reference: int, seed: int
+    name: str, params: Pairs, device: str, dataset: str, n_train: int, reference: int, seed: int, questions: str
 ) -> tuple[Any, float, tuple[Any, Any] | None, str]:
     """The engine as it asks about all columns of a data set, the seconds that it took to fit, and the reference."""
     known, source, given = None, "", None
@@ -128,7 +128,7 @@ def _fitted(
         pictures = as_pictures(found.x)
         given = ([pictures.read(i) for i in range(len(pictures))], found.y.numpy())
     base, start = _engine(name, params, device), time.perf_counter()
-    fitted = base.fit(_bank(names), given if base.info.needs_reference else None)
+    fitted = base.fit(_bank(names, questions), given if base.info.needs_reference else None)
     return fitted, time.perf_counter() - start, known, source
 
 
@@ -155,10 +155,10 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
     if spec.engine == ON_FEATURES:
         return _on_features(spec, context, device, data, dirty)
     fitted, fitting, reference, source = _fitted(
-        spec.engine, spec.params, device, spec.dataset, spec.n_train, spec.reference, spec.seed
+        spec.engine, spec.params, device, spec.dataset, spec.n_train, spec.reference, spec.seed, spec.questions
     )
     engine = _Watched(fitted, fitting, len(data) + spec.reference, context.progress)
-    questions = _bank(data.class_names)
+    questions = _bank(data.class_names, spec.questions)
     report = cleanse(
         data.x,
         data.y,

@@ -23,6 +23,7 @@ from paperlib.lab.spec import Pairs, Spec, pairs
 from paperlib.models import MODELS
 from paperlib.selection import SELECTIONS, WITHOUT_SURROGATE
 from paperlib.vdc.engines import ENGINES, ON_FEATURES, TRUTH
+from paperlib.vdc.questions import BANKS
 
 TRAINING_VERSION = 1
 """Raise it when a change of ``training.py`` changes results."""
@@ -169,10 +170,12 @@ def cleanse(
     Raises
     ------
     PaperlibError
-        An unknown engine, attack or attack parameter, a selection that trains a model, or an attack whose trigger exists
+        An unknown engine, bank of questions, attack or attack parameter, a selection that trains a model, or an attack whose trigger exists
         only after its training.
     """
     choose("engine", engine, (*ENGINES, TRUTH, ON_FEATURES))
+    if changes.get("questions"):
+        choose("questions", changes["questions"], BANKS)
     choose("selection", changes.get("selection", "random"), WITHOUT_SURROGATE)
     fields: dict[str, Any] = {"dataset": scale.dataset, "n_train": scale.n_train, **changes}
     version = 0

@@ -110,6 +110,7 @@ class CleanseSpec(Spec):
     noise_ratio: float = 0.0
     engine: str = "embedded"  # truth: flags exactly what is dirty
     params: Pairs = ()  # of the engine
+    questions: str = ""  # a bank that comes along: cifar10, digits, template; empty: that of the class names
     reference: int = 0  # clean labelled images that the engine or the threshold needs; none of them is among n_train
     score: str = ""  # empty: vote with alpha, logit_mean with target_fpr
     alpha: float | None = None  # dirty below it

@@ -151,8 +151,8 @@ def lines_of(module: Any, id_: str, item: Item) -> str:
             found.append(link("this item", file, numbers[0]))
             break
     draw: Any = item.draw
-    while isinstance(draw, partial):
-        draw = draw.func
+    while isinstance(draw, partial) or hasattr(draw, "__wrapped__"):
+        draw = draw.func if isinstance(draw, partial) else draw.__wrapped__
     code = getattr(draw, "__code__", None)  # a method has it, too
     if code is not None:
         found.append(link("drawn here", file_of(draw.__module__), code.co_firstlineno))

@@ -41,6 +41,13 @@ def test_what_flags_everything_or_nothing_has_collapsed(monkeypatch: pytest.Monk
         judge("bnh", x, y, x, y, 3)
 
 
+def test_what_flags_nothing_is_not_called_collapsed() -> None:
+    rates = {"n_flagged": 0, "tpr": 0.0, "fpr": 0.0, "collapsed": True}
+    assert runs.failed(rates) == "flags nothing"
+    assert runs.failed({**rates, "n_flagged": 1_900, "tpr": 100.0, "fpr": 84.0, "collapsed": False}) == "collapsed"
+    assert runs.failed({**rates, "n_flagged": 90, "tpr": 80.0, "fpr": 2.0, "collapsed": False}) == ""
+
+
 def test_the_fair_runs_are_the_same_data_for_all() -> None:
     from paperlib.experiments.scales import LAPTOP
 

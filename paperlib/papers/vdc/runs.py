@@ -27,6 +27,7 @@ from paperlib.papers import Item, Results, captions
 from paperlib.report import style
 from paperlib.report.claims import NotRun
 from paperlib.vdc.engines import ENGINES, ON_FEATURES
+from paperlib.vdc.questions import BANKS
 
 PAPER = "vdc"
 ATTACKS = ("badnets", "blended", "sig", "trojannn", "ssba", "wanet")
@@ -249,11 +250,12 @@ class Asked:
     attacks: tuple[str, ...] = ()
     noises: tuple[str, ...] = ()
     engine: str = ""
+    questions: str = ""
     target_fpr: float | None = None
-    parameters = ("attacks", "noises", "engine", "target_fpr")
+    parameters = ("attacks", "noises", "engine", "questions", "target_fpr")
 
     def changed(self, **changes: Any) -> "Asked":
-        """The same of other triggers, wrong labels, engine or share of clean images that may be flagged.
+        """The same of other triggers, wrong labels, engine, bank of questions or share of clean images that may be flagged.
 
         Raises
         ------
@@ -266,6 +268,8 @@ class Asked:
             choose("noise", name, (*NOISES, *PEOPLE))
         if engine := changes.get("engine"):
             choose("engine", engine, ENGINES)
+        if questions := changes.get("questions"):
+            choose("questions", questions, BANKS)
         if (share := changes.get("target_fpr")) is not None and not 0 < share < 1:
             raise PaperlibError(f"target_fpr={share!r} must lie between 0 and 1: a share of the clean images.")
         return replace(self, **{n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()})
@@ -275,6 +279,8 @@ class Asked:
         own, options = ENGINE[scale.name], {}
         if self.engine and self.engine != own["engine"]:
             options = {**dict.fromkeys(("params", "target_fpr")), "reference": 0, "engine": self.engine}
+        if self.questions:
+            options |= {"questions": self.questions}
         if self.target_fpr is not None:
             options |= {"target_fpr": self.target_fpr}
         if not (self.attacks or self.noises or options):
@@ -414,7 +420,7 @@ def fair_frame(results: Results) -> pd.DataFrame:
     """Every method on every kind of wrong labels, on the same features: what was run, one line each."""
     rows = [
         {"noise": dirt_title(noise, ratio), "ratio": ratio, "method": method, "auroc": result["auroc"], "tpr": result["tpr"],
-         "fpr": result["fpr"], "f1": result["f1"], "collapsed": bool(result.get("collapsed"))}
+         "fpr": result["fpr"], "f1": result["f1"], "failed": failed(result)}
         for noise, ratio, method, spec in fair(results.scale, results.seed)
         if (result := results.get(spec)) is not None
     ]  # fmt: skip
@@ -423,6 +429,8 @@ def fair_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def collapsed(result: Mapping[str, Any]) -> bool:
-    """Whether a detector flags nothing, or so much of the clean data that it no longer tells."""
-    return bool(result.get("collapsed")) or result["fpr"] >= 80 or result["tpr"] == 0
+def failed(result: Mapping[str, Any]) -> str:
+    """Why a detector's rule counts in no verdict: it flags nothing, or has collapsed (flags so much that it no longer tells); else empty."""
+    if result["n_flagged"] == 0:
+        return "flags nothing"
+    return "collapsed" if result.get("collapsed") or result["fpr"] >= 80 or result["tpr"] == 0 else ""

@@ -21,7 +21,6 @@ from paperlib.papers.vdc.runs import (
     RETRAINED,
     SCORES,
     about,
-    collapsed,
     coverage,
     data,
     detected,
@@ -186,7 +185,7 @@ def table_same_features(results: Results) -> Artefact:
         row = {"Method": runs.TITLES[str(method)]}
         for _, cell in group.iterrows():
             rates = f"{cell.auroc:.1f} | {cell.tpr:.1f} / {cell.fpr:.1f}"
-            row[str(cell.noise)] = f"{rates} (collapsed)" if cell.collapsed else rates
+            row[str(cell.noise)] = f"{rates} ({cell.failed})" if cell.failed else rates
         shown.append(row)
     scale, (n, reference) = results.scale, runs.FAIR[results.scale.name]
     wanted = list(runs.fair(scale, results.seed))
@@ -197,7 +196,7 @@ def table_same_features(results: Results) -> Artefact:
     notes = [
         f"All see the features of EfficientNet-Lite0 and no picture; a method that learns fits a linear head. {reference:,} clean reference "
         "images for those that use any: VDC (head and threshold, 10 % false alarms asked) and BHN. The others see none.",
-        "Collapsed: the rule flags nothing or four fifths of everything; such a run counts in no verdict.",
+        "A rule that flags nothing, or has collapsed (flags four fifths of everything), counts in no verdict; its AUROC stands.@@",
     ]
     html = tables.to_html(pd.DataFrame(shown).fillna("–"), caption, notes=notes)
     return artefact_of(results, "table_same_features", "table", caption=caption, frame=frame, html=html)
@@ -213,7 +212,7 @@ def table_own_terms(results: Results) -> Artefact:
         rows += [
             {"Noise": dirt_title(noise, NOISE), "Method": runs.TITLES[name].split(",")[0], "Sees": runs.OWN_TERMS[name],
              "AUROC": number(result["auroc"]), "TPR": number(result["tpr"]), "FPR": number(result["fpr"]),
-             "F1": number(result["f1"]), "": "collapsed" if collapsed(result) else ""}
+             "F1": number(result["f1"]), "": runs.failed(result)}
             for name, result in every if result
         ]  # fmt: skip
     if not rows:
@@ -222,7 +221,7 @@ def table_own_terms(results: Results) -> Artefact:
     caption = f"Detectors of wrong labels, each on its own terms. {data(scale)} {_engines(results, ours)}"
     notes = [
         "In percent. Rows differ in what they see, so that they do not rank the methods: the table on equal terms does. "
-        "A collapsed run has failed and counts in no verdict."
+        "A rule that flags nothing, or has collapsed, counts in no verdict."
     ]
     return _table(results, "table_own_terms", rows, caption, notes)
 

@@ -282,10 +282,10 @@ class EmbeddedEngine:
         found = cross_fit(features, target, right, np.concatenate(opinions) if second else None)
         self._held_out = dict(zip(places, found.log_p.astype(np.float32), strict=True))
         seen = f" and {len(known):,} clean reference pictures" if known else ""
-        sure = (
+        taught = (
             f" and by ImageNet's taxonomy (weight {found.weights[1]:.2f} of {sum(found.weights):.2f})" if second else ""
         )
-        text = f"answered by heads fitted on the labels as they are{seen}, each for pictures it has not seen{sure}"
+        text = f"answered by heads fitted on the labels as they are{seen}, each for pictures it has not seen{taught}"
         self.info = replace(self.info, note=NOTE.format(text), cross_fitted=True)
         self._fingerprint = _digest(
             "given", repr(sorted(rows)), repr(list(places)), posterior.declared(bank), self.head
