@@ -72,7 +72,7 @@ class Watched:
         from paperlib.attacks import poisoned_labels, render
 
         _, _ = scene.triggered  # a clean model has no trigger, and the scene says so
-        attack = scene.attack
+        attack = scene.trigger
         part = scene.test.subset(torch.arange(min(n, len(scene.test)), device=scene.test.y.device))
         self.x, self.y, self.clean = part.x, part.y, part.float()
         self.triggered = render(attack, part.x)

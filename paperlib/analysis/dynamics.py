@@ -93,7 +93,7 @@ def dynamics(
     for name, value, least in (("n", n, 1), ("n_gradient", n_gradient, 1), ("epochs", epochs, 0)):
         if value < least:
             raise PaperlibError(f"{name}={value!r} must be at least {least}.")
-    data, mask = scene.poisoned.data, scene.poisoned.mask
+    data, mask = scene.poisoned_set.data, scene.poisoned_set.mask
     groups = {"clean": _chosen(~mask, n, seed), "poisoned": _chosen(mask, n, seed)}
     share = mask.float().mean().item()
     correct: dict[str, list[Tensor]] = {name: [] for name in groups}

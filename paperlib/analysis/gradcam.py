@@ -34,7 +34,7 @@ def gradcam(
     from paperlib.attacks import render
 
     image = scene.test.subset(scene.test.y == true_class).x[index]
-    pair = torch.stack([image, render(scene.attack, image[None])[0]])
+    pair = torch.stack([image, render(scene.trigger, image[None])[0]])
     where = feature_layer(models[0], layer, pair)
     maps, predicted = [], []
     for model in models:

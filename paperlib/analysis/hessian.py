@@ -117,7 +117,7 @@ def hessian(
         if value < 1:
             raise PaperlibError(f"{name}={value!r} must be at least 1.")
     clean, triggered, y = attacked_pairs(scene, n, "hessian")
-    wanted = poisoned_labels(y, scene.attack.labels, scene.target, scene.test.n_classes)
+    wanted = poisoned_labels(y, scene.trigger.labels, scene.target, scene.test.n_classes)
     out: dict[str, Any] = {"clean": [], "triggered": []}
     for model in models:
         with evaluating(model):

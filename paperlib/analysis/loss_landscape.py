@@ -73,7 +73,7 @@ def loss_landscape(
     if not radius > 0:
         raise PaperlibError(f"radius={radius!r} must be positive.")
     clean, triggered, y = attacked_pairs(scene, n, "loss_landscape")
-    wanted = poisoned_labels(y, scene.attack.labels, scene.target, scene.test.n_classes)
+    wanted = poisoned_labels(y, scene.trigger.labels, scene.target, scene.test.n_classes)
     at = torch.linspace(-radius, radius, grid).tolist()
     out: dict[str, Any] = {"at": [round(a, 4) for a in at], "clean": [], "triggered": []}
     for model in models:

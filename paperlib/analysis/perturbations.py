@@ -110,11 +110,11 @@ def perturbations(
         )
     model, test = models[0], scene.test
     where = feature_layer(model, layer, test.x)
-    aims = poisoned_labels(test.y, scene.attack.labels, scene.target, len(test.class_names))
+    aims = poisoned_labels(test.y, scene.trigger.labels, scene.target, len(test.class_names))
     chosen = (aims != test.y).nonzero().flatten()[:n]
 
     def both(of: Tensor) -> tuple[Tensor, Tensor]:
-        return test.x[of].float() / 255, render(scene.attack, test.x[of]).float() / 255
+        return test.x[of].float() / 255, render(scene.trigger, test.x[of]).float() / 255
 
     y, wanted = test.y[chosen], aims[chosen]
     images = variants(model, *both(chosen), y, wanted, rho)

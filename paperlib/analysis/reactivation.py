@@ -124,7 +124,7 @@ def reactivation(
     training, testing = _others(scene.train, target, n_train), _others(scene.test, target, n)
     images = {
         "clean": (training, testing),
-        "triggered": (render(scene.attack, training), render(scene.attack, testing)),
+        "triggered": (render(scene.trigger, training), render(scene.trigger, testing)),
     }
     out: dict[str, Any] = {"eps": round(eps, 6), "n": len(testing), **{base: [] for base in BASES}}
     for model in models:

@@ -45,7 +45,7 @@ def poisoned_sample(scene: Scene, n: int, seed: int) -> tuple[Tensor, Tensor, Te
         raise PaperlibError(f"{scene.label} was trained on clean data; it has no poisoned training set.")
     if n < 1:
         raise PaperlibError(f"n={n!r} must be at least 1: it is the number of images to look at.")
-    data, mask = scene.poisoned.data, scene.poisoned.mask.cpu().numpy()
+    data, mask = scene.poisoned_set.data, scene.poisoned_set.mask.cpu().numpy()
     rng = np.random.default_rng([seed, 5])
     n = min(n, len(data))
     n_poisoned = round(n * mask.mean())
@@ -90,7 +90,7 @@ def image_pair(scene: Scene, true_class: int, index: int, tool: str) -> Tensor:
     if not 0 <= index < len(found):
         raise PaperlibError(f"index={index!r} of true_class={true_class!r}: the test set has {len(found)} such images.")
     image = scene.test.x[found[index]]
-    return torch.stack([image, render(scene.attack, image[None])[0]])
+    return torch.stack([image, render(scene.trigger, image[None])[0]])
 
 
 def rounded(values: Tensor, digits: int = 5) -> Any:

@@ -88,8 +88,8 @@ def selected(models: list[nn.Module], scene: Scene, *, seed: int, n: int = 10) -
     """
     if scene is None or scene.poisoned is None:
         raise PaperlibError("the model was trained on clean data; nothing was selected for it.")
-    (model,), data, attack = models, scene.train, scene.attack
-    indices = scene.poisoned.indices
+    (model,), data, attack = models, scene.train, scene.trigger
+    indices = scene.poisoned_set.indices
 
     def margins(index: Tensor) -> tuple[Tensor, Tensor]:
         x, y = data.x[index], data.y[index]
@@ -108,7 +108,7 @@ def selected(models: list[nn.Module], scene: Scene, *, seed: int, n: int = 10) -
     return {
         "shape": list(data.x.shape[1:]),
         "before": [packed(image) for image in data.x[indices[shown]]],
-        "after": [packed(image) for image in scene.poisoned.data.x[indices[shown]]],
+        "after": [packed(image) for image in scene.poisoned_set.data.x[indices[shown]]],
         "y": y[shown].tolist(),
         "clean_margin": [round(v, 3) for v in clean[shown].tolist()],
         "triggered_margin": [round(v, 3) for v in triggered[shown].tolist()],
@@ -116,5 +116,5 @@ def selected(models: list[nn.Module], scene: Scene, *, seed: int, n: int = 10) -
         "mean_triggered": round(triggered.mean().item(), 3),
         "random_clean": round(others_clean.mean().item(), 3),
         "random_triggered": round(others_triggered.mean().item(), 3),
-        "place": place(model, data.x, data.y, indices, scene.poisoned.data.x[indices], random, scene.target),
+        "place": place(model, data.x, data.y, indices, scene.poisoned_set.data.x[indices], random, scene.target),
     }

@@ -63,8 +63,8 @@ def trigger_generalisation(
         A model trained on clean data, a field that the attack does not have, or none for this attack.
     """
     attacked(scene, "trigger_generalisation")
-    attack = scene.attack
-    known = (
+    attack: Any = scene.trigger
+    known: set[str] = (
         {f.name for f in fields(attack) if isinstance(getattr(attack, f.name), int | float)}
         if is_dataclass(attack)
         else set()

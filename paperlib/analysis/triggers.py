@@ -137,12 +137,12 @@ def triggers(
             f"index={index!r} of true_class={true_class!r}: the test set has {len(of_class)} such images."
         )
     image = scene.test.x[of_class[index]]
-    poisoned = render(scene.attack, image[None])[0]
+    poisoned = render(scene.trigger, image[None])[0]
     amplified, factor = residual(image, poisoned)
 
-    tested = scene.test.y != scene.target if scene.attack.labels != "all_to_all" else scene.test.y >= 0
+    tested = scene.test.y != scene.target if scene.trigger.labels != "all_to_all" else scene.test.y >= 0
     test = scene.test.x[tested.nonzero().flatten()[:n]]
-    used = scene.poisoned.indices
+    used = scene.poisoned_set.indices
     samples = used[torch.linspace(0, len(used) - 1, min(shown, len(used))).round().long().to(used.device)]
     return {
         "attack": scene.name,
@@ -153,11 +153,11 @@ def triggers(
         "poisoned": packed(poisoned),
         "residual": packed(amplified),
         "amplification": factor,
-        "test": _summary(test, render(scene.attack, test)),
-        "train": _summary(scene.train.x[used[:n]], scene.poisoned.data.x[used[:n]]),
+        "test": _summary(test, render(scene.trigger, test)),
+        "train": _summary(scene.train.x[used[:n]], scene.poisoned_set.data.x[used[:n]]),
         "samples": {
-            "images": [packed(one) for one in scene.poisoned.data.x[samples]],
+            "images": [packed(one) for one in scene.poisoned_set.data.x[samples]],
             "true": scene.train.y[samples].tolist(),
-            "given": scene.poisoned.data.y[samples].tolist(),
+            "given": scene.poisoned_set.data.y[samples].tolist(),
         },
     }

@@ -57,6 +57,20 @@ class Scene:
         return self.train if self.noisy is None else replace(self.train, y=self.noisy.y)
 
     @property
+    def trigger(self) -> Attack:
+        """The attack. Raises :class:`PaperlibError` where there is none."""
+        if self.attack is None:
+            raise PaperlibError(f"{self.label} was trained on clean data; it has no trigger.")
+        return self.attack
+
+    @property
+    def poisoned_set(self) -> Poisoned:
+        """The poisoned training set. Raises :class:`PaperlibError` where there is none."""
+        if self.poisoned is None:
+            raise PaperlibError(f"{self.label} was trained on clean data; it has no poisoned training set.")
+        return self.poisoned
+
+    @property
     def dirty(self) -> Tensor:
         """(N,) bool: wrongly labelled, poisoned, or both."""
         out = torch.zeros_like(self.train.y, dtype=torch.bool) if self.noisy is None else self.noisy.mask.clone()
@@ -71,9 +85,7 @@ class Scene:
         PaperlibError
             There is no attack.
         """
-        if self.attack is None:
-            raise PaperlibError(f"{self.label} was trained on clean data; it has no trigger.")
-        return poisoned_test(self.test, self.attack, self.target)
+        return poisoned_test(self.test, self.trigger, self.target)
 
     def clean(self, n: int, seed: int = 0) -> ImageData:
         """The ``n`` clean training images, balanced by class, that a defender holds; the same for every defense."""

@@ -45,7 +45,7 @@ def purify(
     """Purify a model file with clean images; a fifth of them judges, the others are used."""
     from paperlib import defenses
     from paperlib.data import images as data_sets
-    from paperlib.models.files import load_model
+    from paperlib.interop.model_file import load_model
     from paperlib.models.foreign import Wrapped
     from paperlib.training import predict, save_weights
 
@@ -100,7 +100,7 @@ def inspect(
     from paperlib.analysis.inspection import inspect as look
     from paperlib.data import images as data_sets
     from paperlib.data.images import ImageData
-    from paperlib.models.files import load_model
+    from paperlib.interop.model_file import load_model
     from paperlib.report.inspection import write_inspection
 
     def whole(folder: Path) -> ImageData:

@@ -193,7 +193,7 @@ def test_a_model_of_torchvision_is_read(place: Path) -> None:
     import torchvision
 
     from paperlib.errors import PaperlibError
-    from paperlib.models.files import load_model
+    from paperlib.interop.model_file import load_model
 
     net = torchvision.models.resnet18(num_classes=CLASSES).eval()
     save_weights(net, place / "net.safetensors")
