@@ -15,6 +15,7 @@ from paperlib.papers.vdc.runs import (
     ATTACKS,
     NOISES,
     RETRAINED,
+    TITLES,
     Asked,
     compared,
     detections,
@@ -129,12 +130,12 @@ def _same_features(f: pd.DataFrame) -> str:
     parts = []
     for noise, group in f[f.failed != "collapsed"].groupby("noise", sort=False):
         best = group.iloc[group.auroc.argmax()]
-        vdc = group[group.method == "vdc"].auroc
-        own = f", VDC {vdc.iloc[0]:.1f}" if len(vdc) else ""
-        parts.append(f"{noise}: {best.method} {best.auroc:.1f}{own}")
+        auroc = dict(zip(group.method, group.auroc, strict=True))
+        ours = [f"{said} {auroc[m]:.1f}" for m, said in (("vdc", "VDC"), ("given", "no reference")) if m in auroc]
+        parts.append(f"{noise}: {TITLES[best.method].split(',')[0]} {best.auroc:.1f} ({', '.join(ours)})")
     gone = [
-        f" {style.title('detector', r.method)} at {r.noise}: {r.failed}, AUROC {r.auroc:.1f}."
-        for r in f[f.failed != ""].itertuples()
+        f" {TITLES[m].split(',')[0]} {why} at {', '.join(rows.noise)}."
+        for (m, why), rows in f[f.failed != ""].groupby(["method", "failed"])
     ]
     return f"Best AUROC by noise: {'; '.join(parts)}.{''.join(gone)}"
 

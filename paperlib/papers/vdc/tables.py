@@ -1,5 +1,6 @@
 """The VDC paper's tables, and how results are read for tables, figures and claims alike."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -188,7 +189,8 @@ def table_same_features(results: Results) -> Artefact:
             row[str(cell.noise)] = f"{rates} ({cell.failed})" if cell.failed else rates
         shown.append(row)
     scale, (n, reference) = results.scale, runs.FAIR[results.scale.name]
-    wanted = list(runs.fair(scale, results.seed))
+    wanted, total = list(runs.fair(scale, results.seed)), n or scale.n_train or 50_000
+    least = math.ceil(total / (0.1 * (reference // 2 + 1)))
     caption = (
         f"Detectors of wrong labels on equal terms: AUROC | TPR / FPR by each method's own rule, in percent "
         f"({coverage(frame.index, wanted, 'runs')}). {data(scale)}{f' {n:,} of the images.' if n else ''} {_engines(results, (spec for *_, spec in wanted))}"
@@ -196,7 +198,8 @@ def table_same_features(results: Results) -> Artefact:
     notes = [
         f"All see the features of EfficientNet-Lite0 and no picture; a method that learns fits a linear head. {reference:,} clean reference "
         "images for those that use any: VDC (head and threshold, 10 % false alarms asked) and BHN. The others see none.",
-        "A rule that flags nothing, or has collapsed (flags four fifths of everything), counts in no verdict; its AUROC stands.@@",
+        "A rule that flags nothing, or has collapsed (flags four fifths of everything), counts in no verdict. BHN flags k of N where p is at most "
+        f"0.1 k / N, in steps of 1 / {reference // 2 + 1:,}: {least} of {total:,} must look worse than all {reference // 2:,} calibrating images, or twice as many than all but one, ..., or nothing is flagged.",
     ]
     html = tables.to_html(pd.DataFrame(shown).fillna("–"), caption, notes=notes)
     return artefact_of(results, "table_same_features", "table", caption=caption, frame=frame, html=html)
