@@ -10,7 +10,7 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec
-from paperlib.papers import Results, drawable, ran, specs, vdc
+from paperlib.papers import Results, described, drawable, ran, specs, vdc
 from paperlib.papers.vdc import runs
 from paperlib.report.claims import NotRun, evaluate
 
@@ -257,3 +257,8 @@ def test_every_item_is_read_by_its_numbers(id_: str) -> None:
 def test_the_link_to_the_drawing_is_not_one_to_what_wraps_it() -> None:
     assert "vdc/figures.py" in ran.lines_of(vdc, "fig2", vdc.ITEMS["fig2"])
     assert "vdc/tables.py" in ran.lines_of(vdc, "ties", vdc.OURS["ties"])
+
+
+def test_a_missing_run_on_wrong_labels_is_not_called_clean_alone() -> None:
+    spec = runs.retrainings(LAPTOP, 0)["symmetric", "vdc"]
+    assert described(spec) == "Clean on CIFAR-10 with symmetric wrong labels after cleaning, seed 0"

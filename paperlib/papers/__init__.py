@@ -104,7 +104,9 @@ def described(spec: Spec) -> str:
     if before is not None:
         return f"{done} of {described(before)}"
     where = f" on {style.title('dataset', dataset)}" if (dataset := getattr(spec, "dataset", "")) else ""
-    return f"{done}{where}, seed {spec.seed}"
+    wrong = f" with {noise} wrong labels" if (noise := getattr(spec, "noise", "")) else ""
+    left = " after cleaning" if getattr(spec, "cleansed", None) is not None else ""
+    return f"{done}{where}{wrong}{left}, seed {spec.seed}"
 
 
 @dataclass
