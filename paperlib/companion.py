@@ -560,12 +560,12 @@ def overview() -> Any:
     from paperlib.report import coverage, tables
 
     rows = [
-        (paper.short, f"{paper.venue}, arXiv {paper.arxiv}", paper.notebook, *coverage.count(paper.key).split("; "))
-        for paper in papers.PAPERS.values()
+        (p.short, f"{p.venue}, arXiv {p.arxiv}", p.notebook, *coverage.scoreboard(p.key))
+        for p in papers.PAPERS.values()
     ]
-    rows = [row if len(row) == 5 else (*row, "none known to us") for row in rows]
-    frame = DataFrame(rows, columns=["Paper", "Where", "Notebook", "Tables and figures", "Printed cells"])
-    return HTML(tables.to_html(frame, "Seven papers: what git records of each, at whatever scale"))
+    rows.append(("All", "", "", *coverage.scoreboard()))
+    frame = DataFrame(rows, columns=["Paper", "Where", "Notebook", *coverage.SCOREBOARD])
+    return HTML(tables.to_html(frame, "Seven papers: what git records of their tables, figures and claims"))
 
 
 def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Companion:

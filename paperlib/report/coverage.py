@@ -6,7 +6,6 @@ It is taken from what git records (``figures/<scale>/<paper>/<id>.csv`` and ``.j
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -55,17 +54,35 @@ def _of(paper: str, id_: str, scale: str) -> Coverage:
 
 
 def count(paper: str = "") -> str:
-    """The count of one paper, or of all seven, in words.
-
-    >>> count("ft_sam")  # doctest: +SKIP
-    '9 ours, 3 in part, 1 printed only, 4 nothing; 508 of 1,057 printed cells have ours beside them'
-    """
-    return _words([one for (key, _), one in recorded().items() if paper in ("", key)])
-
-
-def _words(items: Iterable[Coverage]) -> str:
-    items = list(items)
-    states = Counter(one.state for one in items)
-    printed, ours = sum(one.printed for one in items), sum(one.ours for one in items)
+    """The count of one paper, or of all seven, in words."""
+    states, ours, printed = _totals(paper)
     text = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
     return f"{text}; {ours:,} of {printed:,} printed cells have ours beside them" if printed else text
+
+
+def _totals(paper: str) -> tuple[Counter[str], int, int]:
+    items = [one for (key, _), one in recorded().items() if paper in ("", key)]
+    return Counter(one.state for one in items), sum(one.ours for one in items), sum(one.printed for one in items)
+
+
+def claims(paper: str = "") -> Counter[str]:
+    """Verdict -> how many claims of a paper, or of all, have it in what git records."""
+    found = {}
+    for file in sorted(paths.recorded_dir().glob(f"*/{paper or '*'}/claims.csv")):
+        with open(file, encoding="utf-8", newline="") as opened:
+            found |= {(file.parent.name, row["claim"]): row["verdict"] for row in csv.DictReader(opened)}
+    return Counter(found.values())
+
+
+SCOREBOARD = ("ours / in part / printed only / nothing", "printed cells with ours", "claims: hold / do not / open")
+
+
+def scoreboard(paper: str = "") -> tuple[str, str, str]:
+    """The cells of one paper, or of all, under :data:`SCOREBOARD`."""
+    (states, ours, printed), verdicts = _totals(paper), claims(paper)
+    decided = verdicts["holds"], verdicts["does not hold"]
+    return (
+        " / ".join(str(states[state]) for state in STATES),
+        f"{ours:,} of {printed:,}" if printed else "–",
+        " / ".join(map(str, (*decided, verdicts.total() - sum(decided)))),
+    )

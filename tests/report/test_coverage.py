@@ -59,3 +59,20 @@ def test_what_git_records_is_counted() -> None:
     assert set(found) == {(item.paper, item.id) for item in inventory()}
     assert found["mp_fair_regression", "table1"].state == "ours"
     assert "of" in coverage.count() and all(coverage.count(paper) for paper in papers.PAPERS)
+
+
+def test_claims_are_counted_once_each(recorded: Recorded, tmp_path: Path) -> None:
+    file = tmp_path / "laptop" / "sau" / "claims.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text("claim,verdict\na,holds\na,holds\nb,does not hold\nc,not run\n")
+    assert coverage.claims("sau") == {"holds": 1, "does not hold": 1, "not run": 1}
+    assert coverage.scoreboard("sau")[2] == "1 / 1 / 1" and coverage.claims("vdc") == {}
+
+
+def test_the_readme_says_what_is_recorded() -> None:
+    lines = (paths.ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for paper, about in papers.PAPERS.items():
+        (row,) = [line for line in lines if line.startswith(f"| [{about.notebook}](")]
+        assert " | ".join(coverage.scoreboard(paper)) in row
+    (total,) = [line for line in lines if line.startswith("| all ")]
+    assert " | ".join(coverage.scoreboard()) in total
