@@ -12,8 +12,8 @@ for python in ${PYTHONS:-3.11 3.12 3.13}; do
 		if uv venv --quiet --clear --python "$python" "$place" &&
 			VIRTUAL_ENV="$place" uv pip install --quiet --resolution "$resolution" --editable ".[test]" &&
 			"$place/bin/python" -c 'import numpy, torch; print("torch", torch.__version__, "numpy", numpy.__version__)' &&
-			"$place/bin/python" -m pytest -q tests/test_models.py tests/test_training.py tests/test_lab_store.py \
-				tests/test_lab_run.py tests/test_lab_spec.py tests/faults; then
+			"$place/bin/python" -m pytest -q tests/models tests/test_training.py tests/lab/test_store.py \
+				tests/lab/test_run.py tests/lab/test_spec.py tests/faults; then
 			echo "== Python $python, $resolution: passed"
 		else
 			failed="$failed $python-$resolution"

@@ -176,7 +176,7 @@ def test_killed_and_resumed_it_repeats_at_most_what_was_under_way(tmp_path: Path
     """)
     cache = tmp_path / "a.sqlite"
     with serving(delay=0.03) as server:
-        command = [sys.executable, "-c", code, server.url, str(cache), str(Path(__file__).parent)]
+        command = [sys.executable, "-c", code, server.url, str(cache), str(Path(__file__).parents[1])]
         process = subprocess.Popen(command)
         while len(server.seen) < 7:
             time.sleep(0.005)

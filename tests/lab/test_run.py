@@ -23,7 +23,7 @@ from paperlib.lab.run import RunFailed, run
 from paperlib.lab.spec import pairs
 from paperlib.lab.store import Store
 
-TOY = Path(__file__).parent / "lab_toy.py"
+TOY = Path(__file__).parents[1] / "lab_toy.py"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments.specs import AnalysisSpec, CleanseSpec, DefendSpec, TrainSpec
 from paperlib.lab.spec import Spec, from_dict, pairs
 
-GOLDEN = Path(__file__).parent / "golden" / "keys.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "keys.json"
 
 
 def golden_specs() -> dict[str, Spec]:
@@ -68,12 +68,12 @@ def test_keys_are_the_golden_ones():
 @pytest.mark.parametrize("hash_seed", ["0", "4242"])
 def test_keys_do_not_depend_on_the_process(hash_seed):
     code = (
-        "import json, sys; from test_lab_spec import golden_specs; assert 'torch' not in sys.modules;"
+        "import json, sys; from lab.test_spec import golden_specs; assert 'torch' not in sys.modules;"
         "print(json.dumps({name: spec.key for name, spec in golden_specs().items()}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
