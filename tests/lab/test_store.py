@@ -144,7 +144,7 @@ def test_failures_are_recorded_and_cleared_by_success(store):
         store.record_failure(spec, error, 3.0)
     record = store.failure(spec)
     assert record["error"] == "RuntimeError: wrong on purpose" and record["spec"] == spec.to_dict()
-    assert "test_lab_store" in record["traceback"] and not store.has(spec)
+    assert "test_store" in record["traceback"] and not store.has(spec)
     put(store, spec)
     assert store.failure(spec) is None
 
