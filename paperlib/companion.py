@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -396,7 +396,7 @@ class Companion:
             print(f"{len(missing)} of {len(specs)} results are missing, because a run failed: {missing[0].label}, ...")
         return found
 
-    def _with(self, specs: list[Spec]) -> papers.Results:
+    def _with(self, specs: Sequence[Spec]) -> papers.Results:
         """What is there, and the results of ``specs``: only what is missing of them is computed."""
         rows = {**(self.results.rows if self.results else {}), **self.asked}
         missing = [spec for spec in specs if spec.key not in rows]

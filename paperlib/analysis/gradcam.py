@@ -30,6 +30,11 @@ def gradcam(
     dict
         shape: [C, H, W]; images: base64 of the clean and the triggered uint8 image (H, W, C); maps: per model [clean,
         triggered], each h x w; predicted: per model [clean, triggered].
+
+    Raises
+    ------
+    PaperlibError
+        The first model was trained on clean data.
     """
     from paperlib.attacks import render
 

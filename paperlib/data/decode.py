@@ -128,9 +128,10 @@ def _decode(path: Path, side: int) -> tuple[np.ndarray, bool]:
             mode = image.mode
             if mode.startswith(("I", "F")):
                 raise PaperlibError(f"{path} has more than 8 bits per channel (mode {mode}); save it with 8.")
+            seen: Image.Image = image
             if image.has_transparency_data:  # as it looks on paper: what is transparent is white, not black
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            rgb = image.convert("RGB")
+                seen = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            rgb = seen.convert("RGB")
     except PaperlibError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -84,7 +84,7 @@ class RegressionFairnessDisplay:
         checks.numbers("error", self.error)
         self.ax_ = plt.subplots()[1] if ax is None else ax
         self.figure_ = self.ax_.figure
-        (self.line_,) = self.ax_.plot(self.error, self.unfairness, **{"label": self.name} | line)
+        self.line_ = self.ax_.plot(self.error, self.unfairness, **{"label": self.name} | line)[0]
         self.ax_.set(xlabel="MSE", ylabel="SMD")
         if self.name:
             self.ax_.legend()

@@ -183,8 +183,11 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         # K = factor @ factor.T; for other kernels the factor is K itself, used once
         factor = inputs if self._linear else self._kernel(inputs, inputs)
         if self.constrained:
-            options = {"moments": self.moments, "n_moments": self.n_moments, "sample_weight": weight, "X": source}
-            C = weight[:, None] * moment_basis(sensitive_features, n_samples=n, **options).rows()
+            basis = moment_basis(
+                sensitive_features, n_samples=n, moments=self.moments, n_moments=self.n_moments, sample_weight=weight,
+                X=source,
+            )  # fmt: skip
+            C = weight[:, None] * basis.rows()
         else:
             C = np.zeros((n, 0))
         CK = C.T @ factor  # (q, d): C^T X, or (q, n): C^T K

@@ -66,7 +66,7 @@ def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "n
     with torch.random.fork_rng(devices=[]):  # initialise on the CPU: the same weights on every device
         torch.manual_seed(seed)
         model = cls(data.mean, data.std, len(data.class_names), width=width, **dict(method.defaults))
-    return every_other_pixel(model).to(data.x.device, memory_format=torch.channels_last)
+    return every_other_pixel(model).to(data.x.device).to(memory_format=torch.channels_last)
 
 
 def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float]") -> "nn.Module":

@@ -15,7 +15,7 @@ The inventory (``paperlib/published/inventory.csv``) says of every item that is 
 silently, and listing needs no paper's module. Importing a module imports no torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import ModuleType
@@ -166,7 +166,7 @@ class Changeable(Protocol):
 class Item:
     """One regenerated table or figure."""
 
-    specs: Callable[[Scale, int], list[Spec]]
+    specs: Callable[[Scale, int], Sequence[Spec]]
     """(scale, seed) -> the experiments it is drawn from."""
     draw: Callable[[Results], "Artefact"]
     """Results -> artefact. Missing results leave gaps that the caption counts; :class:`NotRun` where none is there."""

@@ -165,7 +165,7 @@ def read_network_structure(results: Sequence[Result], after: str) -> Seen:
     """Where the weights are."""
     (result,) = results
     frame = pd.DataFrame(result["layers"])
-    largest = frame.loc[frame.parameters.idxmax()]
+    largest = frame.iloc[frame.parameters.argmax()]
     share = 100 * largest.parameters / result["parameters"]
     convolutions = frame[frame.kind == "Conv2d"]
     reading = (

@@ -164,7 +164,7 @@ class PaperTable:
             coverage=shown, notes=notes,
         )  # fmt: skip
         above = self.above(results) if self.above else ""
-        more = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs}
+        more: dict[str, Any] = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs}
         if self.own in scale.changes:
             more[self.own] = dict(scale.changes[self.own])
         return artefact(self.paper, results, self.id, "table", more, caption=caption, frame=frame, html=above + html)

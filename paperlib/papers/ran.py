@@ -90,7 +90,7 @@ def facts(results: Results, keys: Iterable[str]) -> dict[str, list[Any]]:
             ):
                 add(field, getattr(spec, field, None))
             add("second", dict(getattr(spec, "second", ())).get("attack"))
-            if hasattr(spec, "dataset"):
+            if hasattr(spec, "dataset") and hasattr(spec, "n_train"):
                 add("data", (spec.dataset, spec.n_train))
             if hasattr(spec, "width"):
                 add("width", spec.width)

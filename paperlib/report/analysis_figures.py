@@ -326,8 +326,9 @@ def network_structure(result: Result, names: Sequence[str] = ()) -> "Figure":
     """A row per layer that has weights: name, kind, shape of the output, and a bar for the number of weights."""
     import seaborn as sns
 
-    rows = pd.DataFrame([layer for layer in result["layers"] if layer["parameters"]])
-    rows["text"] = [f"{r.name}  {r.kind}  {'x'.join(map(str, r.shape))}" for r in rows.itertuples(index=False)]
+    layers = [layer for layer in result["layers"] if layer["parameters"]]
+    rows = pd.DataFrame(layers)
+    rows["text"] = [f"{each['name']}  {each['kind']}  {'x'.join(map(str, each['shape']))}" for each in layers]
     with style.context():
         figure, ((axes,),) = _plots(1, 1, style.PAGE, 0.13 * len(rows) + 0.7)
         sns.barplot(rows, x="parameters", y="text", color=style.COLOURS[2], saturation=1, width=0.7, ax=axes)
@@ -419,13 +420,14 @@ def forgetting(results: Sequence[Result]) -> "Figure":
 
     with style.context():
         figure, panels = _plots(1, len(results), min(style.PAGE, 3.3 * len(results)), 2.3, sharey=True)
+        groups = ("clean", "poisoned")
         for axes, result in zip(panels.flat, results, strict=True):
             counts = pd.DataFrame(
-                {group: pd.Series([*result[group]["events"]], dtype=float) for group in ("clean", "poisoned")}
+                {group: pd.Series([*result[group]["events"]], dtype=float) for group in groups}
             ).fillna(0)
             counts.index = counts.index.astype(str)
-            counts.loc["never\nlearned"] = [result[group]["never"] for group in counts]
-            shares = 100 * counts / [result[group]["n"] for group in counts]
+            counts.loc["never\nlearned"] = [result[group]["never"] for group in groups]
+            shares = 100 * counts / [result[group]["n"] for group in groups]
             frame = shares.rename_axis("times").reset_index().melt("times", var_name="group", value_name="share")
             sns.barplot(
                 frame, x="times", y="share", hue="group", palette=GROUPS, saturation=1, errorbar=None,

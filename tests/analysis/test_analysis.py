@@ -175,6 +175,12 @@ def test_grad_cam_works_where_gradients_are_switched_off(around: Scene, net: nn.
     assert maps.shape == (2, 2, 2) and maps.min() >= 0 and maps.max() <= 1
 
 
+def test_gradcam_needs_a_trigger(around: Scene, net: nn.Module) -> None:
+    clean = Scene(around.train, around.test)
+    with pytest.raises(PaperlibError, match="was trained on clean data; it has no trigger"):
+        gradcam([net], clean, seed=0, true_class=2)
+
+
 def test_gradcam_shows_one_image_of_the_class_twice(around: Scene, net: nn.Module) -> None:
     other = model(around.train, seed=1).eval()
     found = gradcam([net, other], around, seed=0, true_class=2)

@@ -503,7 +503,8 @@ def our_ratio(results: Results) -> Artefact:
     with style.context():
         figure, panels = plt.subplots(1, len(part.swept), figsize=size, sharey=True, squeeze=False)
         places = dict(zip(part.swept, panels.flat, strict=True))
-        for (attack, defense), mine in frame.groupby(["attack", "defense"], sort=False):
+        for names, mine in frame.groupby(["attack", "defense"], sort=False):
+            attack, defense = map(str, names)
             look, axes = style.look("defense", defense), places[attack]
             label = "undefended" if defense == "none" else f"after {look.title}"
             same = {"color": look.colour, "marker": look.marker}

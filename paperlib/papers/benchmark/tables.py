@@ -162,7 +162,7 @@ DEFENSE_FACTS = {
 """Facts about the nine defenses, in the order of :data:`DEFENSE_COLUMNS`."""
 
 
-def _plain(id_: str, rows: list[Sequence[str]], columns: Sequence[str], text: str) -> Artefact:
+def _plain(id_: str, rows: Sequence[Sequence[str]], columns: Sequence[str], text: str) -> Artefact:
     frame, caption = pd.DataFrame(rows, columns=list(columns)), numbered(id_, text)
     return as_printed(id_, caption, frame=frame, html=tables.to_html(frame, caption))
 
@@ -248,7 +248,8 @@ def _results_html(frame: pd.DataFrame, caption: str, block: str = "") -> str:
 
     head = "".join(f'<th scope="col">{marked("defense", name)}</th>' for name in DEFENSES)
     body = []
-    for value, part in frame.groupby(block, sort=False) if block else [(None, frame)]:
+    parts: Iterable[tuple[Any, pd.DataFrame]] = frame.groupby(block, sort=False) if block else [(None, frame)]
+    for value, part in parts:
         if value is not None:
             title = f"{100 * value:g} %" if block == "ratio" else style.title(block, value)
             body.append(f'<tr class="average"><th scope="rowgroup" colspan="12">{title}</th></tr>')

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from paperlib.papers.mp_fair_regression.tables import (
 )
 from paperlib.report import compare, style
 from paperlib.report.artefact import Artefact
+
+if TYPE_CHECKING:
+    from matplotlib.typing import LineStyleType
 
 Draw = Callable[[Results], Artefact]
 
@@ -247,7 +250,10 @@ def draw_tradeoff(id_: str, datasets: Sequence[str]) -> Draw:
     return draw
 
 
-GROUP_LOOKS = (("attribute at its lower value", "#de8f05", "-"), ("at its higher value", "#0173b2", DASHED))
+GROUP_LOOKS: tuple[tuple[str, str, "LineStyleType"], ...] = (
+    ("attribute at its lower value", "#de8f05", "-"),
+    ("at its higher value", "#0173b2", DASHED),
+)
 """Names, colours and lines of the two groups."""
 
 

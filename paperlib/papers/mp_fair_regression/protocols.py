@@ -395,8 +395,9 @@ def boxes(
 
     def run(one: Case) -> list[dict]:
         found: Predictions = fair_predictions(one, LINEAR, ("OLS",)) if item == "fig9" else {}
-        keywords = {"moments": box.moments, "kernel_s": box.kernel_s, "gamma_s": box.gamma_s}
-        found |= fair_predictions(one, used, box.methods, **keywords)
+        found |= fair_predictions(
+            one, used, box.methods, moments=box.moments, kernel_s=box.kernel_s, gamma_s=box.gamma_s
+        )
         if item.startswith("demo"):  # the demos write the weight where the paper writes its logarithm, and clip OLS
             found = {method.replace("-3", "-1000"): both for method, both in found.items()}
         if item == "demo_linear":
@@ -483,8 +484,9 @@ def fair_gd(
     def run(one: Case) -> list[dict]:
         rows = []
         for method, constrained in (("GD", False), ("Fair-GD", True)):
-            options = {"fit_intercept": False, "constrained": constrained}
-            model = FairGDRegressor(loss, max_iter=max_iter, record_every=record_every, **options)
+            model = FairGDRegressor(
+                loss, max_iter=max_iter, record_every=record_every, fit_intercept=False, constrained=constrained
+            )
             model.fit(one.X, one.y, sensitive_features=one.S)
             for side, X, y, S in one.sides:
                 measure = Measures(y, S)

@@ -387,7 +387,8 @@ class Setting:
             choose("kernels", name, kernel_metrics())
         if changes.get("alpha") is not None:
             changes["alpha"] = checks.number("alpha", changes["alpha"])
-        return replace(self, **{n: tuple(v) if isinstance(v, list | tuple) else v for n, v in changes.items()})
+        kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list | tuple) else v for n, v in changes.items()}
+        return replace(self, **kept)
 
     def specs(self, scale: Scale) -> dict[tuple[str, str], AnalysisSpec]:
         """(data set, kernel) -> the experiment, for the data sets that this machine has."""
@@ -395,7 +396,7 @@ class Setting:
         for name in self.datasets or USED_SETS.get(self.id_, SETS):
             if (table := origin(scale, name)) != "missing":
                 for kernel in self.kernels or ("",):
-                    model = {"kernel": kernel} if kernel else {}
+                    model: dict[str, Any] = {"kernel": kernel} if kernel else {}
                     model |= {} if self.alpha is None else {"alpha": self.alpha}
                     out[name, kernel] = experiment(scale, self.id_, name, table, **model)
         return out

@@ -272,12 +272,13 @@ class Asked:
             choose("questions", questions, BANKS)
         if (share := changes.get("target_fpr")) is not None and not 0 < share < 1:
             raise PaperlibError(f"target_fpr={share!r} must lie between 0 and 1: a share of the clean images.")
-        return replace(self, **{n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()})
+        kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()}
+        return replace(self, **kept)
 
     def columns(self, scale: Scale, seed: int) -> Iterator[tuple[str, str, CleanseSpec]]:
         """As :func:`columns`; of other triggers or wrong labels these alone."""
-        own, options = ENGINE[scale.name], {}
-        if self.engine and self.engine != own["engine"]:
+        options: dict[str, Any] = {}
+        if self.engine and self.engine != ENGINE[scale.name]["engine"]:
             options = {**dict.fromkeys(("params", "target_fpr")), "reference": 0, "engine": self.engine}
         if self.questions:
             options |= {"questions": self.questions}

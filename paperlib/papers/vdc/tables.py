@@ -141,7 +141,7 @@ def table1(results: Results) -> Artefact:
         rows += _row(scale.dataset, ETA if scale.name == "paper" else BENCHMARK, attack, name, result)
     if scale.name != "paper":
         for spec in runs.compared(scale, results.seed):
-            rows += _row(scale.dataset, BENCHMARK, spec.attack, SAME, result) if (result := results.get(spec)) else []
+            rows += _row(scale.dataset, BENCHMARK, spec.attack, SAME, same) if (same := results.get(spec)) else []
         notes.append(
             f"The baselines look into the benchmark's classifiers ({100 * BENCHMARK:g} % poisoned, drawn from all classes, width "
             f"{scale.width}); the last row is VDC on exactly those training sets."
