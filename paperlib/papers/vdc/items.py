@@ -43,7 +43,7 @@ def _nothing(scale: Scale, seed: int) -> list[Spec]:
     return []
 
 
-def _slipped(scale: Scale, seed: int) -> list[Spec]:
+def _slipped_specs(scale: Scale, seed: int) -> list[Spec]:
     return [*slipped(scale, seed).values(), *_groups("none", RETRAINED)(scale, seed)]
 
 
@@ -79,7 +79,7 @@ OURS: dict[str, Item] = {
     "ties": Item(_groups("poisoned,noisy"), tables.ties),
     "questions": Item(_groups("noisy"), tables.questions),
     "gallery": Item(_groups("poisoned,noisy,by people"), figures.gallery),
-    "slipped": Item(_slipped, figures.slipped),
+    "slipped": Item(_slipped_specs, figures.slipped),
     "table_same_features": Item(
         lambda scale, seed: [spec for *_, spec in fair(scale, seed)], tables.table_same_features
     ),
