@@ -388,7 +388,8 @@ def load(
     n_attributes : int, default 1
         How many sensitive attributes: up to 4 for 'communities_crime', 2 for 'compas', 5 for 'synthetic', else 1.
     allow_exact : bool, default True
-        Use the exact table where it can be had; False asks for the stand-in, so that a small run is the same everywhere.
+        Use the exact table where it can be had; False asks for the stand-in, so that a small run is the same
+        everywhere.
     allow_stand_in : bool, default True
         Use a table of an installed package when the exact one cannot be had; the result says so.
     allow_download : bool, default True

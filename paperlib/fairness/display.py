@@ -49,7 +49,7 @@ class RegressionFairnessDisplay:
         ax: Any = None,
         **line: Any,
     ) -> RegressionFairnessDisplay:
-        """The whole tradeoff of a fitted mean-parity estimator on (m, d) inputs, at ``levels`` of unfairness (default 25).
+        """The tradeoff of a fitted mean-parity estimator on (m, d) inputs, at ``levels`` of unfairness (default 25).
 
         Raises
         ------

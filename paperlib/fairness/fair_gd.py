@@ -16,8 +16,8 @@ Differences from the paper
 2. K is applied through its factor X when the kernel is linear (n d instead of n^2 per step).
 3. Double precision, so that the train SMD stays near 1e-15 where the figures show 1e-7 to 1e-4.
 4. The initialisation is not given in the paper; w starts at 0.
-5. An unpenalised constant, the same for every group, is descended too; ``fit_intercept=False`` is the paper, which appends
-   a column of ones to X.  Sample weights are an addition.
+5. An unpenalised constant, the same for every group, is descended too; ``fit_intercept=False`` is the paper, which
+   appends a column of ones to X.  Sample weights are an addition.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
+from paperlib.fairness.group_shift import kernel_matrix
 from paperlib.fairness.moments import Moments, Sensitive, aligned, moment_basis
 
 FloatArray = NDArray[np.float64]
@@ -174,35 +174,36 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         share = weight / weight.sum()
         if self.loss == "logistic" and not np.isin(target, (-1.0, 1.0)).all():
             raise PaperlibError(
-                f"loss='logistic' needs y in (-1, 1), but y holds {np.unique(target)[:3].tolist()}; give 2 * y - 1 for 0/1."
+                f"loss='logistic' needs y in (-1, 1), but y holds {np.unique(target)[:3].tolist()}; give 2 * y - 1 for "
+                "0/1."
             )
         centre = float(share @ target) if self.fit_intercept and self.loss != "logistic" else 0.0
         if self.loss != "logistic":
             target = target - centre
         self._linear = self.kernel == "linear"
         # K = factor @ factor.T; for other kernels the factor is K itself, used once
-        factor = inputs if self._linear else self._kernel(inputs, inputs)
+        factor = inputs if self._linear else kernel_matrix(self, inputs)
+        C = np.zeros((n, 0))
         if self.constrained:
+            moments, most = self.moments, self.n_moments
             basis = moment_basis(
-                sensitive_features, n_samples=n, moments=self.moments, n_moments=self.n_moments, sample_weight=weight,
-                X=source,
-            )  # fmt: skip
+                sensitive_features, n_samples=n, moments=moments, n_moments=most, sample_weight=weight, X=source
+            )
             C = weight[:, None] * basis.rows()
-        else:
-            C = np.zeros((n, 0))
         CK = C.T @ factor  # (q, d): C^T X, or (q, n): C^T K
         gram = CK @ CK.T if self._linear else CK @ C
         project = np.linalg.pinv(gram, hermitian=True)
 
+        # A row of weight 2 counts as two rows with the same w, which Adam moves alike.
         w, m, v = (np.zeros(n + 1) for _ in range(3))  # the last entry is the constant
         curve, steps, recorded = np.empty(self.max_iter + 1), [], []
         for step in range(self.max_iter + 1):
             # The linear coefficient X^T P w = (I - B^T (B B^T)^+ B) X^T w with B = C^T X; else P w itself.
             if self._linear:
-                coef = factor.T @ w[:-1]
+                coef = factor.T @ (weight * w[:-1])
                 coef -= CK.T @ (project @ (CK @ coef))
             else:
-                coef = w[:-1] - C @ (project @ (CK @ w[:-1]))
+                coef = weight * w[:-1] - C @ (project @ (CK @ (weight * w[:-1])))
             losses, slope = loss(target, factor @ coef + w[-1])
             curve[step] = share @ losses
             if step % self.record_every == 0 or step == self.max_iter:
@@ -223,7 +224,8 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
             w = w - self.learning_rate * (m / (1 - 0.9 ** (step + 1))) / corrected
 
         self.X_fit_ = inputs
-        self.dual_coef_ = w[:-1] - C @ (project @ (CK @ (factor.T @ w[:-1] if self._linear else w[:-1])))
+        w = weight * w[:-1]
+        self.dual_coef_ = w - C @ (project @ (CK @ (factor.T @ w if self._linear else w)))
         if self._linear:
             self.coef_ = recorded[-1][:-1]
         self.intercept_ = float(recorded[-1][-1])
@@ -244,14 +246,9 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
     def _design(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
         inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
-        return np.column_stack([inputs if self._linear else self._kernel(inputs, self.X_fit_), np.ones(len(inputs))])
-
-    def _kernel(self, X: FloatArray, Y: FloatArray) -> FloatArray:
-        if callable(self.kernel):
-            parameters = self.kernel_params or {}
-        else:
-            parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
-        return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **parameters)
+        return np.column_stack(
+            [inputs if self._linear else kernel_matrix(self, inputs, self.X_fit_), np.ones(len(inputs))]
+        )
 
     def _check_parameters(self) -> Loss:
         checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, self.kernel_params, precomputed=False)

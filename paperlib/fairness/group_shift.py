@@ -35,12 +35,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, svd
 from scipy.linalg.blas import dsymm, dsyrk
 from scipy.optimize import nnls
+from sklearn.metrics.pairwise import pairwise_kernels
 
 from paperlib.errors import PaperlibError
 
@@ -122,9 +124,10 @@ class GapProblem:
         r"""nu (q,) of the t nearest to b within the budget.
 
         With nu = -F x the gaps are ``start + steer x`` and the cost is ``|x|^2``: a least-distance problem.  The box is
-        2m half-spaces; the ball :math:`\sum|gap| \le \epsilon` is 2^m of them, of which those that hold the solution are
-        found one after the other (the sign pattern of the current gaps is the one it violates most), and those that do not
-        are forgotten.  What is left of a violation after 20 m rounds is taken out by a step towards the fair fit.
+        2m half-spaces; the ball :math:`\sum|gap| \le \epsilon` is 2^m of them, of which those that hold the solution
+        are found one after the other (the sign pattern of the current gaps is the one it violates most), and those that
+        do not are forgotten.  What is left of a violation after 20 m rounds is taken out by a step towards the fair
+        fit.
         """
         F, _ = self._modes
         start, steer = self.to_gap.T @ b, self.to_gap.T @ self.T @ F
@@ -215,6 +218,15 @@ class RidgeFits:
             scale=self.scale,
             noise=4.0 * float(skew.max(initial=0.0)) * float(sizes[p:].max(initial=0.0)) ** 2,
         )
+
+
+def kernel_matrix(estimator: Any, X: FloatArray, Y: FloatArray | None = None) -> FloatArray:
+    """Kernel matrix (n, m) of X (n, d) and Y (m, d), with the kernel and the parameters of an estimator."""
+    if callable(estimator.kernel):
+        parameters = getattr(estimator, "kernel_params", None) or {}
+    else:
+        parameters = {name: getattr(estimator, name) for name in ("gamma", "degree", "coef0")}
+    return pairwise_kernels(X, Y, metric=estimator.kernel, filter_params=True, **parameters)
 
 
 def ridge_fits(

@@ -25,7 +25,8 @@ Differences from the paper
 3. An unpenalised constant is fitted; ``fit_intercept=False`` is the paper, which centres y by its training mean and
    appends a column of ones to X.
 4. Additions that the paper does not have: sample weights, several outputs, marginal and conditional constraints, powers
-   and bins of a continuous attribute, gap budgets, all penalties from one eigendecomposition, closed-form leave-one-out.
+   and bins of a continuous attribute, gap budgets, all penalties from one eigendecomposition, closed-form
+   leave-one-out.
 5. Proposition 4 states that the mean squared error is quadratic along the tradeoff.  That is exact at alpha = 0; at
    alpha > 0 it is the penalised objective that is quadratic, and ``objective`` of the path reports it.
 
@@ -44,12 +45,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
-from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError
 from paperlib.fairness import checks
-from paperlib.fairness.group_shift import GapProblem, Spectrum, ridge_fits
+from paperlib.fairness.group_shift import GapProblem, Spectrum, kernel_matrix, ridge_fits
 from paperlib.fairness.moments import MomentBasis, Moments, Sensitive, aligned, moment_basis
 
 FloatArray = NDArray[np.float64]
@@ -154,15 +154,9 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
             raise PaperlibError(f"alpha={self.alpha!r} is not a finite number of at least 0.")
         checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, self.kernel_params)
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
-        if self.penalty is not None:
-            checks.number("penalty", self.penalty)
-        if self.smd_budget is not None:
-            checks.number("smd_budget", self.smd_budget)
-        if self.gap_budget is not None:
-            checks.numbers("gap_budget", self.gap_budget)
-        knobs = {"unfairness": self.unfairness != 0, "penalty": self.penalty is not None}
-        knobs |= {"gap_budget": self.gap_budget is not None, "smd_budget": self.smd_budget is not None}
-        used = [name for name, is_used in knobs.items() if is_used]
+        used = {k: v for k, v in self._knobs().items() if v is not None and (k, v) != ("unfairness", 0)}
+        for name, value in used.items():
+            (checks.numbers if name == "gap_budget" else checks.number)(name, value)
         if len(used) > 1:
             raise PaperlibError(f"{' and '.join(used)} are set together; they are alternatives: set at most one.")
 
@@ -178,27 +172,17 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         """Kernel matrix; for the training data a fresh one, because the factorisation overwrites it."""
         if self.kernel == "precomputed":
             return np.array(X, order="C") if Y is None else X
-        if callable(self.kernel):
-            parameters = self.kernel_params or {}
-        else:
-            parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
-        K = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **parameters)
-        return np.ascontiguousarray(K, dtype=np.float64)
+        return np.ascontiguousarray(kernel_matrix(self, X, Y), dtype=np.float64)
 
     def _moments(
-        self, X: ArrayLike, sensitive_features: Sensitive, control_features: Sensitive, n: int, weight: FloatArray
+        self, X: ArrayLike, sensitive: Sensitive, control: Sensitive, n: int, weight: FloatArray
     ) -> MomentBasis:
-        if sensitive_features is None and self.unfairness == 1:  # ordinary regression was asked for
+        if sensitive is None and self.unfairness == 1:  # ordinary regression was asked for
             nobody = np.zeros(n, dtype=np.intp)
             return MomentBasis(nobody, np.zeros((1, 0)), np.zeros((0, 0)), [], np.array([float(n)]))
+        moments, most = self.moments, self.n_moments
         basis = moment_basis(
-            sensitive_features,
-            n_samples=n,
-            moments=self.moments,
-            n_moments=self.n_moments,
-            sample_weight=weight,
-            control_features=control_features,
-            X=X,
+            sensitive, n_samples=n, moments=moments, n_moments=most, sample_weight=weight, control_features=control, X=X
         )
         if self.gap_budget is not None and np.size(self.gap_budget) not in (1, len(basis.labels)):
             raise PaperlibError(
@@ -259,7 +243,7 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         return self._squeeze(columns[:, :p] - np.einsum("mq,lqp->lmp", columns[:, p:], path.shift))
 
     def plot_tradeoff(self, X: ArrayLike, y: ArrayLike, sensitive_features: Sensitive, **options: Any) -> Any:
-        """Plot SMD against error at every level of unfairness, on any rows; see :class:`.display.RegressionFairnessDisplay`."""
+        """Plot SMD against error at every level of unfairness, on any rows; see ``RegressionFairnessDisplay``."""
         from paperlib.fairness.display import RegressionFairnessDisplay
 
         return RegressionFairnessDisplay.from_estimator(self, X, y, sensitive_features, **options)
@@ -280,19 +264,19 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         gaps = problem.to_gap.T @ measure(shift)
         self.gap_labels_ = basis.labels
         self.gaps_ = self._squeeze(gaps)
-        self.unconstrained_gaps_ = self._squeeze(problem.gaps(np.zeros_like(shift)))
+        before = problem.gaps(np.zeros_like(shift))
+        self.unconstrained_gaps_ = self._squeeze(before)
         self.fairness_cost_ = self._squeeze(problem.cost(shift))
-        before = np.abs(problem.gaps(np.zeros_like(shift)))
-        for name, budget, of in (("smd_budget", self.smd_budget, np.sum), ("gap_budget", self.gap_budget, np.array)):
-            if budget is not None:
-                over = of(np.abs(gaps), axis=0) if of is np.sum else np.abs(gaps)
-                limit = np.asarray(budget, dtype=float) if of is np.sum else np.reshape(budget, (-1, 1)).astype(float)
-                if (over > limit + 1e-6 * limit + 1e-9 * before.sum(axis=0)).any():
-                    warnings.warn(
-                        f"{name}={budget!r} cannot be met: on the training rows it is {over.max():.3g}; the kernel cannot represent "
-                        "the difference of some groups' means; use another kernel, or put the attribute among the inputs.",
-                        stacklevel=3,
-                    )
+        sizes, room = np.abs(gaps), 1e-9 * np.abs(before).sum(axis=0)
+        for name, size in (("smd_budget", sizes.sum(axis=0, keepdims=True)), ("gap_budget", sizes)):
+            budget = getattr(self, name)
+            if budget is not None and (size > (1 + 1e-6) * np.reshape(np.asarray(budget, float), (-1, 1)) + room).any():
+                warnings.warn(
+                    f"{name}={budget!r} cannot be met: on the training rows it is {size.max():.3g}; the kernel cannot "
+                    "represent the difference of some groups' means; use another kernel, or put the attribute among "
+                    "the inputs.",
+                    stacklevel=3,
+                )
         return shift
 
 
@@ -354,17 +338,17 @@ class MeanParityRegressor(FairnessKnobs):
     gap_labels_ : list of length m
         The groups (or moments) that the gaps belong to.
     gaps_, unconstrained_gaps_ : (m,) or (m, p)
-        Train gaps, mean of the group minus mean of all (or covariances), of this fit, measured on its predictions, and of
-        ordinary regression.
+        Train gaps, mean of the group minus mean of all (or covariances), of this fit, measured on its predictions, and
+        of ordinary regression.
     fairness_cost_ : float or (p,)
         Rise of the train objective over ordinary regression.
 
     Notes
     -----
-    ``sensitive_features`` are needed by ``fit`` only (and not with ``unfairness=1``, ordinary ridge regression).  They may
-    also be columns of X: then predictions use them, as in the paper.  A group first met at predict time is predicted like
-    any other input, without a guarantee.  A difference of group means that the kernel cannot represent (an eigenvalue of T
-    at its rounding level) is left alone: ``gaps_`` shows it.
+    ``sensitive_features`` are needed by ``fit`` only (and not with ``unfairness=1``, ordinary ridge regression).  They
+    may also be columns of X: then predictions use them, as in the paper.  A group first met at predict time is
+    predicted like any other input, without a guarantee.  A difference of group means that the kernel cannot represent
+    (an eigenvalue of T at its rounding level) is left alone: ``gaps_`` shows it.
 
     Examples
     --------
@@ -494,12 +478,7 @@ class MeanParityRegressor(FairnessKnobs):
         return self
 
     def _prepare(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sensitive_features: Sensitive,
-        control_features: Sensitive,
-        sample_weight: ArrayLike | None,
+        self, X: ArrayLike, y: ArrayLike, sensitive: Sensitive, control: Sensitive, sample_weight: ArrayLike | None
     ) -> tuple[_Scaled, FloatArray, FloatArray]:
         """Check everything; returns the scaled problem, and X and y as arrays."""
         self._check_parameters()
@@ -507,10 +486,9 @@ class MeanParityRegressor(FairnessKnobs):
         n, d = inputs.shape
         if self.kernel == "precomputed" and n != d:
             raise PaperlibError(f"X has shape {inputs.shape}; kernel='precomputed' needs the (n, n) kernel matrix.")
-        basis = self._moments(X, sensitive_features, control_features, n, weight)
+        basis = self._moments(X, sensitive, control, n, weight)
         total = float(weight.sum())
         root = np.sqrt(weight)[:, None]
-
         # With few features the d x d side is smaller; at alpha = 0 it is also the accurate one.
         primal = self.kernel == "linear" and (d < n or self.alpha == 0)
         matrix = inputs if primal else self._get_kernel(inputs)
@@ -533,8 +511,8 @@ class MeanParityRegressor(FairnessKnobs):
             else:
                 matrix *= root
                 matrix *= root.T
-        C = root * basis.rows()
-        return _Scaled(primal, matrix, matrix_mean, target, y_mean, C, root, total, basis, trace), inputs, targets
+        data = _Scaled(primal, matrix, matrix_mean, target, y_mean, root * basis.rows(), root, total, basis, trace)
+        return data, inputs, targets
 
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predictions (m,) or (m, p) for X (m, d), or for the kernel matrix (m, n) when ``kernel='precomputed'``."""
@@ -617,6 +595,6 @@ def _group_product(data: _Scaled) -> FloatArray:
     n, q = data.C.shape
     if q < 8:
         return np.asarray(data.matrix @ data.C)
-    codes, table = data.basis.codes, data.basis.table
-    member = sp.csr_array((data.root[:, 0], (codes, np.arange(n))), shape=(len(table), n))
+    table = data.basis.table
+    member = sp.csr_array((data.root[:, 0], (data.basis.codes, np.arange(n))), shape=(len(table), n))
     return np.asarray((member @ data.matrix).T @ table)

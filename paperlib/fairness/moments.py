@@ -94,8 +94,8 @@ def aligned(name: str, values: Any, X: Any) -> Any:
     if values.index.is_unique and X.index.is_unique and X.index.isin(values.index).all():
         return values.loc[X.index]
     raise PaperlibError(
-        f"{name} has another index than X (first rows {values.index[0]!r} and {X.index[0]!r}), so its rows cannot be matched; "
-        f"give it the index of X, or {name}.to_numpy() if the rows are in the same order."
+        f"{name} has another index than X (first rows {values.index[0]!r} and {X.index[0]!r}), so its rows cannot be "
+        f"matched; give it the index of X, or {name}.to_numpy() if the rows are in the same order."
     )
 
 
@@ -114,14 +114,14 @@ def sensitive_frame(sensitive_features: Sensitive, n_samples: int, X: Any = None
     Raises
     ------
     PaperlibError
-        They are None, the number of rows is not ``n_samples``, there is no column, two have the same name, or a value is
-        missing.
+        They are None, the number of rows is not ``n_samples``, there is no column, two have the same name, or a value
+        is missing.
     """
     if sensitive_features is None:
         raise PaperlibError(
-            "sensitive_features=None; give one row per sample: fit(X, y, sensitive_features=s). In GridSearchCV or a Pipeline "
-            "with sklearn.set_config(enable_metadata_routing=True), pass it to their fit (cross_validate: params=), which "
-            "hands it on."
+            "sensitive_features=None; give one row per sample: fit(X, y, sensitive_features=s). In GridSearchCV or a "
+            "Pipeline with sklearn.set_config(enable_metadata_routing=True), pass it to their fit (cross_validate: "
+            "params=), which hands it on."
         )
     values = aligned("sensitive_features", sensitive_features, X)
     if isinstance(values, dict):
@@ -172,8 +172,9 @@ def group_codes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], list, NDArray[np
     """
     columns = [_factorize(frame[name]) for name in frame.columns]
     digits = np.column_stack([code for code, _ in columns])
-    if digits.shape[1] == 1:
-        _, first, codes = np.unique(digits[:, 0], return_index=True, return_inverse=True)
+    if digits.shape[1] == 1:  # every code occurs; the last row that is written is the first of its group
+        codes, first = digits[:, 0], np.empty(len(columns[0][1]), dtype=np.intp)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
     else:
         _, first, codes = np.unique(digits, axis=0, return_index=True, return_inverse=True)
     values = [pd.Index(uniques).tolist() for _, uniques in columns]
@@ -216,8 +217,8 @@ def moment_basis(
         'bins': mean parity across n_moments quantile bins of each attribute.
         'rbf': the features of the kernel exp(-|s-s'|^2/r) on the values that occur (the construction of the paper).
         callable: psi(S), from the (n, r) array of attributes to (n, m) features.
-        dict: one of these per column, as in ``{"sex": "groups", "age": "poly"}``; the columns of one kind are taken together
-        (several 'groups' columns intersect).
+        dict: one of these per column, as in ``{"sex": "groups", "age": "poly"}``; the columns of one kind are taken
+        together (several 'groups' columns intersect).
     n_moments : int
         Highest power for 'poly', number of bins for 'bins'.
     sample_weight : (n,), optional
@@ -259,7 +260,7 @@ def moment_basis(
     counts = np.bincount(codes, weights=weight, minlength=len(first)).astype(np.float64)
     present = counts > 0
     if control_features is None:
-        _warn_if_degenerate(frame, kinds, weight)
+        _warn_if_degenerate(frame.iloc[first[present]], kinds, int((weight > 0).sum()))
 
     # one block of features for the columns of each kind, each once in every stratum
     blocks: dict[Any, list] = {}
@@ -308,16 +309,17 @@ def _features(
 ) -> tuple[FloatArray, list, bool]:
     """psi at the k distinct values (k, m), the names of the m moments, and whether they are group indicators."""
     if moments in ("groups", "marginal", "rbf"):
-        several = [frame] if moments != "marginal" else [frame[[name]] for name in frame.columns]
+        rows = frame.iloc[first].reset_index(drop=True)
+        several = [rows] if moments != "marginal" else [rows[[name]] for name in rows.columns]
         groups = [(part.columns, *group_codes(part)[:2]) for part in several]
         most = max(len(values) for _, _, values in groups)
         if most > _MOST:
             raise PaperlibError(
-                f"sensitive_features has {most} distinct values and moments={moments!r} takes each by itself, at most {_MOST}; "
-                "use moments='linear', 'poly' or 'bins' for a continuous attribute."
+                f"sensitive_features has {most} distinct values and moments={moments!r} takes each by itself, at most "
+                f"{_MOST}; use moments='linear', 'poly' or 'bins' for a continuous attribute."
             )
         if moments != "rbf":
-            indicators = [np.eye(len(values))[codes[first]] for _, codes, values in groups]
+            indicators = [np.eye(len(values))[codes] for _, codes, values in groups]
             if moments == "groups":
                 return indicators[0], groups[0][2], True
             return np.hstack(indicators), [(names[0], value) for names, _, values in groups for value in values], True
@@ -349,7 +351,8 @@ def _features(
             indicators.append(np.eye(len(edges) + 1)[np.searchsorted(edges, numbers[first, j])])
             labels += [(name, f"bin {b}") for b in range(len(edges) + 1)]
         return np.hstack(indicators), labels, True
-    # 'rbf': the weighted, centred kappa_S on the distinct values is U diag(e) U^T; values that rounding cannot tell apart merge
+    # 'rbf': the weighted, centred kappa_S on the distinct values is U diag(e) U^T; values that rounding cannot tell
+    # apart merge
     kappa, share, root = rbf_kernel(numbers[first]), counts / counts.sum(), np.sqrt(counts)
     kappa = kappa - share @ kappa
     kappa = kappa - (kappa @ share)[:, None]
@@ -378,26 +381,25 @@ def _as_numbers(frame: pd.DataFrame, moments: str) -> FloatArray:
     return frame.to_numpy(dtype=float)
 
 
-def _warn_if_degenerate(frame: pd.DataFrame, kinds: dict, weight: FloatArray) -> None:
-    """Warn of a constant attribute, and of one whose every value is a group although it looks continuous."""
-    there = frame[weight > 0]
-    if len(there.drop_duplicates()) < 2:
+def _warn_if_degenerate(there: pd.DataFrame, kinds: dict, n: int) -> None:
+    """Warn, from the distinct rows of n samples, of a constant attribute, and of one that looks continuous."""
+    if len(there) < 2:
         warnings.warn(
             "sensitive_features is constant on the training data, so there is no gap to close and the fit is plain "
             "regression; check the attribute, or the split.",
             stacklevel=4,
         )
     names = [name for name, kind in kinds.items() if kind in ("groups", "marginal", "rbf")]
-    if not names:
+    if not names or len(there) <= 8:  # too few for either warning
         return
     marginal = all(kinds[name] == "marginal" for name in names)
     distinct = max(there[name].nunique() for name in names) if marginal else len(there[names].drop_duplicates())
     numbers = [name for name in names if pd.api.types.is_float_dtype(there[name])]
     fractions = max((there[name].nunique() for name in numbers if (there[name] % 1 != 0).any()), default=0)
-    if distinct > max(8, len(there) / 4) or fractions > 20:
+    if distinct > max(8, n / 4) or fractions > 20:
         warnings.warn(
-            f"sensitive_features has {distinct} distinct values on {len(there)} samples and moments={kinds[names[0]]!r} "
-            "constrains the mean at every one of them (a universal kernel on a continuous attribute), which leaves "
-            "little but a constant predictor; use moments='linear', 'poly' or 'bins'.",
+            f"sensitive_features has {distinct} distinct values on {n} samples and "
+            f"moments={kinds[names[0]]!r} constrains the mean at every one of them (a universal kernel on a continuous "
+            "attribute), which leaves little but a constant predictor; use moments='linear', 'poly' or 'bins'.",
             stacklevel=4,
         )

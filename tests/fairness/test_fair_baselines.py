@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 
 from paperlib.errors import PaperlibError
@@ -120,6 +120,23 @@ def test_nrfc_at_zero_is_mean_parity_on_the_training_set(problem):
     np.testing.assert_allclose(f, fair, atol=1e-9)
 
 
+@pytest.mark.parametrize("method", ["nrfc", "frrm"])
+def test_a_constant_attribute_is_no_attribute(problem, method):
+    X, y, *_ = problem
+    s, w = np.full(len(y), 0.1), RNG.uniform(0.1, 1.0, size=len(y))  # its weighted mean is 0.1 up to rounding
+    model = BoundedShareRegressor(method=method).fit(X, y, sensitive_features=s, sample_weight=w)
+    plain = LinearRegression().fit(X, y, sample_weight=w)
+    np.testing.assert_allclose(model.predict(X, sensitive_features=s), plain.predict(X), atol=1e-9)
+
+
+def test_the_barycentre_of_one_group_is_its_own_predictions(problem):
+    pytest.importorskip("equipy")
+    X, y, *_ = problem
+    s = np.ones(len(y))
+    f = WassersteinBarycentre().fit(X, y, sensitive_features=s).predict(X, sensitive_features=s)
+    np.testing.assert_allclose(f, Ridge().fit(X, y).predict(X))
+
+
 def test_nrfc_is_the_constrained_optimum(problem):
     X, y, s, *_ = problem
     bound = 0.01
@@ -201,7 +218,7 @@ def test_wasserstein_equalises_distributions_and_repeats_itself(problem):
     pytest.importorskip("equipy")
     X, y, s, *_ = problem
     s = (X[:, 0] > 0).astype(float)
-    plain = paper_fit(fit_intercept=True).fit(X, y).predict(X)
+    plain = Ridge().fit(X, y).predict(X)
     model = WassersteinBarycentre().fit(X, y, sensitive_features=s)
     f = model.predict(X, sensitive_features=s)
     np.testing.assert_array_equal(f, model.predict(X, sensitive_features=s))

@@ -104,7 +104,7 @@ def test_budget_that_cannot_be_met_warns_with_the_value():
         )
 
 
-# ---------------------------------------------------------------------------------------------- close values and weights
+# --------------------------------------------------------------------------------------------- close values and weights
 
 
 def test_rbf_moments_do_not_hang_on_the_last_bit():

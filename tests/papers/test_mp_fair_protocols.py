@@ -97,8 +97,8 @@ def test_shared_factorisation_equals_the_estimators(one, model):
     both = p.fair_predictions(one, model, (ordinary, "FKR-3", "FPR-1", "Ours"), kernel_s="linear")
     expected = {
         "FKR-3": PenalisedFairRidge(1000.0, alpha=model.alpha, **keywords),
-        "FPR-1": MeanParityRegressor(model.alpha, penalty=10.0, **keywords),
-        "Ours": MeanParityRegressor(model.alpha, **keywords),
+        "FPR-1": MeanParityRegressor(model.alpha, penalty=10.0, fit_intercept=False, **keywords),
+        "Ours": MeanParityRegressor(model.alpha, fit_intercept=False, **keywords),
     }
     for name, estimator in expected.items():
         estimator.fit(one.X, one.y, sensitive_features=one.S)

@@ -1,7 +1,7 @@
 """Fair regressions to compare with, as scikit-learn estimators; introduced in ``06_mp_fair_regression.ipynb``.
 
-All take ``fit(X, y, *, sensitive_features=...)``, but for ``constant``; those that need the attribute of the person they
-predict for take ``predict(X, *, sensitive_features=...)``.  :func:`fit_predict` calls either kind.
+All take ``fit(X, y, *, sensitive_features=...)``, but for ``constant``; those that need the attribute of the person
+they predict for take ``predict(X, *, sensitive_features=...)``.  :func:`fit_predict` calls either kind.
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ arXiv 1905.12843; Section 2 (bounded group loss) and Section 4 (reduction to wei
 .. math::
     \min_f \mathbb E\,\ell(Y, f(X)) \quad\text{s.t.}\quad \mathbb E[\ell(Y, f(X)) \mid S = s] \le \zeta \;\forall s .
 
-The Lagrangian is a weighted regression in which a person of group s weighs :math:`1 + \lambda_s / p_s`.  The multipliers rise
-where the bound is violated, by exponentiated gradient; the answer is the average of the regressions on the way.
+The Lagrangian is a weighted regression in which a person of group s weighs :math:`1 + \lambda_s / p_s`.  The
+multipliers rise where the bound is violated, by exponentiated gradient; the answer is the average of the regressions on
+the way.
 
 Differences from the paper
 --------------------------
-1. The squared loss is convex, so the average *prediction* keeps every bound that the randomised predictor keeps: ``predict``
-   returns it, and nothing is random.
+1. The squared loss is convex, so the average *prediction* keeps every bound that the randomised predictor keeps:
+   ``predict`` returns it, and nothing is random.
 2. Without a bound (``bound=None``) the largest group loss is minimised instead.
 """
 

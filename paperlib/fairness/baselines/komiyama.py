@@ -111,6 +111,9 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         share, root = weight / weight.sum(), np.sqrt(weight)[:, None]
         self.y_mean_, self.S_mean_ = float(share @ target), share @ S
         centred, s = root[:, 0] * (target - self.y_mean_), root * (S - self.S_mean_)
+        s[:, np.abs(s).max(axis=0) <= 1e-10 * np.abs(root * S).max(axis=0)] = (
+            0.0  # a constant attribute is no attribute
+        )
 
         decorrelate = Spectrum.of_features(s)
         self.decorrelation_ = decorrelate.primal_coef(0.0, root * features)  # (r, d)
@@ -147,7 +150,8 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         if self.method != "nrfc" or self.unfairness != 1:
             raise PaperlibError(
-                f"method={self.method!r}, unfairness={self.unfairness!r}: predict_path needs a fit of method='nrfc' with unfairness=1."
+                f"method={self.method!r}, unfairness={self.unfairness!r}: predict_path needs a fit of method='nrfc' "
+                "with unfairness=1."
             )
         features = validate_data(self, X, dtype=np.float64, reset=False)
         s = numeric_attributes(sensitive_features, len(features), X) - self.S_mean_

@@ -40,7 +40,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
-from paperlib.fairness.group_shift import ridge_fits
+from paperlib.fairness.group_shift import kernel_matrix, ridge_fits
 from paperlib.fairness.moments import Sensitive, aligned, sensitive_frame
 
 FloatArray = NDArray[np.float64]
@@ -194,7 +194,7 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
                 C[one, 0], C[~one, 0] = distance.sum(axis=1), -distance.sum(axis=0)
                 self._unit = 1.0
             primal = self.kernel == "linear"
-            matrix = root * features if primal else root * np.ascontiguousarray(self._gram(features)) * root.T
+            matrix = root * features if primal else root * np.ascontiguousarray(kernel_matrix(self, features)) * root.T
             C = np.divide(C, root, out=np.zeros_like(C), where=root > 0)
             fits = ridge_fits(matrix, np.column_stack([root[:, 0] * (target - self.y_mean_), C]), alpha, primal=primal)
             self._problem = fits.problem(1, G=np.eye(C.shape[1]))  # (I / mu + T) nu = b
@@ -210,15 +210,15 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         features = validate_data(self, X, dtype=np.float64, reset=False)
         if self.kernel == "linear":
             return features @ self.coef_ + self.y_mean_
-        return self._gram(features, self.X_fit_) @ self.dual_coef_ + self.y_mean_
+        return kernel_matrix(self, features, self.X_fit_) @ self.dual_coef_ + self.y_mean_
 
     def predict_path(self, X: ArrayLike, etas: ArrayLike) -> FloatArray:
-        """Predictions (L, m) at every weight of ``etas`` (L,), from the one factorisation of :meth:`fit`; 'hsic' only."""
+        """Predictions (L, m) at every weight of ``etas`` (L,), from the factorisation of :meth:`fit`; 'hsic' only."""
         check_is_fitted(self)
         if self.penalty != "hsic":
             raise PaperlibError(f"penalty={self.penalty!r} has no path of weights; use penalty='hsic'.")
         features = validate_data(self, X, dtype=np.float64, reset=False)
-        K = features @ self.X_fit_.T if self.kernel == "linear" else self._gram(features, self.X_fit_)
+        K = features @ self.X_fit_.T if self.kernel == "linear" else kernel_matrix(self, features, self.X_fit_)
         f = K @ self._dual
         levels = checks.numbers("etas", etas)
         nu = np.array([self._problem.shift(penalty=eta * self._unit)[:, 0] for eta in levels])
@@ -231,18 +231,12 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         L[np.ix_(one, ~one)] = -distance
         L += L.T
         L.flat[:: n + 1] = -L.sum(axis=1)
-        K = self._gram(X)
+        K = kernel_matrix(self, X)
         system = weight[:, None] * K + self.eta * (L @ K)
         system.flat[:: n + 1] += self.alpha
         # at alpha = 0 the system may be singular, and the minimum-norm solution is meant
         solve = np.linalg.solve if self.alpha > 0 else lambda A, v: np.linalg.lstsq(A, v, rcond=None)[0]
         return np.asarray(solve(system, weight * (y - self.y_mean_)), dtype=float)
-
-    def _gram(self, X: FloatArray, Z: FloatArray | None = None) -> FloatArray:
-        parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
-        return pairwise_kernels(
-            X, Z, metric=self.kernel, filter_params=True, **({} if callable(self.kernel) else parameters)
-        )
 
 
 def cross_distance(y: FloatArray, one: NDArray[np.bool_], weight: FloatArray) -> FloatArray:

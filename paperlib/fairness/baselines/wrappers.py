@@ -1,8 +1,8 @@
 r"""Methods around an ordinary regressor: correlation remover, group-mean shift, Wasserstein barycentre, adversary.
 
 * Correlation remover: fairlearn >= 0.15 (before 0.15 it subtracted one mean for all attributes).
-* Mean shift: :math:`f(x) - (1 - u)(\hat m_s - \hat m)`, the group means of the predictions taken out, those of the training
-  rows or (``cv``) of rows that the regressor has not seen.
+* Mean shift: :math:`f(x) - (1 - u)(\hat m_s - \hat m)`, the group means of the predictions taken out, those of the
+  training rows or (``cv``) of rows that the regressor has not seen.
 * Wasserstein barycentre: Chzhen et al., Fair Regression with Wasserstein Barycenters, NeurIPS 2020, arXiv 2006.07286;
   equipy's implementation, :math:`f^*(x, s) = \sum_{s'} p_{s'} Q_{s'}(F_s(f(x)))`.
 * Adversary: Zhang, Lemoine and Mitchell, Mitigating Unwanted Biases with Adversarial Learning, AIES 2018,
@@ -87,8 +87,8 @@ class Wrapper(RegressorMixin, BaseEstimator):
         unseen = [label for label in labels if label not in self.groups_]
         if unseen and self.unseen == "error":
             raise PaperlibError(
-                f"sensitive_features has the group {unseen[0]!r}, which the training set has not; known: {self.groups_}. "
-                "unseen='population' treats it like everybody."
+                f"sensitive_features has the group {unseen[0]!r}, which the training set has not; known: "
+                f"{self.groups_}. unseen='population' treats it like everybody."
             )
         return np.array([-1 if label in unseen else self.groups_.index(label) for label in labels])[codes]
 
@@ -96,8 +96,8 @@ class Wrapper(RegressorMixin, BaseEstimator):
 class MeanParityWrapper(Wrapper):
     """Mean parity around any regressor: take the group means of its predictions out, add the overall mean.
 
-    With ordinary least squares on inputs that hold the attribute this *is* :class:`MeanParityRegressor` at alpha 0; with any
-    other regressor it needs the attribute of the person it predicts for.
+    With ordinary least squares on inputs that hold the attribute this *is* :class:`MeanParityRegressor` at alpha 0;
+    with any other regressor it needs the attribute of the person it predicts for.
 
     Parameters
     ----------
@@ -109,7 +109,8 @@ class MeanParityWrapper(Wrapper):
     unfairness : float in [0, 1], default 0
         Fraction of every group's gap that stays (Proposition 4).
     unseen : {'error', 'population'}, default 'error'
-        What to do with a group at predict time that the training set has not.  'population' leaves its prediction as it is.
+        What to do with a group at predict time that the training set has not.  'population' leaves its prediction as it
+        is.
 
     Attributes
     ----------
@@ -219,14 +220,16 @@ class WassersteinBarycentre(Wrapper):
         sensitive_features: Sensitive = None,
         sample_weight: ArrayLike | None = None,
     ) -> WassersteinBarycentre:
-        """Fit the regressor, then estimate the distribution of its predictions in every group (n rows, equally weighted)."""
+        """Fit the regressor, then learn the distribution of its predictions in every group (rows equally weighted)."""
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
         features, target, weight = self._check(X, y, sample_weight)
         codes = self._learn_groups(sensitive_features, len(target), X)
         f = self._fit_base(features, target, None if sample_weight is None else weight)
         fair = _optional("equipy.fairness", "equipy")
-        self.transport_ = fair.FairWasserstein(sigma=self.sigma, seed=self.random_state)
-        self.transport_.fit(f, pd.DataFrame({"group": codes}))
+        self.transport_ = None  # a single group is where it should be
+        if len(self.groups_) > 1:
+            self.transport_ = fair.FairWasserstein(sigma=self.sigma, seed=self.random_state)
+            self.transport_.fit(f, pd.DataFrame({"group": codes}))
         return self
 
     def predict(self, X: ArrayLike, *, sensitive_features: Sensitive = None) -> FloatArray:
@@ -236,6 +239,8 @@ class WassersteinBarycentre(Wrapper):
         codes = self._codes(sensitive_features, len(features), X)
         f = np.asarray(self.estimator_.predict(features), dtype=float)
         known = codes >= 0
+        if self.transport_ is None or not known.any():
+            return f
         transport = copy.deepcopy(self.transport_)  # its generator moves on with every call
         f[known] = transport.transform(f[known], pd.DataFrame({"group": codes[known]}), epsilon=self.unfairness)
         return f
@@ -336,7 +341,8 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
             self.model_.fit(scaled, self.scale_y_.transform(target[:, None])[:, 0], sensitive_features=groups)
         except RuntimeError as error:  # torch's loss refuses the NaN of networks that ran away
             raise PaperlibError(
-                f"strength={self.strength!r}, learning_rate={self.learning_rate!r}: training diverged ({error}); lower one."
+                f"strength={self.strength!r}, learning_rate={self.learning_rate!r}: training diverged ({error}); lower "
+                "one."
             ) from error
         return self
 

@@ -111,9 +111,9 @@ def check_kernel_nrfc(results: Results) -> Verdict:
     }
     return _verdict(
         None,
-        "not decided: the paper does not say how NRFC is given a kernel. In ours the attribute is made uncorrelated with the "
-        "predictions, which for one binary attribute is mean parity itself; even in print MP is not the smaller one on "
-        "Communities & Crime",
+        "not decided: the paper does not say how NRFC is given a kernel. In ours the attribute is made uncorrelated "
+        "with the predictions, which for one binary attribute is mean parity itself; even in print MP is not the "
+        "smaller one on Communities & Crime",
         numbers,
     )
 
@@ -244,8 +244,10 @@ def check_not_parity(results: Results) -> Verdict:
     gaps, distances = list(numbers.values())[::2], list(numbers.values())[1::2]
     return _verdict(
         max(gaps) < 1e-8 and max(distances) > 0.1,
-        "on the training rows every gap is 0, and the Kolmogorov distance of the two groups is above 0.1 on some data set", numbers,
-    )  # fmt: skip
+        "on the training rows every gap is 0, and the Kolmogorov distance of the two groups is above 0.1 on some data "
+        "set",
+        numbers,
+    )
 
 
 def check_speed(results: Results) -> Verdict:

@@ -78,7 +78,7 @@ def _titles(results: Results, item: str, names: Sequence[str]) -> dict[str, str]
 
 
 def _draw_fives(axes: Any, boxes: Mapping[float, Mapping[str, float]], colours: Any, **options: Any) -> None:
-    """Horizontal boxes from their five numbers, by height. All whiskers are one line with gaps, all medians another: faster."""
+    """Horizontal boxes from their five numbers, by height. All whiskers are one line with gaps, all medians another."""
     if not boxes:
         return
     y = np.array(list(boxes))
@@ -162,10 +162,10 @@ def draw_boxes(id_: str, text: str, methods: Sequence[str], metrics: Sequence[st
         ours, verdicts = compared(results, id_)
         return artefact(
             results, id_, "figure", **_box_grid(results, id_, methods, metrics, ours, verdicts),
-            caption=f"{id_.replace('fig', 'Figure ')}. {text} {counts(verdicts)} (=: inside, ≠: outside, ·: not judged.) "
-            f"{where(results, id_)}",
-            alt=f"Panels of box plots, our boxes above the printed ones. {_medians(ours, metrics[-1], 'Test', (methods[0], 'Ours'))}"
-            f" {counts(verdicts)}",
+            caption=f"{id_.replace('fig', 'Figure ')}. {text} {counts(verdicts)} (=: inside, ≠: outside, ·: not "
+            f"judged.) {where(results, id_)}",
+            alt="Panels of box plots, our boxes above the printed ones. "
+            f"{_medians(ours, metrics[-1], 'Test', (methods[0], 'Ours'))} {counts(verdicts)}",
         )  # fmt: skip
 
     return draw
@@ -236,15 +236,16 @@ def draw_tradeoff(id_: str, datasets: Sequence[str]) -> Draw:
         if judged(results) and len(exact):
             off = compare_curves(exact, name_).query("method == 'Ours'")
             text = (
-                f"Printed vertices of MP lie at most {100 * off['largest_off'].max():.1f} % of the range of SMD from our curve"
-                f" (median {100 * off['median_off'].median():.3f} %). "
+                f"Printed vertices of MP lie at most {100 * off['largest_off'].max():.1f} % of the range of SMD from "
+                f"our curve (median {100 * off['median_off'].median():.3f} %). "
             )
         return artefact(
             results, id_, "figure", figure=figure,
             frame=pd.concat([curves, vertices.assign(source="printed")], ignore_index=True),
-            caption=f"{name_}. Unfairness against error, linear regression, one attribute, one split: fraction of the gaps that MP "
-            f"keeps, weight of FKR and FPR, bound of NRFC. {text}{where(results, 'fig7', datasets)}",
-            alt=f"Curves that fall from the ordinary fit to SMD 0 at the fair fit. On the training sets MP and FPR share one curve. {text}",
+            caption=f"{name_}. Unfairness against error, linear regression, one attribute, one split: fraction of the "
+            f"gaps that MP keeps, weight of FKR and FPR, bound of NRFC. {text}{where(results, 'fig7', datasets)}",
+            alt="Curves that fall from the ordinary fit to SMD 0 at the fair fit. On the training sets MP and FPR "
+            f"share one curve. {text}",
         )  # fmt: skip
 
     return draw
@@ -298,10 +299,11 @@ def draw_densities(id_: str, datasets: Sequence[str], rows: Sequence[tuple[str, 
             figure.legend(handles=handles, loc="outside lower center", ncols=2)
         return artefact(
             results, id_, "figure", figure=figure, frame=pd.concat(frames, ignore_index=True),
-            caption=f"{id_.replace('fig', 'Figure ')}. Response and mean-parity fair prediction (linear) by group, centred; bars and "
-            "curves: density, vertical lines: group means, KS: Kolmogorov distance of the two groups. The printed figure is not "
-            f"available as numbers. {where(results, 'fig13', datasets)}",
-            alt=f"Densities of two groups. Distance of the means and Kolmogorov distance of the fair predictions: {'; '.join(texts)}.",
+            caption=f"{id_.replace('fig', 'Figure ')}. Response and mean-parity fair prediction (linear) by group, "
+            "centred; bars and curves: density, vertical lines: group means, KS: Kolmogorov distance of the two "
+            f"groups. The printed figure is not available as numbers. {where(results, 'fig13', datasets)}",
+            alt="Densities of two groups. Distance of the means and Kolmogorov distance of the fair predictions: "
+            f"{'; '.join(texts)}.",
         )  # fmt: skip
 
     return draw
@@ -346,10 +348,11 @@ def draw_descent(id_: str, beta: float) -> Draw:
             figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", ncols=4)
         return artefact(
             results, id_, "figure", figure=figure, frame=curves.drop(columns="vertex"),
-            caption=f"{id_.replace('fig', 'Figure ')}. Gradient descent (Adam, rate 1e-4) on the smooth L1 loss with beta = {beta:g}, linear, "
-            "with and without the constraint: mean over the splits, band: standard deviation. The printed figure is not available as "
-            f"numbers. {where(results, id_)}",
-            alt=f"Loss and SMD over the steps, with and without the constraint; largest train SMD of Fair-GD at any step: {'; '.join(texts)}.",
+            caption=f"{id_.replace('fig', 'Figure ')}. Gradient descent (Adam, rate 1e-4) on the smooth L1 loss with "
+            f"beta = {beta:g}, linear, with and without the constraint: mean over the splits, band: standard "
+            f"deviation. The printed figure is not available as numbers. {where(results, id_)}",
+            alt="Loss and SMD over the steps, with and without the constraint; largest train SMD of Fair-GD at any "
+            f"step: {'; '.join(texts)}.",
         )  # fmt: skip
 
     return draw
@@ -377,8 +380,8 @@ def draw_scaling(results: Results) -> Artefact:
     text = ", ".join(f"{name} {value:.3g}" for name, value in scaling_ratios(frame).items())
     return artefact(
         results, "scaling", "figure", figure=figure, frame=frame,
-        caption="Run time (ours, not in the paper). Median CPU seconds of a fit, Gaussian kernel or linear, two groups, 10 inputs; all "
-        f"methods in turn on the same machine. {results.scale.name} scale.",
+        caption="Run time (ours, not in the paper). Median CPU seconds of a fit, Gaussian kernel or linear, two "
+        f"groups, 10 inputs; all methods in turn on the same machine. {results.scale.name} scale.",
         alt=f"CPU seconds rise with the number of rows. {text}.",
     )  # fmt: skip
 

@@ -31,8 +31,9 @@ _BOXES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "fig6": (f"Kernel regression, {_GROUPS}", ("KRR", *_FEW), ("MSE", "SMD")),
     "fig8": (f"Covariance-based fairness, linear, Communities & Crime. {_RELABELLED}", ("OLS", *_ALL), _COV),
     "fig9": (
-        "Covariance-based fairness with a Gaussian kernel on the attribute, which is mean parity (our run constrains the group "
-        "means), Gaussian kernel, Communities & Crime; the splits are not the paper's, which were not recovered. "
+        "Covariance-based fairness with a Gaussian kernel on the attribute, which is mean parity (our run constrains "
+        "the group means), Gaussian kernel, Communities & Crime; the splits are not the paper's, which were not "
+        "recovered. "
         f"{_RELABELLED}", ("OLS", *_ALL), _COV,
     ),
     "fig10": (
@@ -50,7 +51,7 @@ _FOUR = [(split, quantity) for split in ("Train", "Test") for quantity in ("resp
 ITEMS: dict[str, Item] = {
     **{id_: Item(specs_of(item), draw_table(id_, text)) for id_, (item, text) in _TABLES.items()},
     **{
-        id_: Item(specs_of(id_), draw_boxes(id_, *box), table=runs.Setting(id_, box[0], draw_setting))  # type: ignore[arg-type]
+        id_: Item(specs_of(id_), draw_boxes(id_, *box), table=runs.Setting(id_, box[0], draw_setting))  # type: ignore
         for id_, box in _BOXES.items()
     },
     "fig2": Item(specs_of("fig7", _TWO), draw_tradeoff("fig2", _TWO)),

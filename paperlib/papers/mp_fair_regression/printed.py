@@ -5,7 +5,8 @@ import pandas as pd
 from paperlib.report.published import published
 
 METHODS = {
-    "constant": "Constant", "ols": "OLS", "krr": "KRR", "fkr": "FKR", "fpr": "FPR", "nrfc": "NRFC", "rba": "RBA", "mp_fair": "Ours",
+    "constant": "Constant", "ols": "OLS", "krr": "KRR", "fkr": "FKR", "fpr": "FPR", "nrfc": "NRFC", "rba": "RBA",
+    "mp_fair": "Ours",
 }  # fmt: skip
 WEIGHTS = {"10": "-1", "1000": "-3"}
 """The paper writes the logarithm of a weight; the demos write the weight itself."""
@@ -19,8 +20,8 @@ def printed(items: str) -> pd.DataFrame:
     -------
     DataFrame
         ``figure`` (or table: "Figure 1", "Table 1", "demo_linear"), ``dataset``, ``k`` (as "k=2", or missing),
-        ``dataset_or_k``, ``split``, ``method``, ``metric``, ``value``, and, missing where they do not apply, ``stat``, ``trial``,
-        ``vertex``.
+        ``dataset_or_k``, ``split``, ``method``, ``metric``, ``value``, and, missing where they do not apply, ``stat``,
+        ``trial``, ``vertex``.
     """
     frame = published("mp_fair_regression")
     frame = frame[frame["item"].str.startswith(items)].reset_index(drop=True)
@@ -46,7 +47,7 @@ def printed(items: str) -> pd.DataFrame:
 
 
 def wide(items: str, keys: list[str], across: str = "stat") -> pd.DataFrame:
-    """:func:`printed` with a column for each value of ``across``, in the order of the print; rows that lack a key are left out."""
+    """:func:`printed` with a column for each value of ``across``, in the print's order; rows without all keys go."""
     frame = printed(items).dropna(subset=[*keys, across]).infer_objects()
     found = frame.pivot(index=keys, columns=across, values="value")
     return found.loc[pd.MultiIndex.from_frame(frame[keys].drop_duplicates())].reset_index().rename_axis(columns=None)

@@ -3,13 +3,13 @@ r"""The experiments of the mean-parity paper and of its authors' two demos, each
 Paper: Mean Parity Fair Regression in RKHS, AISTATS 2023 (PMLR 206:4602-4628), arXiv 2302.10409; Section 5, Appendices
 D and E.  Introduced in ``notebooks/06_mp_fair_regression.ipynb``.
 
-``PROTOCOLS[item](dataset)`` returns one row per number.  Every fit is one of the estimators of :mod:`paperlib.fairness`, and
-every measure one of :mod:`paperlib.fairness.metrics`.
+``PROTOCOLS[item](dataset)`` returns one row per number.  Every fit is one of the estimators of
+:mod:`paperlib.fairness`, and every measure one of :mod:`paperlib.fairness.metrics`.
 
 What the paper does not state was recovered from its vector figures, and :func:`.tables.compare_boxes` is the check:
 
-* Figures 1 and 5, Tables 1 to 3: 2,000 rows of Adult and 1,000 of Law School, drawn with seed 4; 80/20 split inside each
-  group with the seeds 2333 to 2342; synthetic data from seed 1, plain 80/20 splits with the seeds 0 to 9.
+* Figures 1 and 5, Tables 1 to 3: 2,000 rows of Adult and 1,000 of Law School, drawn with seed 4; 80/20 split inside
+  each group with the seeds 2333 to 2342; synthetic data from seed 1, plain 80/20 splits with the seeds 0 to 9.
 * Figure 10: the first five of these splits.  Figures 2 and 7: the first one, and for the synthetic data the fourth.
 * Figures 3, 6 and 8: Communities and Crime in the order of consecutive permutations of NumPy's generator from seed 1,
   ten for each number of groups; thresholds are "at least 0.5", where the text says "larger".
@@ -22,8 +22,8 @@ Differences from the paper
 1. Ordinary regression, FPR with its weights and MP are points of one path after one fit; the results are the same.
 2. Not recovered, and marked so by the comparison: the items of :data:`.tables.UNDETERMINED`.
 3. RBA is the implementation of :mod:`paperlib.fairness.baselines.reduction`, with settings of our own.
-4. Figures 8 and 9 are both labelled covariance (columns HS/n).  Figure 8 is that; the boxes of Figure 9 are those of mean
-   parity (``moments="groups"``), which is what zero covariance with a Gaussian kernel on the attribute means.
+4. Figures 8 and 9 are both labelled covariance (columns HS/n).  Figure 8 is that; the boxes of Figure 9 are those of
+   mean parity (``moments="groups"``), which is what zero covariance with a Gaussian kernel on the attribute means.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def several_attribute_cases(
     seed: int = 1,
     **loading: Any,
 ) -> list[Case]:
-    """Data and splits of Figures 3, 6, 8 and 9 (seed 1) and of the authors' kernel demo (seed 0): r attributes, k = 2^r.
+    """Data and splits of Figures 3, 6, 8, 9 (seed 1) and of the authors' kernel demo (seed 0): r attributes, k = 2^r.
 
     The three attributes that are cut at 0.5 are cut among the inputs whatever r is.
     """
@@ -177,7 +177,7 @@ def several_attribute_cases(
     return cases
 
 
-# ---------------------------------------------------------------------------------------------------------- many methods
+# --------------------------------------------------------------------------------------------------------- many methods
 
 
 @dataclass(frozen=True)
@@ -224,18 +224,14 @@ def fair_predictions(
     kernel_s, gamma_s
         FKR's kernel on the attributes.
     """
-
-    def path(moments: str) -> Callable[[float], tuple[FloatArray, FloatArray]]:
-        fit = MeanParityRegressor(**model.keywords, fit_intercept=False, moments=moments)
-        fit.fit(one.X, one.y, sensitive_features=one.S)
-        levels = [0.0, *WEIGHTS.values(), np.inf]
-        found = fit.tradeoff(penalty=levels)
-        train, test = fit.predict_path(one.X, found), fit.predict_path(one.X_test, found)
-        return lambda penalty: (train[levels.index(penalty)], test[levels.index(penalty)])
-
-    used = {"Ours": moments, "NRFC": "linear"}
+    used = {"Ours": moments, "NRFC": "linear"}  # NRFC with a kernel: zero covariance on the training set
     needed = {used.get(m, "groups") for m in methods if model.kernel != "linear" or m != "NRFC"}
-    paths = {name: path(name) for name in sorted(needed)}
+    levels, paths = [0.0, *WEIGHTS.values(), np.inf], dict[str, dict[float, Any]]()
+    for name in sorted(needed):
+        fit = MeanParityRegressor(**model.keywords, fit_intercept=False, moments=name)
+        found = fit.fit(one.X, one.y, sensitive_features=one.S).tradeoff(penalty=levels)
+        both = fit.predict_path(one.X, found), fit.predict_path(one.X_test, found)
+        paths[name] = dict(zip(levels, zip(*both, strict=True), strict=True))
     out: Predictions = {}
     for method in methods:
         name, _, weight = method.partition("-")
@@ -243,33 +239,28 @@ def fair_predictions(
             out[method] = np.zeros(len(one.y)), np.zeros(len(one.y_test))
         elif name == "Response":
             out[method] = one.y, one.y_test
-        elif name in ("OLS", "KRR"):
-            out[method] = paths["groups"](0.0)
-        elif name == "FPR":
-            out[method] = paths["groups"](WEIGHTS[weight])
         elif name == "FKR":
             fkr = PenalisedFairRidge(WEIGHTS[weight], **model.keywords, kernel_s=kernel_s, gamma_s=gamma_s)
-            fkr.fit(one.X, one.y, sensitive_features=one.S)
-            out[method] = fkr.predict(one.X), fkr.predict(one.X_test)
+            out[method] = fit_predict(fkr, one.X, one.y, one.S, one.X_test, one.S_test)
         elif name == "NRFC" and model.kernel == "linear":
-            nrfc = BoundedShareRegressor(alpha=model.alpha, fit_intercept=False).fit(
-                one.X, one.y, sensitive_features=one.S
-            )
-            out[method] = tuple(nrfc.predict(X, sensitive_features=S) for _, X, _, S in one.sides)  # type: ignore[assignment]
-        else:  # Ours; and NRFC with a kernel: the attribute taken out of its features, zero covariance on the training set
-            out[method] = paths[used[name]](np.inf)
+            nrfc = BoundedShareRegressor(alpha=model.alpha, fit_intercept=False)
+            out[method] = fit_predict(nrfc, one.X, one.y, one.S, one.X_test, one.S_test)
+        else:
+            penalty = {"OLS": 0.0, "KRR": 0.0, "FPR": WEIGHTS.get(weight, np.inf)}.get(name, np.inf)
+            out[method] = paths[used.get(name, "groups")][penalty]
     return out
 
 
-# -------------------------------------------------------------------------------------------------------------- measures
+# ------------------------------------------------------------------------------------------------------------- measures
 
 
 @dataclass(frozen=True)
 class Measures:
     """The metrics of :mod:`paperlib.fairness.metrics` for many predictions of the same people.
 
-    Predictions are (n,), or (n, T) of the T predictors of a mixture with probabilities ``weights`` (T,): then MSE is the
-    expected error, SMD and covariance are those of the expected prediction, and DPD that of the mixture's distribution.
+    Predictions are (n,), or (n, T) of the T predictors of a mixture with probabilities ``weights`` (T,): then MSE is
+    the expected error, SMD and covariance are those of the expected prediction, and DPD that of the mixture's
+    distribution.
     """
 
     y: FloatArray
@@ -318,9 +309,9 @@ def in_parallel(function: Callable[[Case], list[dict]], cases: Sequence[Case], n
     return pd.DataFrame([row for part in parts for row in part])
 
 
-# ------------------------------------------------------------------------------------------------------------- box plots
+# ------------------------------------------------------------------------------------------------------------ box plots
 
-PENALISED = ("FKR-1", "FKR-3", "FPR-1", "FPR-3")
+COMPARED = ("FKR-1", "FKR-3", "FPR-1", "FPR-3", "NRFC", "Ours")
 COV = ("MSE", "Norm of Cov", "Norm of Cov (centred)")
 
 
@@ -339,25 +330,22 @@ class Boxes:
 
 
 FEW = ("FPR-1", "FPR-3", "Ours")
+DEMO = ("FKR-3", "FPR-3", "Ours")
 BOXES: dict[str, Boxes] = {
-    "fig1": Boxes(("Constant", "OLS", *PENALISED, "NRFC", "Ours"), kernel_s="polynomial"),
+    "fig1": Boxes(("Constant", "OLS", *COMPARED), kernel_s="polynomial"),
     "fig3": Boxes(("Constant", "OLS", *FEW), cases=several_attribute_cases),
-    "fig5": Boxes(("Constant", "KRR", *PENALISED, "NRFC", "Ours"), KERNEL, partial(single_attribute_cases, response="sine")),
+    "fig5": Boxes(("Constant", "KRR", *COMPARED), KERNEL, partial(single_attribute_cases, response="sine")),
     "fig6": Boxes(("Constant", "KRR", *FEW), KERNEL, several_attribute_cases),
-    "fig8": Boxes(("OLS", *PENALISED, "NRFC", "Ours", "Response"), LINEAR, several_attribute_cases, COV, "linear"),
-    "fig9": Boxes(
-        ("KRR", *PENALISED, "NRFC", "Ours", "Response"), Model("rbf", 1e-6, 1.0), several_attribute_cases, COV,
-        kernel_s="rbf", gamma_s=1.0,
-    ),
-    "fig10": Boxes(("OLS", *PENALISED, "NRFC", "Ours"), metrics=("MSE", "SMD", "DPD", "DPD (W1)"), trials=5),
-    "demo_linear": Boxes(("Constant", "OLS", "FKR-3", "FPR-3", "Ours"), cases=partial(single_attribute_cases, demo=True)),
-    "demo_kernel": Boxes(
-        ("Constant", "KRR", "FKR-3", "FPR-3", "Ours"), KERNEL, partial(several_attribute_cases, seed=0),
-        kernel_s="rbf", gamma_s=KERNEL.gamma,
-    ),
+    "fig8": Boxes(("OLS", *COMPARED, "Response"), LINEAR, several_attribute_cases, COV, "linear"),
+    "fig9": Boxes(("KRR", *COMPARED, "Response"), Model("rbf", 1e-6, 1.0), several_attribute_cases, COV,
+                  kernel_s="rbf", gamma_s=1.0),
+    "fig10": Boxes(("OLS", *COMPARED), metrics=("MSE", "SMD", "DPD", "DPD (W1)"), trials=5),
+    "demo_linear": Boxes(("Constant", "OLS", *DEMO), cases=partial(single_attribute_cases, demo=True)),
+    "demo_kernel": Boxes(("Constant", "KRR", *DEMO), KERNEL, partial(several_attribute_cases, seed=0),
+                         kernel_s="rbf", gamma_s=KERNEL.gamma),
     "table3": Boxes(("Ours",)),
 }  # fmt: skip
-"""Box-plot figure, demo or table -> its setting.  The method that Figure 9 calls OLS is linear regression; KRR is added."""
+"""Box-plot figure, demo or table -> its setting.  What Figure 9 calls OLS is linear regression; KRR is added."""
 RBA_BOUND = 0.02
 """Bound of RBA in Figure 10, which the paper does not state."""
 
@@ -416,7 +404,7 @@ def boxes(
     return in_parallel(run, box.cases(**options), n_jobs)
 
 
-# ---------------------------------------------------------------------------------------------------------------- curves
+# --------------------------------------------------------------------------------------------------------------- curves
 
 FIGURE7_TRIAL = {"synthetic": 3}
 """The one split that Figures 2 and 7 show; 0 for the data sets that are not listed."""
@@ -425,8 +413,8 @@ FIGURE7_TRIAL = {"synthetic": 3}
 def tradeoff(name: str = "synthetic", *, n_points: int = 50, n_jobs: int = 1, **loading: Any) -> pd.DataFrame:
     """Figures 2 and 7: error against unfairness along the knob of each method, linear, the one split that they show.
 
-    Ours: fraction of the gaps that is kept, 50 equal steps as in Figure 7.  FKR, FPR: weights from 0 to 1e6.  NRFC: bounds
-    from 0 to 1, dense near 0.  The paper gives these ranges; the points between are this file's.
+    Ours: fraction of the gaps that is kept, 50 equal steps as in Figure 7.  FKR, FPR: weights from 0 to 1e6.  NRFC:
+    bounds from 0 to 1, dense near 0.  The paper gives these ranges; the points between are this file's.
 
     Returns
     -------
@@ -438,8 +426,7 @@ def tradeoff(name: str = "synthetic", *, n_points: int = 50, n_jobs: int = 1, **
     bounds = u**3
 
     def run(one: Case) -> list[dict]:
-        ours = MeanParityRegressor(**LINEAR.keywords, fit_intercept=False)
-        ours.fit(one.X, one.y, sensitive_features=one.S)
+        ours = MeanParityRegressor(**LINEAR.keywords, fit_intercept=False).fit(one.X, one.y, sensitive_features=one.S)
         fkr = PenalisedFairRidge(**LINEAR.keywords).fit(one.X, one.y, sensitive_features=one.S)
         nrfc = BoundedShareRegressor(1.0, fit_intercept=False).fit(one.X, one.y, sensitive_features=one.S)
         keep, penalise = ours.tradeoff(unfairness=u), ours.tradeoff(penalty=weights)
@@ -480,14 +467,12 @@ def fair_gd(
         Columns dataset, trial, split, method ('GD', 'Fair-GD'), step, Loss, SMD.
     """
     loss = smooth_l1(beta)
+    descent = partial(FairGDRegressor, loss, max_iter=max_iter, record_every=record_every, fit_intercept=False)
 
     def run(one: Case) -> list[dict]:
         rows = []
         for method, constrained in (("GD", False), ("Fair-GD", True)):
-            model = FairGDRegressor(
-                loss, max_iter=max_iter, record_every=record_every, fit_intercept=False, constrained=constrained
-            )
-            model.fit(one.X, one.y, sensitive_features=one.S)
+            model = descent(constrained=constrained).fit(one.X, one.y, sensitive_features=one.S)
             for side, X, y, S in one.sides:
                 measure = Measures(y, S)
                 for step, f in zip(model.recorded_steps_, model.staged_predict(X), strict=True):
@@ -506,27 +491,27 @@ def densities(name: str = "synthetic", **loading: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns dataset, split, quantity ('response', 'prediction'), group, value (centred by the training mean of y).
+        Columns split, quantity ('response', 'prediction'), group, value (centred by the training mean of y), dataset.
     """
     (one,) = single_attribute_cases(name, trials=1, size=10.0, **loading)
     both = fair_predictions(one, LINEAR, ("Response", "Ours"))
     parts = [
-        pd.DataFrame({"dataset": one.tags["dataset"], "split": side, "quantity": quantity, "group": S[:, 0], "value": both[method][k]})
+        pd.DataFrame({"split": side, "quantity": quantity, "group": S[:, 0], "value": both[method][k]})
         for k, (side, _, _, S) in enumerate(one.sides)
         for quantity, method in (("response", "Response"), ("prediction", "Ours"))
-    ]  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+    ]
+    return pd.concat(parts, ignore_index=True).assign(dataset=str(one.tags["dataset"]))
 
 
-# ------------------------------------------------------------------------------------------------- ours, not in the paper
+# ----------------------------------------------------------------------------------------------- ours, not in the paper
 
-SHIFTED: dict[str, tuple[Model, bool, str]] = {
-    "linear, lambda 0": (LINEAR, True, "groups"),
-    "s not among the inputs": (LINEAR, False, "groups"),
-    "linear, lambda 100": (Model("linear", 100.0), True, "groups"),
-    "Gaussian kernel, lambda 1": (KERNEL, True, "groups"),
+SHIFTED: dict[str, tuple[Model, bool]] = {
+    "linear, lambda 0": (LINEAR, True),
+    "s not among the inputs": (LINEAR, False),
+    "linear, lambda 100": (Model("linear", 100.0), True),
+    "Gaussian kernel, lambda 1": (KERNEL, True),
 }
-"""Setting -> model, whether s is among the inputs, and the moments of MP: where mean shift is MP, and where it is not."""
+"""Setting -> model, and whether s is among the inputs: where mean shift is MP, and where it is not."""
 
 
 def mean_shift(name: str = "synthetic", *, trials: int = 10, n_jobs: int = 2, **loading: Any) -> pd.DataFrame:
@@ -535,26 +520,25 @@ def mean_shift(name: str = "synthetic", *, trials: int = 10, n_jobs: int = 2, **
     Returns
     -------
     DataFrame
-        Columns dataset, trial, split, method ('SETTING: MP' or 'SETTING: shift'), metric ('MSE', 'SMD', and for the shift
-        'difference', the largest distance of its predictions from those of MP), value.
+        Columns dataset, trial, split, method ('SETTING: MP' or 'SETTING: shift'), metric ('MSE', 'SMD', and for the
+        shift 'difference', the largest distance of its predictions from those of MP), value.
     """
 
     def run(pair: tuple[str, Case]) -> list[dict]:
         setting, one = pair
-        model, _, moments = SHIFTED[setting]
+        model = SHIFTED[setting][0]
         ordinary = MeanParityRegressor(**model.keywords, fit_intercept=False, unfairness=1.0)
-        shift = MeanParityWrapper(ordinary).fit(one.X, one.y, sensitive_features=one.S)
-        f, g = (shift.predict(X, sensitive_features=S) for _, X, _, S in one.sides)
-        both = fair_predictions(one, model, ("Ours",), moments=moments)["Ours"]
-        rows = tidy(one, {f"{setting}: MP": both, f"{setting}: shift": (f, g)}, ("MSE", "SMD"))
-        for side, mine, theirs in zip(("Train", "Test"), both, (f, g), strict=True):
+        shift = fit_predict(MeanParityWrapper(ordinary), one.X, one.y, one.S, one.X_test, one.S_test)
+        both = fair_predictions(one, model, ("Ours",))["Ours"]
+        rows = tidy(one, {f"{setting}: MP": both, f"{setting}: shift": shift}, ("MSE", "SMD"))
+        for side, mine, theirs in zip(("Train", "Test"), both, shift, strict=True):
             tags = {**one.tags, "split": side, "method": f"{setting}: shift", "metric": "difference"}
             rows.append({**tags, "value": float(np.abs(mine - theirs).max())})
         return rows
 
     pairs = [
         (setting, one)
-        for setting, (_, with_s, _) in SHIFTED.items()
+        for setting, (_, with_s) in SHIFTED.items()
         for one in single_attribute_cases(name, trials=trials, inputs_with_s=with_s, **loading)
     ]
     return in_parallel(run, pairs, n_jobs)  # type: ignore[arg-type]
@@ -569,7 +553,7 @@ VALIDATED: dict[str, Callable[[], Any]] = {
     "Correlation remover (fairlearn)": BASELINES["correlation_remover"],
     "Wasserstein barycentre (equipy)": BASELINES["wasserstein"],
 }
-"""Name -> a fresh estimator; MP is the README's line. The last two need the extra ``fairness`` and are left out without it."""
+"""Name -> a fresh estimator; MP is the README's line. The last two are left out without the extra ``fairness``."""
 FOLDS = 5
 
 

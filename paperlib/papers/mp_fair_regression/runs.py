@@ -1,7 +1,7 @@
 """Which experiments the paper's items are drawn from, how one is run, and its stored form as frames.
 
-Which table a result comes from is part of its spec, so results never mix. The stored form of a result packs names into keys
-(``"k=2|MSE|Train|Ours"``); :func:`pack` and :func:`boxes`, :func:`curves`, :func:`panels` alone know it.
+Which table a result comes from is part of its spec, so results never mix. The stored form of a result packs names into
+keys (``"k=2|MSE|Train|Ours"``); :func:`pack` and :func:`boxes`, :func:`curves`, :func:`panels` alone know it.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ def trials(scale: Scale, item: str) -> int:
 
 
 def experiment(scale: Scale, item: str, dataset: str, origin_: str, **model: Any) -> AnalysisSpec:
-    """One protocol on one data set. The splits are the paper's own, so there is no seed; ``model``: another kernel, alpha."""
+    """One protocol on one data set. The splits are the paper's, so no seed is needed; ``model``: kernel, alpha."""
     return ex.analyse("fair_protocol", item=item, dataset=dataset, tables=origin_, trials=trials(scale, item), **model)
 
 
@@ -74,7 +74,7 @@ def scaling_spec(scale: Scale) -> AnalysisSpec:
 
 
 def specs_of(item: str, datasets: Sequence[str] = ()) -> Callable[[Scale, int], list[Spec]]:
-    """The experiments of an item on the data sets that this machine has; synthetic data at smoke scale if it has none."""
+    """The experiments of an item on the data sets of this machine; synthetic data at smoke scale if it has none."""
 
     def specs(scale: Scale, seed: int) -> list[Spec]:
         found = {name: origin(scale, name) for name in datasets or USED_SETS.get(item, SETS)}
@@ -164,7 +164,7 @@ def fair_protocol(
 
 
 def pack(frame: pd.DataFrame) -> dict[str, Any]:
-    """Stored form of a protocol's frame: box plots are ``values`` (one number per trial), curves ``curves``, densities ``panels``."""
+    """Stored form of a protocol's frame: box plots' ``values`` (one per trial), ``curves``, densities' ``panels``."""
     if "quantity" in frame:
         return {"panels": _densities(frame)}
     if "metric" in frame:
@@ -191,7 +191,7 @@ def _columns(frame: pd.DataFrame, keys: list[str], names: list[str]) -> dict[str
 
 
 def _densities(frame: pd.DataFrame, bins: int = 30, points: int = 80) -> dict[str, Any]:
-    """What is drawn of each panel: per group a histogram, a density curve, and the moments; distances of the two groups."""
+    """What is drawn of each panel: per group a histogram, a density curve, the moments; distances of the two groups."""
     from scipy.stats import gaussian_kde, ks_2samp
 
     panels: dict[str, Any] = {}
@@ -220,8 +220,8 @@ def scaling(n_rows: Sequence[int], streamed_rows: Sequence[int], *, repeats: int
     Returns
     -------
     list
-        One entry per method and n with ``seconds`` (median of ``repeats`` after a warm-up; the streamed fits are timed once)
-        and ``train_smd``.
+        One entry per method and n with ``seconds`` (median of ``repeats`` after a warm-up; the streamed fits are timed
+        once) and ``train_smd``.
     """
     from sklearn.kernel_ridge import KernelRidge
     from threadpoolctl import threadpool_limits
@@ -312,7 +312,9 @@ def _need(results: Results, item: str, datasets: Sequence[str] = ()) -> Found:
 
 
 def boxes(results: Results, item: str) -> pd.DataFrame:
-    """Box plots, one number a row: figure, dataset (marked if a stand-in), dataset_or_k, (k,) trial, split, method, metric, value.
+    """Box plots, one number a row.
+
+    Columns figure, dataset (marked if a stand-in), dataset_or_k, (k,) trial, split, method, metric, value.
 
     Raises
     ------
@@ -354,7 +356,7 @@ def panels(
     }
 
 
-# ----------------------------------------------------------------------------------------------------- a reader's setting
+# --------------------------------------------------------------------------------------------------- a reader's setting
 
 
 @dataclass(frozen=True)
@@ -403,4 +405,5 @@ class Setting:
 
     def item(self) -> Item:
         """What is drawn of it."""
-        return Item(lambda scale, seed: list(self.specs(scale).values()), self.draw(self), table=self)  # type: ignore[arg-type]
+        draw = self.draw(self)
+        return Item(lambda scale, seed: list(self.specs(scale).values()), draw, table=self)  # type: ignore[arg-type]

@@ -110,9 +110,9 @@ def compare_boxes(ours: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         One row per printed box of the figures in ``ours``: figure, dataset_or_k, metric, split, method; median, q1, q3
         (ours), published_median, published_q1, published_q3; exact (our quartiles equal the printed ones to the
-        resolution of the measurement); verdict; reason.  The verdict is 'match' when our median lies between the printed
-        quartiles (widened by the resolution), 'differs' when not, 'not comparable' when the settings are not known, and
-        'not run' when there is no result (a stand-in table is none).
+        resolution of the measurement); verdict; reason.  The verdict is 'match' when our median lies between the
+        printed quartiles (widened by the resolution), 'differs' when not, 'not comparable' when the settings are not
+        known, and 'not run' when there is no result (a stand-in table is none).
     """
     keys = ["figure", *BOX_KEYS]
     groups = ours[~ours["dataset"].str.endswith("(stand-in)")].groupby(keys)["value"]
@@ -186,7 +186,7 @@ def fives(frame: pd.DataFrame, value: str = "value") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*BOX_KEYS, *FIVE]).set_index(BOX_KEYS)
 
 
-# -------------------------------------------------------------------------------------------------- curves and the demos
+# ------------------------------------------------------------------------------------------------- curves and the demos
 
 
 def compare_curves(ours: pd.DataFrame, figure: str = "Figure 7") -> pd.DataFrame:
@@ -257,13 +257,14 @@ def demo_verdicts(pairs: pd.DataFrame, demo: str) -> pd.DataFrame:
 
 LAST_DIGITS = compare.Tolerance(
     3e-4,
-    "the tables print four decimals, and the authors' pseudo-inverse of a matrix without full rank is noise of that size",
+    "the tables print four decimals, and the authors' pseudo-inverse of a matrix without full rank is noise of that "
+    "size",
 )
 DRAWN_FROM = {"table1": "fig1", "table2": "fig5", "table3": "table3"}
 
 
 def _table_rows(results: Results, id_: str) -> pd.DataFrame:
-    """Mean and standard deviation over the trials, in the columns that :func:`paperlib.report.compare.compare` joins."""
+    """Mean and standard deviation over the trials, in the columns that :func:`.compare.compare` joins."""
     frame = runs.boxes(results, DRAWN_FROM[id_])
     names = {"Constant": ("constant", ""), "Ours": ("mp_fair", "")}
     names |= {"Ours w/ S": ("mp_fair", ";inputs=with_s"), "Ours w/o S": ("mp_fair", ";inputs=without_s")}
@@ -394,8 +395,9 @@ def draw_mean_shift(results: Results) -> Artefact:
         apart = part.loc[rows_where(part, {"metric": "difference", "split": "Test"}), "value"]
         rows.append({**row, "largest difference, test": f"{apart.max():.1e}"})
     caption = (
-        "Mean shift (ours, not in the paper) beside MP: ordinary regression less the group means of its training predictions. Medians over "
-        f"the splits of Figure 1; the last column is the largest difference of two predictions. {where(results, 'mean_shift')}"
+        "Mean shift (ours, not in the paper) beside MP: ordinary regression less the group means of its training "
+        "predictions. Medians over the splits of Figure 1; the last column is the largest difference of two "
+        f"predictions. {where(results, 'mean_shift')}"
     )
     return _own_table(results, "our_mean_shift", pd.DataFrame(rows), caption)
 
@@ -416,7 +418,7 @@ def draw_cross_validated(results: Results) -> Artefact:
         if method in set(frame["method"])
     ]
     caption = (
-        "Cross-validation on real data (ours, not in the paper): means over five folds of at most 5,000 rows, inputs and response as they "
-        f"are; SMD in standard deviations of the response. {where(results, 'cross_validated')}"
+        "Cross-validation on real data (ours, not in the paper): means over five folds of at most 5,000 rows, inputs "
+        f"and response as they are; SMD in standard deviations of the response. {where(results, 'cross_validated')}"
     )
     return _own_table(results, "our_cross_validation", pd.DataFrame(rows), caption)
