@@ -67,7 +67,7 @@ def _totals(paper: str) -> tuple[Counter[str], int, int]:
 
 def claims(paper: str = "") -> Counter[str]:
     """Verdict -> how many claims of a paper, or of all, have it in what git records."""
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for file in sorted(paths.recorded_dir().glob(f"*/{paper or '*'}/claims.csv")):
         with open(file, encoding="utf-8", newline="") as opened:
             found |= {(file.parent.name, row["claim"]): row["verdict"] for row in csv.DictReader(opened)}

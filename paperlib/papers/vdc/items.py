@@ -134,7 +134,7 @@ def _same_features(f: pd.DataFrame) -> str:
         ours = [f"{said} {auroc[m]:.1f}" for m, said in (("vdc", "VDC"), ("given", "no reference")) if m in auroc]
         parts.append(f"{noise}: {TITLES[best.method].split(',')[0]} {best.auroc:.1f} ({', '.join(ours)})")
     gone = [
-        f" {TITLES[m].split(',')[0]} {why} at {', '.join(rows.noise)}."
+        f" {TITLES[str(m)].split(',')[0]} {why} at {', '.join(rows.noise)}."
         for (m, why), rows in f[f.failed != ""].groupby(["method", "failed"])
     ]
     return f"Best AUROC by noise: {'; '.join(parts)}.{''.join(gone)}"
