@@ -109,8 +109,8 @@ class MeanParityWrapper(Wrapper):
     unfairness : float in [0, 1], default 0
         Fraction of every group's gap that stays: the shift of each group is multiplied by ``1 - unfairness``.  Nothing
         is fitted anew, and no penalty enters the regressor's own loss, whether it takes sample weights or not.  The
-        answer is the mixture of the regressor and its shifted self, as in Proposition 4; unlike there, it is the best fit with
-        these gaps only for ordinary least squares on inputs that hold the attribute.
+        answer is the mixture of the regressor and its shifted self, as in Proposition 4; unlike there, it is the best
+        fit with these gaps only for ordinary least squares on inputs that hold the attribute.
     unseen : {'error', 'population'}, default 'error'
         What to do with a group at predict time that the training set has not.  'population' leaves its prediction as it
         is.
