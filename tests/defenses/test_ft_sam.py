@@ -323,7 +323,7 @@ def test_no_image_at_all(data: ImageData) -> None:
 
 def test_tensors_without_the_last_class(data: ImageData) -> None:
     few = data.y < data.n_classes - 1
-    with pytest.raises(PaperlibError, match=r"clean holds 15 images and none of: class 3"):
+    with pytest.raises(PaperlibError, match=r"clean holds 30 images and none of: class 3"):
         defend(model(data), clean=(data.x[few], data.y[few]), method="ft", **FAST)
 
 
