@@ -110,6 +110,10 @@ def taken_out(output: Any) -> Tensor:
     return found
 
 
+TRIED = 2
+"""Images that a model is tried on: batch norm without running statistics takes no single one."""
+
+
 def adopt(model: Any, data: ImageData | None = None, argument: str = "data") -> tuple[nn.Module, ImageData | None]:
     """The model and the data as the methods want them, compared with each other.
 
@@ -149,10 +153,11 @@ def adopt(model: Any, data: ImageData | None = None, argument: str = "data") -> 
         taken_out(output)
         model = Logits(model)
         output = taken_out(output)
-    if output.ndim != 2 or output.shape[0] != 1 or output.shape[1] < 2:
+    tried = min(TRIED, len(data))
+    if output.ndim != 2 or output.shape[0] != tried or output.shape[1] < 2:
         raise PaperlibError(
-            f"the model puts out shape {tuple(output.shape)} for one image; it must be (1, classes): one logit for each of at least "
-            "two classes."
+            f"the model puts out shape {tuple(output.shape)} for {tried} images; it must be ({tried}, classes): one logit for each of "
+            "at least two classes."
         )
     if not torch.isfinite(output).all():
         raise PaperlibError("the model puts out values that are not finite; it cannot be examined or purified.")
@@ -258,10 +263,10 @@ def _cause(accuracy: Callable[[nn.Module], float], model: nn.Module, data: Image
 
 
 def _try(model: nn.Module, data: ImageData, argument: str) -> Any:
-    """What the model returns for two images: batch norm without running statistics takes no single one."""
+    """What the model returns for the first images."""
     try:
         with torch.no_grad(), evaluating(model):
-            return model(data.float(torch.arange(min(2, len(data)))))
+            return model(data.float(torch.arange(min(TRIED, len(data)))))
     except PaperlibError:
         raise
     except Exception as error:  # whatever a person's forward() raises
