@@ -41,7 +41,7 @@ def cluster():
         name: os.environ.get(name)
         for name in ("PYTHONPATH", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_USAGE_STATS_ENABLED")
     }
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # the workers unpickle the toy runners by name
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # the workers unpickle the toy runners by name
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     nodes = patiently(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}))
     patiently(lambda: nodes.add_node(num_cpus=1))
