@@ -13,9 +13,8 @@ from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from paperlib.cli import app
-from paperlib.papers import PAPERS, items
+from paperlib.papers import PAPERS
 from paperlib.paths import ROOT
-from paperlib.report.published import inventory
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -168,8 +167,6 @@ def test_papers_of_the_readme() -> None:
         assert paper.short in row and paper.venue in row and paper.arxiv in row
         there = (ROOT / "notebooks" / f"{paper.notebook}.ipynb").is_file()
         assert there == (f"(notebooks/{paper.notebook}.ipynb)" in row), row
-        total, done = len(inventory(paper.key)), len(items(paper.key))
-        assert f"| {f'{done} of {total} items' if there else 'planned'}" in row, row
 
 
 def test_links_of_the_readme_exist() -> None:

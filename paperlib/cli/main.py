@@ -357,8 +357,7 @@ def _beside(frame: "pd.DataFrame") -> str:
     """A comparison as text, what varies running down, and how many cells have which verdict."""
     from paperlib.report import compare as comparing
 
-    ran = frame[frame.ours.notna()]
-    rows = [key for key in comparing.KEYS if key not in ("defense", "metric") and ran[key].nunique(dropna=False) > 1]
+    rows = [key for key in comparing.KEYS if key not in ("defense", "metric") and frame[key].nunique(dropna=False) > 1]
     counts = ", ".join(f"{count} {verdict}" for verdict, count in comparing.summary(frame).items() if count)
     return f"{comparing.text_table(frame, rows=rows or ['attack']).to_string()}\n{counts}"
 

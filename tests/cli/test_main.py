@@ -145,7 +145,7 @@ def test_reproduce_computes_everything_first_and_executes_several_at_once(
         "paperlib.cli.main._compute", lambda *given: asked.append(given) or (tmp_path / "notebooks/computed").touch()
     )
     done = call("reproduce", "--device", "cpu", "--at-once", "2", "--execution-timeout", "60")
-    assert asked and list(asked[0][0]) == ["", "ft_sam"] and asked[0][2:] == (0, "cpu", 2)
+    assert asked and list(asked[0][0].values()) == ["", "ft_sam"] and asked[0][2:] == (0, "cpu", 2)
     assert "05_ft_sam: done" in done.stdout, done.output  # neither could have ended alone
 
 

@@ -144,7 +144,8 @@ def test_the_gallery_shows_no_id_that_save_would_not_write(tmp_path: Path, field
 
 
 TOY = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from lab_toy import grid
