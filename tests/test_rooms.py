@@ -73,7 +73,7 @@ def test_the_lab_knows_no_torch_no_paper_and_no_kind_of_experiment() -> None:
 
 def test_no_file_has_more_than_600_lines() -> None:
     long = {file.name for file in FILES if file.read_text(encoding="utf-8").count("\n") > 600}
-    assert long <= {"companion.py", "mean_parity.py", "protocols.py"}  # 611 to 622 lines: the next to be parted
+    assert long <= {"companion.py"}  # 620 lines: the next to be parted
 
 
 def test_the_picture_is_that_of_the_imports(tmp_path: Path) -> None:
