@@ -1,9 +1,12 @@
 """Results as one small text file: a JSON line per result, sorted by key, made for git.
 
-Each line is ``{"key", "provenance", "result", "spec"}``; the provenance holds the SHA-256 of the line's content (lines recorded
-before there were sums have none). Weights stay in the store. Ledgers of several machines merge by key.
+The first line, ``{"rows", "sha256"}``, says how many there are and gives the SHA-256 of all bytes after it; so a file that was cut, if
+at the end of a line, is noticed. Each other line is ``{"key", "provenance", "result", "spec"}``; the provenance holds the SHA-256 of
+the line's content. Files and lines from before there were sums have none; :func:`export` writes them. Weights stay in the store.
+Ledgers of several machines merge by key.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -13,8 +16,9 @@ from typing import Any
 from paperlib import files
 from paperlib.errors import PaperlibError
 from paperlib.lab.spec import from_dict
-from paperlib.lab.store import Damaged, Store, sound
+from paperlib.lab.store import Damaged, Store, digest, sound
 
+HEAD = {"rows", "sha256"}
 FIELDS = {"key", "spec", "result", "provenance"}
 
 
@@ -55,9 +59,20 @@ def _export(store: Store, file: Path, keys: Iterable[str] | None) -> int:
         _check(row, f"the stored result in {record.folder}")
         rows[record.key] = row
         count += 1
-    lines = (json.dumps(rows[key], sort_keys=True, separators=(",", ":"), allow_nan=False) for key in sorted(rows))
-    files.write(file, "".join(f"{line}\n" for line in lines).encode("ascii"))
+    for row in rows.values():
+        if "sha256" not in row["provenance"]:
+            sums = {
+                "weights_sha256": None,
+                "sha256": digest(row["spec"], row["result"], {**row["provenance"], "weights_sha256": None}),
+            }
+            row["provenance"] = row["provenance"] | sums
+    body = b"".join(_line(rows[key]) for key in sorted(rows))
+    files.write(file, _line({"rows": len(rows), "sha256": hashlib.sha256(body).hexdigest()}) + body)
     return count
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
 
 def _check(row: Any, where: str) -> None:
@@ -81,23 +96,36 @@ def load(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     Raises
     ------
     PaperlibError
-        The file is missing, or a line is not a result; the message names the line.
+        The file is missing or not whole, or a line is not a result; the message names the line.
     """
     rows: dict[str, dict[str, Any]] = {}
+    head: dict[str, Any] = {}
     try:
-        lines = Path(file).read_bytes().splitlines()
+        data = Path(file).read_bytes()
     except OSError as error:
         raise PaperlibError(f"ledger={str(file)!r} cannot be read ({error.strerror or error}).") from None
-    for number, line in enumerate(lines, 1):
+    if not data:
+        raise PaperlibError(
+            f"ledger={str(file)!r} is empty; even one without results has a first line. Get it again, or remove it."
+        )
+    for number, line in enumerate(data.splitlines(), 1):
         where = f"line {number} of {file}"
         try:
             row = json.loads(line)
         except ValueError as error:
             raise PaperlibError(f"{where} is not JSON ({error}).") from None
+        if number == 1 and isinstance(row, dict) and set(row) == HEAD:
+            head = row
+            continue
         _check(row, where)
         if row["key"] in rows:
             raise PaperlibError(f"{where} repeats key {row['key']!r}; a ledger holds each result once.")
         rows[row["key"]] = row
+    if head and head != {"rows": len(rows), "sha256": hashlib.sha256(data.partition(b"\n")[2]).hexdigest()}:
+        raise PaperlibError(
+            f"{file} is not whole: its first line speaks of {head['rows']} results with another SHA-256, and {len(rows)} follow. Get it "
+            "again; if its lines were merged by hand, remove the first one and export again."
+        )
     return rows
 
 

@@ -51,10 +51,10 @@ def test_an_imported_model_is_trained_again_only_for_a_new_child(store, tmp_path
 def test_ledgers_merge_by_key(store, tmp_path):
     file, second = tmp_path / "results.jsonl", Store(tmp_path / "second" / "runs")
     assert export(store, file, keys=[train_spec(0).key, train_spec(1).key]) == 2
-    before = file.read_text().splitlines()
+    before = file.read_text().splitlines()[1:]
     run([train_spec(8)], second, device="cpu", progress=False, runners=RUNNERS)
     assert export(second, file) == 1
-    after = file.read_text().splitlines()
+    after = file.read_text().splitlines()[1:]
     assert len(after) == 3 and set(before) < set(after)
     assert set(load(file)) == {train_spec(seed).key for seed in (0, 1, 8)}
     assert import_ledger(file, second) == 2
@@ -73,19 +73,25 @@ def test_ledger_holds_no_names_of_machines_or_people(store, tmp_path):
     ("edit", "message"),
     [
         (lambda lines: ["<<<<<<< ours", *lines], "line 1 of .* is not JSON"),
-        (lambda lines: [lines[0], lines[1][:40]], "line 2 of .* is not JSON"),
+        (lambda lines: [*lines[:2], lines[2][:40]], "line 3 of .* is not JSON"),
         (lambda lines: [lines[0], lines[1].replace('"n_train":', '"n_trian":')], "line 2 of .*'n_trian'"),
-        (lambda lines: [*lines, lines[0]], "line 7 of .* repeats key"),
+        (lambda lines: [*lines, lines[1]], "line 8 of .* repeats key"),
         (lambda lines: [lines[0], "[]"], "line 2 of .* is not an object"),
         (lambda lines: [lines[0], lines[1].replace('"epochs":2', '"epochs":3')], "line 2 of .* has key"),
         (lambda lines: [lines[0], '{"key":"x","spec":3,"result":{},"provenance":{}}'], "line 2 of .* cannot be read"),
+        (lambda lines: lines[:-1], "is not whole: its first line speaks of 6 results .*, and 5 follow"),
+        (lambda lines: lines[:1], "is not whole: its first line speaks of 6 results .*, and 0 follow"),
+        (lambda lines: [lines[0], *reversed(lines[1:])], "is not whole"),
+        (lambda lines: [lines[0].replace('"rows":6', '"rows":7'), *lines[1:]], "is not whole"),
+        (lambda lines: [lines[0].replace("rows", "sows"), *lines[1:]], "line 1 of .* is not an object with the fields"),
+        (lambda lines: [], "is empty"),
     ],
 )
 def test_damaged_ledgers_name_the_line(store, tmp_path, edit, message):
     file, other = tmp_path / "results.jsonl", Store(tmp_path / "there" / "runs")
     export(store, file)
     lines = file.read_text().splitlines()
-    file.write_text("\n".join(edit(lines)))
+    file.write_text("".join(f"{line}\n" for line in edit(lines)))
     with pytest.raises(PaperlibError, match=message):
         import_ledger(file, other)
     assert not other.root.exists()
@@ -93,6 +99,16 @@ def test_damaged_ledgers_name_the_line(store, tmp_path, edit, message):
     with pytest.raises(PaperlibError):
         export(store, file)
     assert file.read_text() == damaged
+
+
+def test_lines_merged_by_hand_are_exported_again(store, tmp_path):
+    file = tmp_path / "results.jsonl"
+    export(store, file)
+    whole = file.read_bytes()
+    file.write_bytes(whole.partition(b"\n")[2])
+    assert len(load(file)) == 6
+    export(Store(tmp_path / "empty"), file)
+    assert file.read_bytes() == whole
 
 
 def test_damaged_results_are_not_exported(store, tmp_path):
