@@ -84,7 +84,9 @@ class AnswerCache:
             self._db.execute(_CREATE)
             there = [str(row[1]) for row in self._db.execute("PRAGMA table_info(answers)")]
             if there == _COLUMNS.split(", "):  # made before rows had a digest
+                self._db.create_function("sha", -1, lambda *row: _digest(row), deterministic=True)
                 self._db.execute("ALTER TABLE answers ADD COLUMN digest")
+                self._db.execute(f"UPDATE answers SET digest = sha({_COLUMNS})")
             elif there != [*_COLUMNS.split(", "), "digest"]:
                 raise sqlite3.DatabaseError(f"its table answers has the columns {', '.join(there)}")
             self._db.commit()
@@ -119,7 +121,7 @@ class AnswerCache:
                         f"({','.join('?' * len(questions))})",
                         (picture, engine, *questions),
                     ):
-                        if digest is not None and digest != _digest((picture, question, engine, *row)):
+                        if digest != _digest((picture, question, engine, *row)):
                             continue
                         with suppress(ValueError, TypeError, AttributeError):
                             answer = _answer(row)

@@ -224,6 +224,14 @@ def test_other_files_are_no_cache_and_older_ones_are_taken_over(folder: Path, tm
     store = AnswerCache(old)
     assert store.get_many(answers) == answers
     store.close()
+    db = sqlite3.connect(old)  # its rows have a digest from now on
+    db.execute("UPDATE answers SET p_yes=0.9 WHERE picture=?", (f"{1:064d}",))
+    db.execute("UPDATE answers SET digest=NULL WHERE picture=?", (f"{2:064d}",))
+    db.commit()
+    db.close()
+    store = AnswerCache(old)
+    assert len(store.get_many(answers)) == len(answers) - 2
+    store.close()
 
 
 # ----------------------------------------------------------------------------------------------------------- report
