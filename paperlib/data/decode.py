@@ -3,14 +3,20 @@
 A cached tensor carries the digest of the list of its source files (paths, sizes, times of change) and its own, and is used only
 while that list is the same and it is whole. A cache that cannot be written or read is not an error: the images are decoded again, and that is
 said once.
+
+Publishers give checksums of archives, not of single pictures. So the first decoding notes the SHA-256 of every file beside the cached
+tensor (``.sums``), and a later one that finds another content in a file of a published data set names it. What was damaged before the
+first decoding cannot be noticed here, except by the image format's own checks.
 """
 
 import hashlib
+import io
 import os
 import re
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +25,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from paperlib.errors import PaperlibError
+from paperlib.files import write
 
 BATCH = 256
 """Images that one thread decodes before it looks for more work."""
@@ -53,9 +60,32 @@ def decoded(name: str, split: str, root: Path, files: Sequence[str], side: int) 
     cached = cache_dir() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{split}-{place}.safetensors"
     x = _read(cached, listing)
     if x is None:
-        x = _decode_all(name, root, files, side)
+        x, sums = _decode_all(name, root, files, side)
+        noted = cached.with_suffix(".sums")
+        if not name.startswith("folder"):  # a person's own pictures may change
+            _compare(noted, root, files, sums)
         _write(cached, listing, x)
+        _note(noted, files, sums)
     return x
+
+
+def _compare(noted: Path, root: Path, files: Sequence[str], sums: Sequence[str]) -> None:
+    """Raise a PaperlibError if a file has another content than it had when it was first decoded."""
+    try:
+        before = dict(line.split("  ", 1)[::-1] for line in noted.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):  # not there, or damaged: noted anew
+        return
+    for file, found in zip(files, sums, strict=True):
+        if before.get(file, found) != found:
+            raise PaperlibError(
+                f"{root / file} has changed since it was first decoded; restore that file, or remove {noted} if the change is meant."
+            )
+
+
+def _note(noted: Path, files: Sequence[str], sums: Sequence[str]) -> None:
+    with suppress(PaperlibError):  # that the folder cannot be written has been said
+        lines = (f"{found}  {file}\n" for file, found in zip(files, sums, strict=True))
+        write(noted, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def _sum(x: Tensor) -> str:
@@ -91,18 +121,19 @@ def _write(path: Path, listing: str, x: Tensor) -> None:
         beside.unlink(missing_ok=True) if beside.exists() else None
 
 
-def _decode_all(name: str, root: Path, files: Sequence[str], side: int) -> Tensor:
+def _decode_all(name: str, root: Path, files: Sequence[str], side: int) -> tuple[Tensor, list[str]]:
+    """The images, and the SHA-256 of every file."""
     from tqdm.auto import tqdm
 
     x = torch.empty((len(files), side, side, 3), dtype=torch.uint8)
-    out = x.numpy()
+    out, sums = x.numpy(), [""] * len(files)
     starts = range(0, len(files), BATCH)
 
     def decode(start: int) -> int:
         """Decode one batch in place; returns how many of its images are grey."""
         grey = 0
         for i in range(start, min(start + BATCH, len(files))):
-            out[i], is_grey = _decode(root / files[i], side)
+            out[i], is_grey, sums[i] = _decode(root / files[i], side)
             grey += is_grey
         return grey
 
@@ -116,15 +147,16 @@ def _decode_all(name: str, root: Path, files: Sequence[str], side: int) -> Tenso
         pool.shutdown(cancel_futures=True)
     if grey and name.startswith("folder"):
         warnings.warn(f"{name}: {grey} of {len(files)} images are grey; they were converted to RGB.", stacklevel=2)
-    return x.permute(0, 3, 1, 2).contiguous()
+    return x.permute(0, 3, 1, 2).contiguous(), sums
 
 
-def _decode(path: Path, side: int) -> tuple[np.ndarray, bool]:
-    """Pixels (side, side, 3) and whether the file is a grey image."""
+def _decode(path: Path, side: int) -> tuple[np.ndarray, bool, str]:
+    """Pixels (side, side, 3), whether the file is a grey image, and its SHA-256."""
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
             mode = image.mode
             if mode.startswith(("I", "F")):
                 raise PaperlibError(f"{path} has more than 8 bits per channel (mode {mode}); save it with 8.")
@@ -138,4 +170,4 @@ def _decode(path: Path, side: int) -> tuple[np.ndarray, bool]:
         raise PaperlibError(f"{path} cannot be read as an image ({error}); mend or remove it.") from error
     if rgb.size != (side, side):
         rgb = rgb.resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(rgb), mode in GREY
+    return np.asarray(rgb), mode in GREY, hashlib.sha256(data).hexdigest()

@@ -275,7 +275,7 @@ def test_decoded_images_are_kept_until_a_file_changes(tmp_path: Path, monkeypatc
     monkeypatch.setattr(decode, "_decode", lambda path, side: (opened.append(path.name), one(path, side))[1])
 
     def load() -> list[int]:
-        return decode.decoded("made", "train", tmp_path, files, 8)[:, 0, 0, 0].tolist()
+        return decode.decoded("folder-made", "train", tmp_path, files, 8)[:, 0, 0, 0].tolist()
 
     assert load() == load() == [0, 1, 2, 3, 4] and sorted(opened) == files
     picture(tmp_path / "3.png", (77, 0, 0), 8)
@@ -283,9 +283,32 @@ def test_decoded_images_are_kept_until_a_file_changes(tmp_path: Path, monkeypatc
     assert load() == [0, 1, 2, 77, 4] and len(opened) == 10
     files.pop()
     assert load() == [0, 1, 2, 77] and len(opened) == 14
-    cached = next(decode.cache_dir().iterdir())
+    cached = next(decode.cache_dir().glob("*.safetensors"))
     cached.write_bytes(cached.read_bytes()[:50])  # a damaged cache
     assert load() == [0, 1, 2, 77] and len(opened) == 18
+
+
+def test_a_published_picture_that_changed_is_named(tmp_path: Path) -> None:
+    files = [picture(tmp_path / f"{i}.png", (i, 0, 0), 8).name for i in range(5)]
+
+    def load() -> list[int]:
+        return decode.decoded("made", "train", tmp_path, files, 8)[:, 0, 0, 0].tolist()
+
+    assert load() == [0, 1, 2, 3, 4]
+    picture(tmp_path / "3.png", (77, 0, 0), 8)
+    os.utime(tmp_path / "3.png", ns=(1, 1))
+    for _ in range(2):
+        with pytest.raises(PaperlibError, match=r"3\.png has changed since it was first decoded; restore"):
+            load()
+    picture(tmp_path / "3.png", (3, 0, 0), 8)
+    next(decode.cache_dir().glob("*.safetensors")).unlink()
+    assert load() == [0, 1, 2, 3, 4]
+    noted = next(decode.cache_dir().glob("*.sums"))
+    noted.write_bytes(noted.read_bytes()[:100])  # damaged itself: noted anew
+    picture(tmp_path / "0.png", (50, 0, 0), 8)
+    os.utime(tmp_path / "0.png", ns=(1, 1))
+    assert load() == [50, 1, 2, 3, 4]
+    assert noted.read_text().count("\n") == 5
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
