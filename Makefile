@@ -72,7 +72,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
-	export PAPERLIB_TEST_FOLDER=$$folder PAPERLIB_SCALE=smoke PAPERLIB_STORE=$$folder/runs PAPERLIB_FIGURES=$$folder/figures; \
+	export JUPYTER_DEFAULT_PROVISIONER_NAME=paperlib-warm PAPERLIB_TEST_FOLDER=$$folder PAPERLIB_SCALE=smoke PAPERLIB_STORE=$$folder/runs PAPERLIB_FIGURES=$$folder/figures; \
 	echo "pytest tests"; $(BIN)/python -m pytest -v tests/lab/test_cluster.py; \
 	$(BIN)/python -m pytest -v $(FILES) tests --ignore=tests/lab/test_cluster.py --ignore=tests/test_notebook_seeds.py; \
 	$(BIN)/python -m pytest -v -n $(JOBS) --dist load --maxschedchunk=1 tests/test_notebook_seeds.py; \

@@ -22,6 +22,8 @@ def execute_all(
 
     What the cells of a notebook print is shown while it runs, or, where several run at once, when it has ended.
     """
+    if len(notebooks) > at_once:  # some process executes more than one
+        os.environ.setdefault("JUPYTER_DEFAULT_PROVISIONER_NAME", "paperlib-warm")  # see cli/warm_kernel.py
     if at_once == 1 or len(notebooks) == 1:
         for notebook in notebooks:
             typer.echo(f"{notebook.stem}: running at {parameters['scale']} scale")

@@ -59,7 +59,7 @@ def _grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Any, 
 
 def _powers(axes: Any, names: str, limits: tuple[int, int]) -> None:
     for name in names:
-        axes.ticklabel_format(axis=name, style="sci", scilimits=limits, useMathText=True)
+        axes.ticklabel_format(axis=name, style="sci", scilimits=limits)
 
 
 def _absent(axes: Any) -> None:
