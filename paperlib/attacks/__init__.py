@@ -75,6 +75,8 @@ PLANNED = {
     "poison_ink": "its hiding and reveal networks need a training of their own in three stages",
 }
 """Attacks of the field's newest benchmark that are not here yet -> why."""
+UNSAID: dict[str, dict[str, Any]] = {"blended": {"picture": "random"}}
+"""Attack -> what a spec means that does not say it: what was the only choice when the first results were recorded."""
 LABEL_POLICIES = ("all_to_one", "all_to_all", "clean")
 
 
@@ -113,6 +115,11 @@ def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" =
     made = ATTACKS.settings(name, **dict(params))
     check_attack(made)
     return made if state is None else with_state(made, state)
+
+
+def meant(name: str, params: Pairs) -> Pairs:
+    """The parameters of a spec of the attack ``name`` together with what it leaves unsaid (:data:`UNSAID`)."""
+    return pairs({**UNSAID.get(name, {}), **dict(params)})
 
 
 def check_attack(attack: Any) -> None:

@@ -1,4 +1,4 @@
-"""The user's own picture as a trigger, for BadNets and Blended.
+"""A picture from a file as a trigger, for BadNets and Blended: the user's own, or the benchmark's.
 
     from paperlib.attacks import attack
     from paperlib.attacks.pictures import trigger_image
@@ -13,15 +13,22 @@ the old one are never taken for its own; a file that changed after the spec was 
 
 import hashlib
 import io
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
+from paperlib.data import sources
 from paperlib.errors import PaperlibError
 from paperlib.lab.spec import Pairs, pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PICTURES = ("cartoon", "random", "benchmark")
+"""What ``picture`` of Blended may be, besides the path of a file."""
 
 
 def trigger_image(path: str | Path, **params: Any) -> Pairs:
@@ -48,6 +55,14 @@ def trigger_image(path: str | Path, **params: Any) -> Pairs:
     content = _read(str(place))
     _decode(content, str(place))
     return pairs(params, image=str(place), image_sha256=hashlib.sha256(content).hexdigest())
+
+
+def noted(params: Mapping[str, Any]) -> dict[str, Any]:
+    """``params`` as a spec holds them: a picture given by its path with the checksum of its content (:func:`trigger_image`)."""
+    rest = {name: value for name, value in params.items() if name != "picture"}
+    if rest.get("image"):
+        return rest
+    return dict(params) if params["picture"] in PICTURES else dict(trigger_image(params["picture"], **rest))
 
 
 def _read(path: str) -> bytes:
@@ -104,7 +119,29 @@ def load(path: str, sha256: str, channels: int, size: tuple[int, int] | None = N
     return np.broadcast_to(values[None], (channels, *values.shape)) if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
-def mix(x: Tensor, picture: "Tensor | float", alpha: float) -> Tensor:
+@lru_cache
+def benchmark(channels: int, size: tuple[int, int]) -> np.ndarray:
+    """The picture that BackdoorBench blends in, (channels, height, width) in [0, 1], resized as there: bilinear, to any shape.
+
+    Raises
+    ------
+    PaperlibError
+        It is not in the data folder, or damaged.
+    """
+    from PIL import Image
+
+    folder = sources.find("pictures")
+    if folder is None:
+        raise PaperlibError(
+            "picture='benchmark' is not on this machine: run `paperlib data fetch pictures`, or take picture='cartoon'."
+        )
+    path = str(folder / sources.PICTURE)
+    picture = _decode(_read(path), path).convert("RGB" if channels == 3 else "L")
+    values = np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR), dtype=np.float64) / 255
+    return values.transpose(2, 0, 1) if channels == 3 else np.broadcast_to(values[None], (channels, *values.shape))
+
+
+def mix(x: "Tensor", picture: "Tensor | float", alpha: float) -> "Tensor":
     """(1 - alpha) x + alpha picture.
 
     Raises

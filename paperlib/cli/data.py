@@ -28,20 +28,21 @@ def status(
     if folder.is_folder(name):
         _own(name, as_json)
         return
-    names = [choose("NAME", name, sources.DATASETS)] if name else list(sources.DATASETS)
+    everything = {**sources.DATASETS, **sources.FILES}
+    names = [choose("NAME", name, everything)] if name else list(everything)
     found = [sources.status(each) for each in names]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
     typer.echo(f"Data folder: {paths.data_dir()}")
     for each in found:
-        info = sources.DATASETS[each.name]
+        info = everything[each.name]
         size = f"{info.megabytes} MB" if info.megabytes else "no files"
-        counts = f"{info.n_train:,} training and {info.n_test:,} test images of {info.n_classes} classes"
+        counts = f", {info.n_train:,} training and {info.n_test:,} test images of {info.n_classes} classes"
+        counts = f"{counts}, {'x'.join(map(str, info.shape))}" if info.n_train else ""
         typer.echo(
             f"\n{each.name}: {each.state} ({each.detail})\n"
-            f"  {info.title}, {counts}, {'x'.join(map(str, info.shape))}, {size}; "
-            f"scales: {', '.join(info.needed_by)}\n"
+            f"  {info.title}{counts}, {size}; scales: {', '.join(info.needed_by)}\n"
             f"  licence: {info.licence}\n"
             f"  cite: {info.cite}\n"
             f"  from: {'; '.join(info.chain)}"
@@ -54,7 +55,8 @@ def fetch(name: Annotated[str, typer.Argument(help="Data set.")]) -> None:
     if folder.is_folder(name):
         typer.echo(f"{folder.resolve(name)}: nothing to fetch, it is your own")
         return
-    info = sources.DATASETS[choose("NAME", name, sources.DATASETS)]
+    everything = {**sources.DATASETS, **sources.FILES}
+    info = everything[choose("NAME", name, everything)]
     where = sources.fetch(name) if info.layouts else f"nothing to fetch, {info.chain[0]}"
     typer.echo(f"{name}: {where}")
 

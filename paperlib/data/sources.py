@@ -99,6 +99,11 @@ _failures: dict[tuple[str, str], str] = {}
 """(data set, step) -> why it failed in this process."""
 
 
+def _known(name: str) -> DatasetInfo:
+    everything = {**DATASETS, **FILES}
+    return everything[choose("name", name, everything)]
+
+
 def find(name: str) -> Path | None:
     """Folder of a data set on this machine, its checksums compared; None when no layout is complete.
 
@@ -107,7 +112,7 @@ def find(name: str) -> Path | None:
     PaperlibError
         ``name`` is unknown, or a file is damaged.
     """
-    layouts = DATASETS[choose("name", name, DATASETS)].layouts
+    layouts = _known(name).layouts
     for layout, files in layouts.items():
         folder = paths.data_dir() / layout
         if all((folder / file).exists() for file in files):
@@ -126,7 +131,7 @@ def fetch(name: str) -> Path:
     PaperlibError
         ``name`` is unknown or needs no files, a file is damaged, or the data folder cannot hold the data.
     """
-    info = DATASETS[choose("name", name, DATASETS)]
+    info = _known(name)
     if not info.layouts:
         raise PaperlibError(f"name={name!r} needs no fetching: {info.chain[0]}.")
     folder = find(name)
@@ -139,7 +144,7 @@ def fetch(name: str) -> Path:
 
 def status(name: str) -> Status:
     """Whether a data set is ready to use; never touches the network."""
-    info = DATASETS[choose("name", name, DATASETS)]
+    info = _known(name)
     if not info.layouts:
         return Status(name, "ready", info.chain[0])
     try:
@@ -430,6 +435,21 @@ def _tiny_from_publisher(scratch: Path) -> Path:
     return folder
 
 
+# The benchmark's trigger of Blended: a drawing that is not ours to pass on, so it is fetched from where the benchmark keeps it.
+PICTURE = "hello_kitty.jpeg"
+PICTURE_URL = "https://raw.githubusercontent.com/SCLBD/BackdoorBench/f02e3534645f0ee63d6848653062cd6c0d6c400d/resource/blended/hello_kitty.jpeg"
+PICTURE_MD5 = "51d2b907f54377bd9369def149c16c36"
+PICTURE_SHA256 = "10f470812922a1b22d34755f491b23f2cabc6e32f236a26e48d2dddd396ae2b3"
+
+
+def _picture_from_repository(scratch: Path) -> Path:
+    """The one picture."""
+    folder = scratch / "pictures"
+    folder.mkdir()
+    _download(PICTURE_URL, PICTURE_MD5, folder, PICTURE)
+    return folder
+
+
 _TINY_200 = {"wnids.txt": "", "train": "", "val/val_annotations.txt": ""}
 _TINY_CITE = "Le and Yang, Tiny ImageNet Visual Recognition Challenge, CS 231N, Stanford, 2015"
 _TINY_LICENCE = "none of its own; the images are ImageNet's: research and education that is not commercial"
@@ -574,3 +594,20 @@ DATASETS: dict[str, DatasetInfo] = {
         steps={"the publisher": _tiny_from_publisher},
     ),
 }
+
+FILES: dict[str, DatasetInfo] = {
+    "pictures": DatasetInfo(
+        title="The picture that BackdoorBench blends in",
+        classes=(),
+        shape=(),
+        n_train=0,
+        n_test=0,
+        megabytes=1,
+        licence="none stated; a drawing of a protected figure, which is therefore neither shipped nor drawn here",
+        cite="Wu et al., BackdoorBench: A Comprehensive Benchmark of Backdoor Learning, NeurIPS 2022",
+        needed_by=("paper",),
+        layouts={"pictures": {PICTURE: f"sha256:{PICTURE_SHA256}"}},
+        steps={"the repository SCLBD/BackdoorBench": _picture_from_repository},
+    ),
+}
+"""What is fetched likewise and is no data set."""

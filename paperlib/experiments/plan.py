@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from paperlib.analysis import TOOLS
-from paperlib.attacks import ATTACKS, check_ratio, known
-from paperlib.data import folder
+from paperlib.attacks import ATTACKS, UNSAID, check_ratio, known, meant
+from paperlib.attacks.pictures import noted
+from paperlib.data import folder, sources
 from paperlib.defenses import CLEAN, DEFENSES
 from paperlib.detection import DETECTORS
 from paperlib.errors import PaperlibError, choose
-from paperlib.experiments.scales import Scale
+from paperlib.experiments.scales import PICTURE, Scale
 from paperlib.experiments.specs import (
     AnalysisSpec,
     CleanseSpec,
@@ -77,7 +78,9 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         check_ratio(ratio)  # before anything is prepared
         version = method.version
         params = {**scale.changes.get(attack, {}), **dict(fields.get("attack_params", ()))}
-        fields["attack_params"] = pairs(params)
+        if attack == "blended":
+            params = noted({"picture": picture(scale), **params})
+        fields["attack_params"] = pairs({k: v for k, v in params.items() if UNSAID.get(attack, {}).get(k) != v})
         if method.prepare and "prepared" not in fields:
             clean = {
                 name: value
@@ -101,6 +104,7 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         elif strategy != "random":
             shared = ("dataset", "n_train", "attack_params", "prepared", "target")
             given = {name: fields[name] for name in shared if name in fields}
+            given["attack_params"] = meant(attack, fields["attack_params"])
             fields["selection"] = strategy
             fields["selected"] = select(scale, strategy, attack, ratio, seed=seed, **given)
     if fields.get("cleansed") is not None:
@@ -111,6 +115,12 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
         training=TRAINING_VERSION, model=model.version, attack=version, adversarial=adversarial, second=another
     )
     return TrainSpec(attack=attack, ratio=ratio, seed=seed, versions=used, **fields)
+
+
+def picture(scale: Scale) -> str:
+    """Which picture Blended has in the plans of ``scale``: :data:`paperlib.experiments.scales.PICTURE`."""
+    planned = PICTURE.get(scale.name, "cartoon")
+    return "random" if planned == "benchmark" and sources.status("pictures").state == "missing" else planned
 
 
 def second(attack: str, target: int, ratio: float = 0.1) -> Pairs:

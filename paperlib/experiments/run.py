@@ -56,7 +56,7 @@ def run_prepare(spec: PrepareSpec, context: Context) -> dict[str, Any]:
     """Make what the attack of ``spec`` needs beforehand; result: seconds, and what the attack says about it."""
     device = str(pick_device(context.device))
     data = dataset(spec.dataset, "train", spec.n_train, spec.seed, device)
-    attack: Any = attacks.attack(spec.attack, spec.attack_params)
+    attack: Any = attacks.attack(spec.attack, attacks.meant(spec.attack, spec.attack_params))
     model = None if spec.parent is None else restore(spec.parent, context.store, context.device)[0]
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
@@ -73,7 +73,7 @@ def run_select(spec: SelectSpec, context: Context) -> dict[str, Any]:
     """
     device = str(pick_device(context.device))
     data = dataset(spec.dataset, "train", spec.n_train, spec.seed, device)
-    attack = attacks.attack(spec.attack, spec.attack_params)
+    attack = attacks.attack(spec.attack, attacks.meant(spec.attack, spec.attack_params))
     if spec.prepared is not None:
         attack = attacks.with_state(attack, load_state(context.store.weights_path(spec.prepared), device))
     surrogate = None

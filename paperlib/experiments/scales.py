@@ -42,6 +42,11 @@ class Scale:
     ``detector abl`` is the detector where a defense has the same name."""
 
 
+PICTURE = {"smoke": "random", "laptop": "random", "paper": "benchmark"}
+"""Scale -> Blended's picture in every plan that names none: ``random`` is what was recorded before there was a choice; ``cartoon`` is
+the attack's own default, and what to write here once its rows are recorded. ``benchmark`` holds where ``paperlib data fetch pictures``
+has brought that file; elsewhere it is ``random``."""
+
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
         name="smoke", dataset="digits", n_train=1_240, n_test=0, width=8, epochs=6, batch_size=64, lr=0.2, schedule="one_cycle",

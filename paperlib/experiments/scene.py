@@ -75,7 +75,7 @@ def before(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = Non
         scene = replace(scene, noisy=_noisy(spec, train))
     if spec.attack == "none":
         return scene, None
-    attack = attacks.attack(spec.attack, spec.attack_params)
+    attack = attacks.attack(spec.attack, attacks.meant(spec.attack, spec.attack_params))
     indices = _indices(spec, attack, train, store)  # before what the attack learned: an infeasible ratio stops here
     if spec.prepared is not None and not controlled(spec):
         attack = attacks.with_state(attack, load_state(_needed(store).weights_path(spec.prepared), device))
@@ -102,7 +102,7 @@ def _second(spec: TrainSpec | CleanseSpec, scene: Scene, taken: np.ndarray) -> S
     about = dict(getattr(spec, "second", ()))
     if not about:
         return scene
-    attack = attacks.attack(about["attack"])
+    attack = attacks.attack(about["attack"], attacks.meant(about["attack"], ()))
     data = scene.data
     free = np.arange(len(data))
     if not controlled(spec):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from paperlib.attacks import ATTACKS, check_ratio
+from paperlib.attacks import ATTACKS, check_ratio, meant
 from paperlib.defenses import DEFENSES, VARIANTS, applicable
 from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import plan as ex
@@ -134,7 +134,11 @@ def defended(scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = 
     while not isinstance(victim, TrainSpec):
         victim = victim.parents()[0]
     if last == FROM_SCRATCH:
-        kept = {"model": victim.model, "attack_params": victim.attack_params, "target": victim.target}
+        kept = {
+            "model": victim.model,
+            "attack_params": meant(victim.attack, victim.attack_params),
+            "target": victim.target,
+        }
         return ex.train(scale, victim.attack, victim.ratio, seed=victim.seed, **kept, **ex.adversarially(scale))
     base, changes = COLUMNS.get(last, (last, {}))
     if base == "ft_sam":  # always written down, so that a sweep over the radius shares this result
