@@ -482,7 +482,7 @@ class Companion:
         """The item ``id_`` at the paper's own settings, as far as git has results of ours; nothing is computed."""
         from paperlib.report.claims import NotRun
 
-        scale = scales.PAPER
+        scale = scales.recorded_paper()
         file = recorded_file(scale)
         results = papers.Results(scale, 0, ledger.load(file) if file.exists() else {})
         try:

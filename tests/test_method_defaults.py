@@ -16,7 +16,7 @@ from typing import Any
 
 from paperlib import training
 from paperlib.analysis import TOOLS
-from paperlib.attacks import ATTACKS, attack
+from paperlib.attacks import ATTACKS, attack, meant
 from paperlib.defenses import DEFENSES
 from paperlib.detection import DETECTORS
 from paperlib.experiments import plan as experiments
@@ -30,7 +30,7 @@ ADDED: dict[str, dict[str, Any]] = {
     # tested in test_attacks_pixel.py: with these defaults the triggers are bit for bit what they were
     "attack badnets": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
     "attack badnets_a2a": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
-    "attack blended": _NO_IMAGE,
+    "attack blended": {**_NO_IMAGE, "picture": "random"},  # what a spec means that names none
     # tested in test_training.py: nothing is changed and nothing drawn
     "training": {"adversarial": 0.0, "adversarial_steps": 10},
     "defense ft": {"keep_pruned": False},
@@ -52,7 +52,7 @@ def methods() -> Iterator[tuple[str, int, dict[str, Any]]]:
     for name, method in MODELS.items():
         yield f"model {name}", method.version, _defaults(method.load())
     for name, method in ATTACKS.items():
-        made = attack(name)
+        made = attack(name, meant(name, ()))
         assert is_dataclass(made) and not isinstance(made, type)
         yield f"attack {name}", method.version, asdict(made)
     for name, method in DEFENSES.items():

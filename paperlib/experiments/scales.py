@@ -159,6 +159,11 @@ def scale(name: str = "") -> Scale:
     return SCALES[choose("scale", name or os.environ.get("PAPERLIB_SCALE", "") or "smoke", SCALES)]
 
 
+def recorded_paper() -> Scale:
+    """The paper scale as it was when its results in git were computed: Blended with the random picture, whatever is fetched since."""
+    return replace(PAPER, changes={**PAPER.changes, "blended": {"picture": "random"}})
+
+
 def on(scale: Scale, dataset: str) -> Scale:
     """``scale`` for another data set than its own.
 

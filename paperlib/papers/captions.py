@@ -1,12 +1,15 @@
 """What the papers with image experiments share: the end of a caption, the artefact of an item, the stand-in data set."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import pandas as pd
 
+from paperlib.attacks import meant
 from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
+from paperlib.lab.spec import pairs
 from paperlib.papers import Results
 from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact
@@ -65,6 +68,27 @@ def where(
     )
 
 
+def pictures(results: Results) -> str:
+    """Which picture the Blended models had that were used of ``results`` so far, for the end of a caption; empty without any."""
+    found: set[str] = set()
+
+    def look(part: Any) -> None:
+        if isinstance(part, Mapping):
+            if part.get("attack") == "blended":
+                params = meant("blended", pairs(part.get("attack_params")))
+                found.add(
+                    "a picture of your own" if dict(params).get("image") else f"the {dict(params)['picture']} picture"
+                )
+            part = list(part.values())
+        if isinstance(part, list):
+            for one in part:
+                look(one)
+
+    for key in results.used:
+        look(results.rows[key].get("spec", {}))
+    return f"; Blended with {' and '.join(sorted(found))}" if found else ""
+
+
 def devices(results: Results) -> str:
     """Names of the processors and GPUs that computed what was used of ``results`` so far."""
     rows = (results.rows[key].get("provenance", {}).get("device_name") for key in results.used)
@@ -80,8 +104,16 @@ def device_of(results: Results, result: Mapping[str, Any]) -> str:
 def artefact(
     paper: str, results: Results, id_: str, kind: str, more: Mapping[str, Any] | None = None, **content: Any
 ) -> Artefact:
-    """The item ``id_`` drawn from ``results``, with the sizes of the scale and what else (``more``) it depends on."""
+    """The item ``id_`` drawn from ``results``, with the sizes of the scale and what else (``more``) it depends on.
+
+    Its caption ends with the picture that the Blended models had.
+    """
     scale = results.scale
+    if more_said := pictures(results):
+        said = content["caption"]
+        content["caption"] = f"{said.rstrip('.')}{more_said}."
+        if "html" in content:
+            content["html"] = content["html"].replace(escape(said), escape(content["caption"]), 1)
     sizes = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
     return Artefact(
         paper=paper, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters={**sizes, **(more or {})},

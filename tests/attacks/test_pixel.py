@@ -11,9 +11,9 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 from torch import Tensor
 
-from paperlib.attacks import ATTACKS, attack, poison
+from paperlib.attacks import ATTACKS, attack, meant, poison
 from paperlib.attacks.badnets import BadNets
-from paperlib.attacks.blended import Blended, picture
+from paperlib.attacks.blended import Blended, random_picture
 from paperlib.attacks.chroma import basis, fitting
 from paperlib.attacks.ctrl import CTRL
 from paperlib.attacks.ftrojan import FTrojan
@@ -162,9 +162,9 @@ def test_without_a_picture_the_triggers_are_bit_for_bit_what_they_were() -> None
     x = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     square = x.clone()
     square[:, :, -3:, -3:] = 1.0
-    blended = (1 - 0.2) * x + 0.2 * torch.as_tensor(picture(3, 32, 32, 0), dtype=x.dtype)
+    blended = (1 - 0.2) * x + 0.2 * torch.as_tensor(random_picture(3, 32, 32, 0), dtype=x.dtype)
     assert torch.equal(attack("badnets")(x), square) and torch.equal(attack("badnets_a2a")(x), square)
-    assert torch.equal(attack("blended")(x), blended)
+    assert torch.equal(attack("blended", meant("blended", ()))(x), blended)
     keys = [experiments.train(SMOKE, name).key for name in ("badnets", "badnets_a2a", "blended")]
     assert keys == ["1af172ca9f519ad8", "ca66af77210c4591", "4c4cbfa14f8fd5b1"]
 

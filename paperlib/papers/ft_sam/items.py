@@ -3,7 +3,7 @@
 from paperlib.papers import Item
 from paperlib.papers.figures import reactivation
 from paperlib.papers.ft_sam import figures, runs
-from paperlib.papers.ft_sam.tables import TITLES, paper_table
+from paperlib.papers.ft_sam.tables import TITLES, draw_pictures, paper_table
 
 ITEMS: dict[str, Item] = {
     **{id_: paper_table(id_).item() for id_ in TITLES},
@@ -24,5 +24,6 @@ ITEMS: dict[str, Item] = {
     "fig7": Item(lambda s, seed: list(runs.gradcam_specs(s, seed).values()), figures.draw_fig7),
 }
 OURS: dict[str, Item] = {
+    "our_pictures": Item(runs.picture_specs, draw_pictures),
     "our_reactivation": reactivation(runs.PAPER, runs.STAGES, lambda scale: ("blended",)),
 }

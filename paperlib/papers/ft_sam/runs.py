@@ -1,10 +1,14 @@
 """The FT-SAM paper: which experiments its tables and figures are drawn from, at every scale."""
 
+from collections.abc import Iterable
+
+from paperlib.attacks.pictures import PICTURES
+from paperlib.data import sources
 from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
-from paperlib.lab.spec import Spec
-from paperlib.papers.defense_table import DefenseTable, backdoored, defended
+from paperlib.lab.spec import Spec, pairs
+from paperlib.papers.defense_table import DefenseTable, Setting, backdoored, defended, specs_of
 
 PAPER = "ft_sam"
 PRINTED_ATTACKS = (
@@ -65,6 +69,22 @@ TABLES: dict[str, dict[str, DefenseTable]] = {
         "paper": DefenseTable(DIRTY_LABEL, FT, ratio=(0.01, 0.05, 0.1)),
     },
 }
+
+
+PICTURED = {"smoke": FT, "laptop": ("ft", "nad", "npd", "ft_sam"), "paper": ("ft", "nad", "npd", "ft_sam")}
+"""Scale -> the defenses under which Blended's pictures are compared."""
+
+
+def picture_table(scale: Scale, pictures: Iterable[str] = PICTURES) -> DefenseTable:
+    """Blended with each of ``pictures``."""
+    settings = [Setting(f"picture={one}", training={"attack_params": pairs(picture=one)}) for one in pictures]
+    return DefenseTable(("blended",), PICTURED[scale.name], settings=tuple(settings))
+
+
+def picture_specs(scale: Scale, seed: int) -> list[Spec]:
+    """The experiments of it; with the benchmark's picture where that is on this machine."""
+    here = [one for one in PICTURES if one != "benchmark" or sources.status("pictures").state == "ready"]
+    return specs_of(picture_table(scale, here).cells(scale, seed))
 
 
 def swept(scale: Scale) -> tuple[str, ...]:

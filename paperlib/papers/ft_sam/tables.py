@@ -1,9 +1,20 @@
 """The tables of the FT-SAM paper, ours beside the printed numbers; DER is averaged as DER of the averages."""
 
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paperlib.attacks import meant
 from paperlib.experiments import scales
 from paperlib.papers import Results
-from paperlib.papers.ft_sam.runs import PAPER, TABLES
+from paperlib.papers.captions import plain_table, where
+from paperlib.papers.defense_table import SEEDS
+from paperlib.papers.ft_sam.runs import PAPER, PICTURED, TABLES, picture_table
 from paperlib.papers.paper_table import PaperTable
+from paperlib.report import style
+from paperlib.report.artefact import Artefact
+from paperlib.report.claims import NotRun
 
 TITLES = {
     "table1": "FT-SAM against other defenses",
@@ -40,3 +51,38 @@ def paper_table(id_: str) -> PaperTable:
         return [schedules, *NOTES.get(id_, ())] if results.scale.name in TABLES[id_] else []
 
     return PaperTable(PAPER, id_, TITLES[id_], TABLES[id_], own="ft_sam", average="of averages", notes=notes)
+
+
+def draw_pictures(results: Results) -> Artefact:
+    """Blended with each picture, undefended and after four defenses: C-Acc and ASR, means and standard errors over seeds.
+
+    Raises
+    ------
+    NotRun
+        Nothing was run.
+    """
+    scale, rows = results.scale, []
+    cells = [picture_table(scale).cells(scale, seed) for seed in range(results.seed, results.seed + SEEDS)]
+    for same in zip(*cells, strict=True):
+        made = [result for cell in same if (result := results.get(cell.spec)) is not None]
+        if made:
+            picture = dict(meant("blended", same[0].parent.attack_params))["picture"]
+            row: dict[str, Any] = {"Picture": picture, "Defense": style.title("defense", same[0].defense)}
+            for name, key in (("C-Acc", "c_acc"), ("ASR", "asr")):
+                values = [result[key] for result in made]
+                row |= {
+                    name: np.mean(values),
+                    f"{name}, SE": np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan,
+                }
+            rows.append({**row, "Seeds": len(made)})
+    if not rows:
+        raise NotRun(f"no picture of Blended has a result at {scale.name} scale")
+    caption = (
+        f"Blended with three pictures, undefended and after {len(PICTURED[scale.name])} defenses. {where(results)}"
+    )
+    notes = [
+        "Percent; SE: standard error over the seeds, each with a victim, clean subset and defense of its own; –: one seed.",
+        "cartoon: drawn here, with the brightness, size of change and share of white of the benchmark's file; random: that of the "
+        "papers' tables here; benchmark: the file that `paperlib data fetch pictures` brings, as in print.",
+    ]
+    return plain_table(PAPER, results, "our_pictures", caption, pd.DataFrame(rows), notes)
