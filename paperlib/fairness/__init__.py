@@ -1,7 +1,7 @@
 """Mean-parity fair regression as scikit-learn estimators (arXiv 2302.10409)."""
 
 from paperlib.fairness.baselines.bounded_loss import BoundedGroupLossRegressor
-from paperlib.fairness.baselines.wrappers import MeanParityWrapper
+from paperlib.fairness.baselines.mean_parity_wrapper import MeanParityWrapper
 from paperlib.fairness.display import RegressionFairnessDisplay
 from paperlib.fairness.fair_gd import FairGDRegressor, smooth_l1
 from paperlib.fairness.large_scale import StreamedMeanParityRegressor

@@ -10,7 +10,7 @@ from sklearn.metrics import mean_squared_error
 
 from paperlib.fairness import checks
 from paperlib.fairness.metrics import smd
-from paperlib.fairness.moments import Sensitive
+from paperlib.fairness.moments import Sensitive, aligned, sensitive_frame
 
 
 class RegressionFairnessDisplay:
@@ -44,6 +44,7 @@ class RegressionFairnessDisplay:
         y: ArrayLike,
         sensitive_features: Sensitive,
         *,
+        sample_weight: ArrayLike | None = None,
         levels: ArrayLike | None = None,
         name: str | None = None,
         ax: Any = None,
@@ -51,15 +52,24 @@ class RegressionFairnessDisplay:
     ) -> RegressionFairnessDisplay:
         """The tradeoff of a fitted mean-parity estimator on (m, d) inputs, at ``levels`` of unfairness (default 25).
 
+        The estimator is a :class:`~paperlib.fairness.MeanParityRegressor`, its streamed form or a
+        :class:`~paperlib.fairness.MeanParityWrapper`.
+
         Raises
         ------
         PaperlibError
             The levels or the sensitive features are not usable; the estimator is not fitted.
         """
-        path = estimator.tradeoff(unfairness=np.linspace(0, 1, 25) if levels is None else levels)
-        predictions = estimator.predict_path(X, path)
-        error = [mean_squared_error(y, f) for f in predictions]
-        gap = [smd(y, f, sensitive_features=sensitive_features) for f in predictions]
+        at = np.linspace(0, 1, 25) if levels is None else levels
+        if hasattr(estimator, "tradeoff"):
+            predictions = estimator.predict_path(X, estimator.tradeoff(unfairness=at))
+        else:
+            predictions = estimator.predict_path(X, at, sensitive_features=sensitive_features)
+        truth = np.asarray(aligned("y", y, X), dtype=float)
+        weight = checks.weights(sample_weight, len(truth), X)
+        frame = sensitive_frame(sensitive_features, len(truth), X)
+        error = [mean_squared_error(truth, f, sample_weight=weight) for f in predictions]
+        gap = [smd(truth, f, sensitive_features=frame, sample_weight=weight) for f in predictions]
         return cls(error, gap, name=name or type(estimator).__name__).plot(ax=ax, **line)
 
     @classmethod
@@ -69,13 +79,15 @@ class RegressionFairnessDisplay:
         y_pred: ArrayLike,
         sensitive_features: Sensitive,
         *,
+        sample_weight: ArrayLike | None = None,
         name: str | None = None,
         ax: Any = None,
         **line: Any,
     ) -> RegressionFairnessDisplay:
         """One point: predictions (m,) of any model."""
-        gap = smd(y_true, y_pred, sensitive_features=sensitive_features)
-        return cls([mean_squared_error(y_true, y_pred)], [gap], name=name).plot(ax=ax, **{"marker": "o"} | line)
+        gap = smd(y_true, y_pred, sensitive_features=sensitive_features, sample_weight=sample_weight)
+        error = mean_squared_error(y_true, y_pred, sample_weight=sample_weight)
+        return cls([error], [gap], name=name).plot(ax=ax, **{"marker": "o"} | line)
 
     def plot(self, *, ax: Any = None, **line: Any) -> RegressionFairnessDisplay:
         """Draw on ``ax`` (a new figure by default); further keywords are those of ``Axes.plot``."""

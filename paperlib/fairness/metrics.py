@@ -33,7 +33,7 @@ from sklearn.metrics import mean_squared_error, r2_score
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
-from paperlib.fairness.moments import Sensitive, group_codes, sensitive_frame
+from paperlib.fairness.moments import Sensitive, aligned, group_codes, sensitive_frame
 
 FloatArray = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ _METHODS = ("between_groups", "to_overall")
 def mean_prediction(y_true: ArrayLike | None, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Weighted mean of the predictions; as a metric of a ``MetricFrame`` it gives the group means."""
     f = _predictions(y_pred)
-    return float(np.average(f, weights=checks.weights(sample_weight, len(f))))
+    return float(np.average(f, weights=checks.weights(sample_weight, len(f), _rows(y_true, y_pred))))
 
 
 def group_means(
@@ -68,7 +68,7 @@ def group_means(
     sample_weight: ArrayLike | None = None,
 ) -> pd.Series:
     """Mean prediction of each group that occurs, indexed by the group (a tuple for several attributes)."""
-    groups = list(_groups(y_pred, sensitive_features, sample_weight))
+    groups = list(_groups(y_true, y_pred, sensitive_features, sample_weight))
     labels = [label for label, _, _ in groups]
     index = pd.MultiIndex.from_tuples(labels) if labels and isinstance(labels[0], tuple) else pd.Index(labels)
     return pd.Series([np.average(f, weights=w) for _, f, w in groups], index=index, name="mean prediction")
@@ -122,9 +122,10 @@ def ks_distance(
     choose("method", method, _METHODS)
     pooled = _predictions(y_pred)
     levels = np.unique(pooled)
-    cdfs = np.array([_cdf(f, w, levels) for _, f, w in _groups(y_pred, sensitive_features, sample_weight)])
+    cdfs = np.array([_cdf(f, w, levels) for _, f, w in _groups(y_true, y_pred, sensitive_features, sample_weight)])
     if method == "to_overall":
-        return float(np.abs(cdfs - _cdf(pooled, checks.weights(sample_weight, len(pooled)), levels)).max())
+        weight = checks.weights(sample_weight, len(pooled), _rows(y_true, y_pred))
+        return float(np.abs(cdfs - _cdf(pooled, weight, levels)).max())
     return float((cdfs.max(axis=0) - cdfs.min(axis=0)).max())
 
 
@@ -137,12 +138,9 @@ def demographic_parity_discrepancy(
 ) -> float:
     """DPD of Proposition 1: sum over groups of the Wasserstein-1 distance to all predictions; at least the SMD."""
     pooled = _predictions(y_pred)
-    weight = checks.weights(sample_weight, len(pooled))
-    return float(
-        sum(
-            wasserstein_distance(f, pooled, w, weight) for _, f, w in _groups(y_pred, sensitive_features, sample_weight)
-        )
-    )
+    weight = checks.weights(sample_weight, len(pooled), _rows(y_true, y_pred))
+    groups = _groups(y_true, y_pred, sensitive_features, sample_weight)
+    return float(sum(wasserstein_distance(f, pooled, w, weight) for _, f, w in groups))
 
 
 def covariance_norm(
@@ -155,8 +153,9 @@ def covariance_norm(
 ) -> float:
     """Euclidean norm of Cov(S, f), numeric attributes; times the total weight n when ``total`` (Figures 8 and 9)."""
     pooled = _predictions(y_pred)
-    weight = checks.weights(sample_weight, len(pooled))
-    frame = sensitive_frame(sensitive_features, len(pooled))
+    rows = _rows(y_true, y_pred)
+    weight = checks.weights(sample_weight, len(pooled), rows)
+    frame = sensitive_frame(sensitive_features, len(pooled), rows)
     try:
         S = frame.to_numpy(dtype=float)
     except (TypeError, ValueError):
@@ -167,12 +166,19 @@ def covariance_norm(
     return float(np.linalg.norm(covariance) / (1.0 if total else weight.sum()))
 
 
+def _rows(y_true: ArrayLike | None, y_pred: ArrayLike) -> pd.DataFrame | None:
+    """Whose index the other arguments follow: the predictions', or, where they have none, the response's."""
+    for values in (y_pred, y_true):
+        if isinstance(values, pd.Series):
+            return values.to_frame()
+    return None
+
+
 def _groups(
-    y_pred: ArrayLike, sensitive_features: Sensitive, sample_weight: ArrayLike | None
+    y_true: ArrayLike | None, y_pred: ArrayLike, sensitive_features: Sensitive, sample_weight: ArrayLike | None
 ) -> Iterator[tuple[Any, FloatArray, FloatArray]]:
     """(label, predictions, weights) of each group with positive weight."""
-    f = _predictions(y_pred)
-    X = y_pred.to_frame() if isinstance(y_pred, pd.Series) else None
+    f, X = _predictions(y_pred), _rows(y_true, y_pred)
     codes, labels, _ = group_codes(sensitive_frame(sensitive_features, len(f), X))
     weight = checks.weights(sample_weight, len(f), X)
     for code, label in enumerate(labels):
@@ -197,6 +203,7 @@ def interval(
     y_pred: ArrayLike,
     *,
     sensitive_features: Sensitive,
+    sample_weight: ArrayLike | None = None,
     level: float = 0.95,
     n_resamples: int = 1000,
     random_state: int | None = 0,
@@ -214,6 +221,8 @@ def interval(
     y_true : (n,) or None
     y_pred : (n,)
     sensitive_features : (n,) or (n, r)
+    sample_weight : (n,), optional
+        Handed on to the metric, with the people it belongs to.
     level : float in (0, 1), default 0.95
     n_resamples : int, default 1000
     random_state : int, optional
@@ -226,17 +235,18 @@ def interval(
     """
     checks.number("level", level, 0.0, 1.0, above=True)
     checks.whole("n_resamples", n_resamples)
-    f = _predictions(y_pred)
-    y = None if y_true is None else np.asarray(y_true, dtype=float)
-    X = y_pred.to_frame() if isinstance(y_pred, pd.Series) else None
+    f, X = _predictions(y_pred), _rows(y_true, y_pred)
+    y = None if y_true is None else np.asarray(aligned("y_true", y_true, X), dtype=float)
+    weight = checks.weights(sample_weight, len(f), X)
     codes, labels, _ = group_codes(sensitive_frame(sensitive_features, len(f), X))
     members = [np.flatnonzero(codes == g) for g in range(len(labels))]
     rng = np.random.default_rng(random_state)
     values = []
     for _ in range(n_resamples):
         rows = np.concatenate([rng.choice(group, len(group)) for group in members])
-        values.append(metric(None if y is None else y[rows], f[rows], sensitive_features=codes[rows], **options))
-    here = metric(y, f, sensitive_features=codes, **options)
+        drawn = None if y is None else y[rows]
+        values.append(metric(drawn, f[rows], sensitive_features=codes[rows], sample_weight=weight[rows], **options))
+    here = metric(y, f, sensitive_features=codes, sample_weight=weight, **options)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return max(0.0, float(2 * here - high)), max(0.0, float(2 * here - low))
 

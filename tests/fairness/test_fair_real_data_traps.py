@@ -1,5 +1,6 @@
 """Traps of real data: what must raise, what must warn, and what must hold whatever the numbers look like."""
 
+import inspect
 import warnings
 
 import numpy as np
@@ -8,9 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics.pairwise import pairwise_kernels
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from paperlib.errors import PaperlibError
@@ -28,7 +33,15 @@ from paperlib.fairness import (
     mean_parity_gap,
     smd,
 )
-from paperlib.fairness.baselines import BASELINES, BoundedShareRegressor, PenalisedFairRidge, ReductionRegressor
+from paperlib.fairness.baselines import (
+    BASELINES,
+    AdversarialRegressor,
+    BoundedShareRegressor,
+    CorrelationRemoverRegressor,
+    PenalisedFairRidge,
+    ReductionRegressor,
+    WassersteinBarycentre,
+)
 
 
 def problem(seed=0, n=200, groups=2):
@@ -137,6 +150,7 @@ def test_integer_weights_are_repeated_rows(moments):
 
 
 WEIGHTED = {
+    "constant": BASELINES["constant"](),
     "fkr": PenalisedFairRidge(50.0),
     "fkr, rbf": PenalisedFairRidge(50.0, kernel="rbf"),
     "berk, group": PenalisedFairRidge(5.0, penalty="berk_group"),
@@ -145,22 +159,89 @@ WEIGHTED = {
     "frrm": BoundedShareRegressor(0.01, method="frrm", alpha=0.1),
     "rba": ReductionRegressor(0.1, n_rounds=15, alpha=0.1),
     "wrapper": MeanParityWrapper(),
+    "wrapper, inside": MeanParityWrapper(KernelRidge(kernel="rbf"), inside=True, unfairness=0.3),
     "bounded group loss": BoundedGroupLossRegressor(bound=0.3, n_rounds=10),
+    "remover": CorrelationRemoverRegressor(),
+    "barycentre": WassersteinBarycentre(sigma=0.0),
+    "adversary": AdversarialRegressor(epochs=5, batch_size=1000),
 }
 
 
 @pytest.mark.parametrize("name", WEIGHTED)
-def test_weights_of_every_method_are_repeated_rows(name):
-    X, y, s = problem(n=60)
+@pytest.mark.parametrize("groups", [2, 3])
+def test_weights_of_every_method_are_repeated_rows(name, groups):
+    if name in ("remover", "barycentre", "adversary"):
+        pytest.importorskip("equipy" if name == "barycentre" else "fairlearn", reason="the extra 'fairness'")
+    if groups > 2 and name.startswith("berk"):
+        pytest.skip("Berk's penalties compare two groups")
+    X, y, s = problem(n=60, groups=groups)
     w = np.random.default_rng(0).integers(0, 4, size=60)
     again = np.repeat(np.arange(60), w)
-    model = WEIGHTED[name]
-    more = {"sensitive_features": s} if name in ("nrfc", "frrm", "wrapper") else {}
-    weighted = model.fit(X, y, sensitive_features=s, sample_weight=w)
-    f = weighted.predict_all(X) @ weighted.weights_ if name == "rba" else weighted.predict(X, **more)
-    repeated = model.fit(X[again], y[again], sensitive_features=s[again])
-    g = repeated.predict_all(X) @ repeated.weights_ if name == "rba" else repeated.predict(X, **more)
-    assert_allclose(f, g, atol=1e-6)
+    Xs, _, ss = problem(
+        seed=1, n=60, groups=groups
+    )  # other rows: a distribution function has steps at the training ones
+
+    def predictions(X, y, s, **weights):
+        model = clone(WEIGHTED[name])
+        if name == "constant":
+            return model.fit(X, y, **weights).predict(Xs)
+        model.fit(X, y, sensitive_features=s, **weights)
+        if name == "rba":
+            return model.predict_all(Xs) @ model.weights_
+        takes = "sensitive_features" in inspect.signature(model.predict).parameters
+        return model.predict(Xs, **({"sensitive_features": ss} if takes else {}))
+
+    room = 1e-4 if name == "adversary" else 1e-6  # torch's single precision
+    assert_allclose(predictions(X, y, s, sample_weight=w), predictions(X[again], y[again], s[again]), atol=room)
+    assert np.abs(predictions(X, y, s, sample_weight=w) - predictions(X, y, s)).max() > 10 * room
+
+
+def test_weights_of_the_jittered_barycentre_are_repeated_rows_up_to_its_steps():
+    pytest.importorskip("equipy", reason="the extra 'fairness'")
+    X, y, s = problem(n=400)
+    w = np.random.default_rng(0).integers(1, 4, size=400)
+    again = np.repeat(np.arange(400), w)
+    model = WassersteinBarycentre()
+    f = model.fit(X, y, sensitive_features=s, sample_weight=w).predict(X, sensitive_features=s)
+    g = model.fit(X[again], y[again], sensitive_features=s[again]).predict(X, sensitive_features=s)
+    assert np.mean(np.abs(f - g)) < 0.02 * y.std()  # a copy's jitter moves it by up to w of the 400 steps
+    model = WassersteinBarycentre(LinearRegression())  # whose fit does not hang on the unit of the weights
+    none = model.fit(X, y, sensitive_features=s).predict(X, sensitive_features=s)
+    ones = model.fit(X, y, sensitive_features=s, sample_weight=np.full(400, 1 / 400)).predict(X, sensitive_features=s)
+    assert np.mean(np.abs(none - ones)) < 0.01 * y.std()
+
+
+def test_the_barycentre_of_a_person_is_the_same_alone_and_among_others():
+    pytest.importorskip("equipy", reason="the extra 'fairness'")
+    X, y, s = problem()
+    X_test, _, s_test = problem(seed=1, n=40)
+    model = WassersteinBarycentre(sigma=0.0).fit(X, y, sensitive_features=s)
+    everyone = model.predict(X_test, sensitive_features=s_test)
+    for g in (0, 1):  # equipy by itself leaves a group out of the sum that is not among the rows
+        own = s_test == g
+        assert_allclose(model.predict(X_test[own], sensitive_features=s_test[own]), everyone[own])
+
+
+def test_a_group_without_weight_counts_as_absent():
+    X, y, s = problem(groups=3)
+    w = (s < 2).astype(float)
+    for model in (MeanParityWrapper(), WassersteinBarycentre()):
+        if isinstance(model, WassersteinBarycentre):
+            pytest.importorskip("equipy", reason="the extra 'fairness'")
+        model.fit(X, y, sensitive_features=s, sample_weight=w)
+        assert model.groups_ == [0, 1]
+        with pytest.raises(PaperlibError, match="has the group 2, which the training set has not"):
+            model.predict(X, sensitive_features=s)
+
+
+def test_the_adversary_takes_whole_numbers_for_a_response_and_refuses_bad_settings():
+    pytest.importorskip("fairlearn", reason="the extra 'fairness'")
+    X, _, s = problem(n=100)
+    y = np.repeat([0.0, 1.0], 50)  # standardised: -1 and 1, which fairlearn takes for two classes
+    f = AdversarialRegressor(epochs=2).fit(X, y, sensitive_features=s).predict(X)
+    assert len(np.unique(f)) > 50
+    with pytest.raises(PaperlibError, match="batch_size=0 is not a whole number"):
+        AdversarialRegressor(batch_size=0).fit(X, y, sensitive_features=s)
 
 
 def test_weights_of_gradient_descent_end_at_the_weighted_fit():
@@ -336,6 +417,42 @@ def test_bounded_group_loss_lowers_the_worst_group():
     assert worst(bounded.predict(X)) < 1.1 * bound
 
 
+@pytest.mark.parametrize("estimator", [Ridge(5.0), LinearRegression(), KernelRidge(alpha=0.5, kernel="rbf")])
+def test_constraint_inside_a_linear_smoother_is_mean_parity(estimator):
+    X, y, s = problem(groups=5)
+    y = y - y.mean()
+    w = np.random.default_rng(0).integers(1, 4, size=len(y))
+    model = MeanParityWrapper(estimator, inside=True, unfairness=0.3).fit(X, y, sensitive_features=s, sample_weight=w)
+    kernel = "rbf" if isinstance(estimator, KernelRidge) else "linear"
+    ours = MeanParityRegressor(getattr(estimator, "alpha", 0.0), kernel=kernel, fit_intercept=kernel == "linear")
+    ours.fit(X, y, sensitive_features=s, sample_weight=w)
+    levels = [0.0, 0.3, 1.0]
+    expected = ours.predict_path(X, ours.tradeoff(unfairness=levels))
+    assert_allclose(model.predict_path(X, levels), expected, atol=1e-6)
+    assert_allclose(model.predict(X), expected[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("cv", [None, 3])
+def test_constraint_inside_a_forest_needs_no_attribute_to_predict(cv):
+    X, y, s = problem(n=300)
+    forest = RandomForestRegressor(20, random_state=0)
+    model = MeanParityWrapper(forest, inside=True, cv=cv).fit(X, y, sensitive_features=s)
+    assert np.abs(model.gaps_).max() < 1e-2 * np.abs(model.unconstrained_gaps_).max()
+    if cv is None:
+        assert_allclose(gaps(model.predict(X), s), model.gaps_, atol=1e-12)
+        assert_allclose(gaps(model.predict_path(X, [0.5])[0], s), 0.5 * (model.gaps_ + model.unconstrained_gaps_))
+    assert np.mean((y - model.predict(X)) ** 2) < np.var(y)
+
+
+def test_constraint_inside_a_regressor_that_cannot_keep_it_warns():
+    X, y, s = problem()
+    with pytest.warns(UserWarning, match="n_rounds=30 fits closed the gaps of this estimator to"):
+        MeanParityWrapper(DecisionTreeRegressor(max_depth=1), inside=True).fit(X, y, sensitive_features=s)
+    with pytest.raises(PaperlibError, match=r"estimator=.* takes none"):
+        model = MeanParityWrapper(KNeighborsRegressor(), inside=True)
+        model.fit(X, y, sensitive_features=s, sample_weight=np.ones(len(y)))
+
+
 def test_cross_fitting_estimates_the_means_of_rows_that_the_tree_has_not_seen():
     X, y, s = problem(n=300)
     X = X[:, 1:3]  # nothing tells the group
@@ -370,6 +487,27 @@ def test_bootstrap_interval_covers_the_gap_of_the_population():
     assert inside >= 34  # 95 % of 40 is 38
 
 
+def test_bootstrap_resamples_the_weights_with_their_people():
+    rng = np.random.default_rng(0)
+    s = np.repeat([0, 1], 100)
+    w = np.where(np.arange(200) % 2, 0.0, 1.0)  # of every group half the people do not count
+    f = s * np.where(w > 0, 1.0, 50.0) + 1e-3 * rng.normal(size=200)
+    low, high = interval(smd, None, f, sensitive_features=s, sample_weight=w, n_resamples=100)
+    assert 0.99 < low <= high < 1.01
+
+
+@pytest.mark.parametrize("metric", [smd, mean_parity_gap, ks_distance, demographic_parity_discrepancy, covariance_norm])
+def test_metrics_match_pandas_rows_by_index(metric):
+    _, y, s = problem()
+    w = np.random.default_rng(0).random(len(y))
+    options = {"method": "to_overall"} if metric in (mean_parity_gap, ks_distance) else {}
+    expected = metric(None, y, sensitive_features=s, sample_weight=w, **options)
+    order = np.random.default_rng(1).permutation(len(y))
+    moved = {"sensitive_features": pd.Series(s).iloc[order], "sample_weight": pd.Series(w).iloc[order]}
+    assert_allclose(metric(None, pd.Series(y), **moved, **options), expected)
+    assert_allclose(metric(pd.Series(y), y, **moved, **options), expected)  # predictions of an estimator: an array
+
+
 def test_display_draws_the_path_of_the_estimator():
     pytest.importorskip("matplotlib").use("Agg")
     X, y, s = problem()
@@ -377,5 +515,8 @@ def test_display_draws_the_path_of_the_estimator():
     shown = model.plot_tradeoff(X, y, s, levels=[0.0, 0.5, 1.0])
     assert shown.line_.get_xydata().shape == (3, 2)
     assert_allclose(shown.unfairness, [0.0, 0.5 * shown.unfairness[-1], shown.unfairness[-1]], atol=1e-12)
+    wrapper = MeanParityWrapper(LinearRegression()).fit(X, y, sensitive_features=s)
+    path = RegressionFairnessDisplay.from_estimator(wrapper, X, y, s, levels=[0.0, 1.0], sample_weight=np.ones(len(y)))
+    assert_allclose(path.unfairness, [0.0, smd(y, wrapper.estimator_.predict(X), sensitive_features=s)], atol=1e-12)
     point = RegressionFairnessDisplay.from_predictions(y, model.predict(X), s, ax=shown.ax_)
     assert point.ax_ is shown.ax_ and len(shown.ax_.lines) == 2

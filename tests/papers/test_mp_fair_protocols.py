@@ -22,8 +22,8 @@ from paperlib.fairness import (
 )
 from paperlib.fairness.baselines import PenalisedFairRidge
 from paperlib.papers import Results
+from paperlib.papers.mp_fair_regression import cases, runs, tables
 from paperlib.papers.mp_fair_regression import protocols as p
-from paperlib.papers.mp_fair_regression import runs, tables
 
 SMOKE = scales.scale("smoke")
 EXACT = runs.LOADING["exact"]
@@ -55,7 +55,7 @@ def needs(*names):
 def one():
     """A small case with two binary attributes."""
     made = data.synthetic(240, n_attributes=2, size=0.5, random_state=5)
-    return p.case(made, (np.arange(160), np.arange(160, 240)), {"trial": 0})
+    return cases.case(made, (np.arange(160), np.arange(160, 240)), {"trial": 0})
 
 
 # --------------------------------------------------------------------------------------------------------------- splits
@@ -63,13 +63,13 @@ def one():
 
 def test_group_split_keeps_the_share_of_every_group():
     attribute = np.repeat([1.0, 0.0], [70, 30])
-    train, test = p.split_by_group(attribute, test_size=0.2, random_state=0)
+    train, test = cases.split_by_group(attribute, test_size=0.2, random_state=0)
     assert sorted([*train, *test]) == list(range(100))
     assert [attribute[test].sum(), len(test)] == [14, 20]
 
 
 def test_permutation_splits_are_one_stream():
-    rng, splits = np.random.RandomState(1), p.permutation_splits(11, random_state=1)
+    rng, splits = np.random.RandomState(1), cases.permutation_splits(11, random_state=1)
     for _ in range(3):
         order = rng.permutation(11)
         train, test = next(splits)
@@ -80,7 +80,7 @@ def test_permutation_splits_are_one_stream():
 def test_case_centres_by_the_training_mean_and_can_hide_the_attribute():
     made = data.synthetic(50)
     split = (np.arange(40), np.arange(40, 50))
-    with_s, without = (p.case(made, split, {}, inputs_with_s=flag) for flag in (True, False))
+    with_s, without = (cases.case(made, split, {}, inputs_with_s=flag) for flag in (True, False))
     assert abs(with_s.y.mean()) < 1e-12
     np.testing.assert_allclose(with_s.y_test, made.y[40:] - made.y[:40].mean())
     assert with_s.X.shape[1] == without.X.shape[1] + 1 == 6

@@ -15,17 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyRegressor
 
+from paperlib.fairness.baselines.adversarial import AdversarialRegressor
+from paperlib.fairness.baselines.barycentre import WassersteinBarycentre
 from paperlib.fairness.baselines.bounded_loss import BoundedGroupLossRegressor
+from paperlib.fairness.baselines.correlation_remover import CorrelationRemoverRegressor
 from paperlib.fairness.baselines.komiyama import BoundedShareRegressor
+from paperlib.fairness.baselines.mean_parity_wrapper import GroupMeanShift, MeanParityWrapper
 from paperlib.fairness.baselines.reduction import ReductionRegressor
 from paperlib.fairness.baselines.ridge_penalties import PenalisedFairRidge
-from paperlib.fairness.baselines.wrappers import (
-    AdversarialRegressor,
-    CorrelationRemoverRegressor,
-    GroupMeanShift,
-    MeanParityWrapper,
-    WassersteinBarycentre,
-)
 from paperlib.fairness.mean_parity import MeanParityRegressor
 from paperlib.fairness.moments import Sensitive
 
@@ -41,6 +38,7 @@ __all__ = [
     "ReductionRegressor",
     "WassersteinBarycentre",
     "fit_predict",
+    "predictions",
 ]
 
 BASELINES: dict[str, Callable[..., BaseEstimator]] = {
@@ -83,12 +81,13 @@ def fit_predict(
     test : (m,)
     """
     model = clone(estimator)
-    fit_keywords = {"sensitive_features": sensitive_features} if _takes_attributes(model.fit) else {}
-    model.fit(X, y, **fit_keywords)
-    keywords: list[dict] = [{}, {}]
-    if _takes_attributes(model.predict):
-        keywords = [{"sensitive_features": sensitive_features}, {"sensitive_features": sensitive_test}]
-    return model.predict(X, **keywords[0]), model.predict(X_test, **keywords[1])
+    model.fit(X, y, **({"sensitive_features": sensitive_features} if _takes_attributes(model.fit) else {}))
+    return predictions(model, X, sensitive_features), predictions(model, X_test, sensitive_test)
+
+
+def predictions(model: BaseEstimator, X: ArrayLike, sensitive_features: Sensitive) -> NDArray[np.float64]:
+    """Predictions (m,) of a fitted estimator, which gets the attribute if it takes one."""
+    return model.predict(X, **({"sensitive_features": sensitive_features} if _takes_attributes(model.predict) else {}))
 
 
 def _takes_attributes(method: Callable) -> bool:

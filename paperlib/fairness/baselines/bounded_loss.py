@@ -70,9 +70,9 @@ class BoundedGroupLossRegressor(Wrapper):
         checks.whole("n_rounds", self.n_rounds)
         checks.number("radius", self.radius, above=True)
         features, target, weight = self._check(X, y, sample_weight)
-        codes = self._learn_groups(sensitive_features, len(target), X)
+        codes = self._learn_groups(sensitive_features, weight, X)
+        codes = np.where(codes < 0, 0, codes)  # a row without weight has no loss, whatever its group
         size = np.bincount(codes, weight)
-        size = np.where(size > 0, size, np.inf)  # a group without weight has no loss
         share = size / weight.sum()
         log, self.estimators_, total = np.zeros(len(size)), [], np.zeros(len(target))
         for _ in range(self.n_rounds):

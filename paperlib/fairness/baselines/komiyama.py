@@ -29,6 +29,8 @@ Differences from the papers
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
@@ -68,6 +70,9 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
     share_ : float
         The attribute's share on the training data.
     """
+
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
+    __metadata_request__predict: ClassVar = {"sensitive_features": True}
 
     def __init__(
         self, unfairness: float = 0.0, *, method: str = "nrfc", alpha: float = 0.0, fit_intercept: bool = True

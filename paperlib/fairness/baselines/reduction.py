@@ -26,6 +26,8 @@ Differences from the paper
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
@@ -67,6 +69,8 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
     violation_ : float
         Largest violation of the mixture on the training data, before the subtraction of epsilon.
     """
+
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
     def __init__(
         self,

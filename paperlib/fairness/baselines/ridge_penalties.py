@@ -30,7 +30,7 @@ Differences from the papers
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,6 +124,8 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
     y_mean_ : float
         Training mean, which is added to the predictions.
     """
+
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
     def __init__(
         self,

@@ -28,18 +28,20 @@ Differences from the paper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
-from sklearn.model_selection import KFold, train_test_split
+from sklearn.model_selection import KFold, cross_validate
+from sklearn.utils.metadata_routing import MetadataRequest
 from threadpoolctl import threadpool_limits
 
 from paperlib.errors import PaperlibError
@@ -51,130 +53,15 @@ from paperlib.fairness.baselines import (
     PenalisedFairRidge,
     ReductionRegressor,
     fit_predict,
+    predictions,
 )
-from paperlib.fairness.data import FairData
 from paperlib.fairness.moments import group_codes
+from paperlib.papers.mp_fair_regression.cases import Case, several_attribute_cases, single_attribute_cases
 
 FloatArray = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Split = tuple[Indices, Indices]
 
 WEIGHTS = {"1": 10.0, "3": 1000.0}
 """FKR-1 and FPR-1 have the weight 10, FKR-3 and FPR-3 the weight 1000."""
-
-
-# --------------------------------------------------------------------------------------------------------------- splits
-
-
-def split_by_group(attribute: FloatArray, *, test_size: float, random_state: int) -> Split:
-    """Split inside each group (in the order of first appearance) with the same seed, as in the authors' code."""
-    parts = [
-        train_test_split(np.flatnonzero(attribute == value), test_size=test_size, random_state=random_state)
-        for value in pd.unique(attribute)
-    ]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-def permutation_splits(n: int, *, random_state: int, train_share: float = 0.8) -> Iterator[Split]:
-    """Consecutive permutations of one generator; the first 80 % of each are the training set."""
-    rng = np.random.RandomState(random_state)
-    cut = int(train_share * n)
-    while True:
-        order = rng.permutation(n)
-        yield order[:cut], order[cut:]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One training and one test set, ready for regression: y centred by its training mean, ones appended to X."""
-
-    X: FloatArray
-    y: FloatArray
-    S: FloatArray
-    X_test: FloatArray
-    y_test: FloatArray
-    S_test: FloatArray
-    tags: dict[str, object]
-
-    @property
-    def sides(self) -> tuple[tuple[str, FloatArray, FloatArray, FloatArray], ...]:
-        """Name, X, y, S of the training and of the test rows."""
-        return ("Train", self.X, self.y, self.S), ("Test", self.X_test, self.y_test, self.S_test)
-
-
-def case(data: FairData, split: Split, tags: dict[str, object], *, inputs_with_s: bool = True) -> Case:
-    """Prepare a split of a data set as the paper does."""
-    train, test = split
-    frame = data.X if inputs_with_s else data.X.drop(columns=list(data.sensitive.columns))
-    X = np.column_stack([frame.to_numpy(dtype=float), np.ones(len(data))])
-    y = data.y - data.y[train].mean()
-    S = data.sensitive.to_numpy(dtype=float)
-    return Case(X[train], y[train], S[train], X[test], y[test], S[test], {"dataset": data.label, **tags})
-
-
-def single_attribute_cases(
-    name: str = "synthetic",
-    *,
-    trials: int = 10,
-    inputs_with_s: bool = True,
-    demo: bool = False,
-    response: str = "linear",
-    size: float = 0.1,
-    **loading: Any,
-) -> list[Case]:
-    """Data and splits of Figures 1 and 5 and of the tables, and (``demo``) of the authors' linear demo.
-
-    Parameters
-    ----------
-    name : str
-        Data set of :func:`paperlib.fairness.data.load`.
-    trials : int
-        Splits.
-    inputs_with_s : bool
-        Whether the attribute is among the inputs.
-    demo : bool
-        Other rows, 60/40 splits with the seeds 0, 1, ..., and new synthetic data in every trial.
-    response, size
-        Of the synthetic data, see :func:`paperlib.fairness.data.synthetic`.
-    **loading
-        ``allow_exact``, ``allow_stand_in`` and ``allow_download`` of ``load``.
-    """
-    made = np.random.RandomState(0) if demo else 1
-    if name != "synthetic":
-        rows = {"adult": 2000, "law_school": 1000}.get(name)
-        data = fair_data.load(name, n_rows=rows, random_state=0 if demo else 4, **loading)
-    cases = []
-    for trial in range(trials):
-        if name == "synthetic":
-            if demo or trial == 0:
-                data = fair_data.synthetic(response=response, size=size, random_state=made)
-            split = train_test_split(np.arange(len(data)), test_size=0.2, random_state=trial)
-        else:
-            share, seed = (0.4, trial) if demo else (0.2, 2333 + trial)
-            split = split_by_group(data.sensitive.iloc[:, 0].to_numpy(), test_size=share, random_state=seed)
-        cases.append(case(data, split, {"trial": trial}, inputs_with_s=inputs_with_s))
-    return cases
-
-
-def several_attribute_cases(
-    name: str = "communities_crime",
-    *,
-    attributes: Sequence[int] = (1, 2, 3, 4),
-    trials: int = 10,
-    seed: int = 1,
-    **loading: Any,
-) -> list[Case]:
-    """Data and splits of Figures 3, 6, 8, 9 (seed 1) and of the authors' kernel demo (seed 0): r attributes, k = 2^r.
-
-    The three attributes that are cut at 0.5 are cut among the inputs whatever r is.
-    """
-    data = fair_data.load(name, n_attributes=max(4 if name == "communities_crime" else 1, *attributes), **loading)
-    splits = permutation_splits(len(data), random_state=seed)
-    cases = []
-    for r in attributes:
-        some = replace(data, sensitive=data.sensitive.iloc[:, :r])
-        cases += [case(some, next(splits), {"k": f"k={2**r}", "trial": trial}) for trial in range(trials)]
-    return cases
 
 
 # --------------------------------------------------------------------------------------------------------- many methods
@@ -557,7 +444,25 @@ VALIDATED: dict[str, Callable[[], Any]] = {
 FOLDS = 5
 
 
-def cross_validated(name: str = "synthetic", *, trials: int = FOLDS, n_jobs: int = 2, **loading: Any) -> pd.DataFrame:
+class FairScores:
+    """A scorer of :func:`sklearn.model_selection.cross_validate` that hands the attribute to ``predict`` too."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale  # of the SMD
+
+    def __call__(self, estimator: Any, X: FloatArray, y: FloatArray, *, sensitive_features: Any) -> dict[str, float]:
+        """R2, and SMD over ``scale``."""
+        f = predictions(estimator, X, sensitive_features)
+        return {"R2": r2_score(y, f), "SMD": metrics.smd(None, f, sensitive_features=sensitive_features) / self.scale}
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """The attribute is asked for."""
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sensitive_features", alias=True)
+        return request
+
+
+def cross_validated(name: str = "synthetic", *, trials: int = FOLDS, n_jobs: int = 1, **loading: Any) -> pd.DataFrame:
     """Five folds of at most 5,000 rows, inputs and response as they are: what a user gets from one line.
 
     Returns
@@ -569,23 +474,22 @@ def cross_validated(name: str = "synthetic", *, trials: int = FOLDS, n_jobs: int
     data = data.subsample(min(5000, len(data)), 0)
     X, y, S = data.X.to_numpy(dtype=float), data.y, data.sensitive.iloc[:, 0].to_numpy()
     folds = list(KFold(FOLDS, shuffle=True, random_state=0).split(X))[:trials]
-
-    def run(fold: tuple[int, Split]) -> list[dict]:
-        trial, (train, test) = fold
-        rows = []
+    rows = []
+    with sklearn.config_context(enable_metadata_routing=True), threadpool_limits(1, user_api="blas"):
         for method, make in VALIDATED.items():
             try:
-                _, f = fit_predict(make(), X[train], y[train], S[train], X[test], S[test])
+                scores = cross_validate(
+                    make(), X, y, params={"sensitive_features": S}, scoring=FairScores(y.std()), cv=folds,
+                    n_jobs=n_jobs, error_score="raise",
+                )  # fmt: skip
             except PaperlibError as error:
                 if "pip install" in str(error):
                     continue
                 raise
-            values = {"R2": r2_score(y[test], f), "SMD": metrics.smd(None, f, sensitive_features=S[test]) / y.std()}
-            tags = {"dataset": data.label, "trial": trial, "split": "Test", "method": method}
-            rows += [{**tags, "metric": metric, "value": float(value)} for metric, value in values.items()]
-        return rows
-
-    return in_parallel(run, list(enumerate(folds)), n_jobs)  # type: ignore[arg-type]
+            for trial in range(len(folds)):
+                tags = {"dataset": data.label, "trial": trial, "split": "Test", "method": method}
+                rows += [{**tags, "metric": m, "value": float(scores[f"test_{m}"][trial])} for m in ("R2", "SMD")]
+    return pd.DataFrame(rows)
 
 
 PROTOCOLS: dict[str, Callable[..., pd.DataFrame]] = {
