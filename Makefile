@@ -63,21 +63,22 @@ reproduce: $(STAMP)
 		$(if $(DEVICE),--device $(DEVICE)) $(if $(OUT),--out $(OUT)) $(if $(filter-out 0,$(RECORDED)),--recorded)
 
 # The tests and the notebooks share one temporary store, so that every model is trained once, and nobody's cache is touched.
-# Two files or notebooks at a time (one thread each, as above); JOBS=0: one after the other, in this process. Ray's tests go first
-# and alone: a node of theirs has 30 s to start, whatever runs beside it.
+# Two files or notebooks at a time (one thread each, as above), the notebooks first, because they take longest, and the types
+# beside them; JOBS=0: one after the other, in this process. Ray's tests go first and alone: a node of theirs has 30 s to start,
+# whatever runs beside it.
 JOBS ?= 2
-FILES := -n $(JOBS) --dist loadfile
 test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
-	export JUPYTER_DEFAULT_PROVISIONER_NAME=paperlib-warm PAPERLIB_TEST_FOLDER=$$folder PAPERLIB_SCALE=smoke PAPERLIB_STORE=$$folder/runs PAPERLIB_FIGURES=$$folder/figures; \
-	echo "pytest tests"; $(BIN)/python -m pytest -v tests/lab/test_cluster.py; \
-	$(BIN)/python -m pytest -v $(FILES) tests --ignore=tests/lab/test_cluster.py --ignore=tests/test_notebook_seeds.py; \
-	$(BIN)/python -m pytest -v -n $(JOBS) --dist load --maxschedchunk=1 tests/test_notebook_seeds.py; \
-	echo "pytest --nbval-lax notebooks"; \
-	$(BIN)/python -m pytest -v $(FILES) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+	@set -e; folder=$$(mktemp -d); trap 'kill $$types 2>/dev/null || :; rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; types=; \
+	export JUPYTER_DEFAULT_PROVISIONER_NAME=paperlib-warm PAPERLIB_TEST_FOLDER=$$folder PAPERLIB_SCALE=smoke \
+		PAPERLIB_STORE=$$folder/runs PAPERLIB_FIGURES=$$folder/figures; \
+	echo "pytest tests/lab/test_cluster.py"; $(BIN)/python -m pytest -v tests/lab/test_cluster.py; \
+	$(BIN)/mypy >$$folder/mypy.txt 2>&1 & types=$$!; \
+	echo "pytest --nbval-lax notebooks tests"; \
+	$(BIN)/python -m pytest -v -n $(JOBS) --dist loadfile --durations=10 --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
+		notebooks tests --ignore=tests/lab/test_cluster.py; \
+	echo mypy; wait $$types || failed=$$?; cat $$folder/mypy.txt; exit $${failed:-0}
 
 test-faults: $(STAMP)
 	$(BIN)/python -m pytest -v -n $(JOBS) --dist load --maxschedchunk=1 -m long tests/faults
