@@ -533,7 +533,7 @@ def claims(results: papers.Results, paper: str, out: Path | None = None) -> "Art
 
     found = papers.module(paper)
     results.forget()
-    verdicts = checks.evaluate(found.CLAIMS if found else [], results)
+    verdicts = checks.evaluate(found.CLAIMS if found else [], results.current())
     printed = getattr(found, "CLAIMS_ON", "") == papers.PRINTED
     scale = "paper" if printed else results.scale.name
     checked = f"checked on {papers.PRINTED}" if printed else f"checked on our results ({scale} scale)"

@@ -45,6 +45,8 @@ class Method:
     config: str = ""
     """The name in that file of the hyper-parameter dataclass; empty: the method is that class itself."""
     version: int = 1
+    changed: str = ""
+    """What the last version changed, in a few words, for the tables that show a result of the one before."""
     defaults: Pairs = ()
     """Parameters that make this entry a variant of another one (BadNets-A2A is BadNets with other labels)."""
     access: str = ""

@@ -374,7 +374,7 @@ def claims(paper: PaperArgument = "", scale: ScaleOption = "", seed: SeedOption 
     sizes = scales.scale(scale)
     for key in _started(paper):
         found = papers.module(key)
-        verdicts = checks.evaluate(found.CLAIMS if found else [], _known(key, sizes, seed))
+        verdicts = checks.evaluate(found.CLAIMS if found else [], _known(key, sizes, seed).current())
         on = getattr(found, "CLAIMS_ON", f"{sizes.name} scale")
         typer.echo(f"{papers.PAPERS[key].short}, {on}: {len(verdicts) or 'no'} claims")
         for claim, verdict in verdicts:

@@ -19,6 +19,7 @@ from paperlib.attacks.scene import Scene
 from paperlib.defenses import DEFENSES, POISONED, purify
 from paperlib.detection import detect, rates
 from paperlib.errors import PaperlibError
+from paperlib.experiments import collapse
 from paperlib.experiments.scene import before, controlled, dataset, restore, scene
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, DetectSpec, PrepareSpec, SelectSpec, TrainSpec
 from paperlib.lab.run import Context
@@ -31,9 +32,13 @@ EPOCH_SAMPLE = 500
 """Test images that are evaluated after every training epoch; the final numbers use all."""
 
 
-def evaluate(model: nn.Module, around: Scene) -> dict[str, float]:
-    """C-Acc, and under an attack ASR and R-Acc, in percent of the test set; ``asr_2`` is that of a second trigger."""
-    out = {"c_acc": clean_accuracy(_numpy(predict(model, around.test.x)), _numpy(around.test.y))}
+def evaluate(model: nn.Module, around: Scene) -> dict[str, Any]:
+    """C-Acc, and under an attack ASR and R-Acc, in percent of the test set; ``asr_2`` is that of a second trigger.
+
+    Where the model has collapsed, ``failed`` says why (:mod:`paperlib.experiments.collapse`).
+    """
+    pred, y = _numpy(predict(model, around.test.x)), _numpy(around.test.y)
+    out, failed = {"c_acc": clean_accuracy(pred, y)}, collapse.reason(pred, y)
     if around.attack is not None:
         triggered, _ = around.triggered
         target = None if around.attack.labels == "all_to_all" else around.target
@@ -45,7 +50,7 @@ def evaluate(model: nn.Module, around: Scene) -> dict[str, float]:
         triggered, _ = attacks.poisoned_test(around.test, attack, other)
         pred, y = _numpy(predict(model, triggered.x)), _numpy(triggered.y)
         out["asr_2"] = attack_success_rate(pred, y, other, len(triggered.class_names))
-    return {name: round(100 * value, 3) for name, value in out.items()}
+    return {name: round(100 * value, 3) for name, value in out.items()} | ({"failed": failed} if failed else {})
 
 
 def _numpy(x: Tensor) -> np.ndarray:

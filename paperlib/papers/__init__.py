@@ -17,6 +17,7 @@ silently, and listing needs no paper's module. Importing a module imports no tor
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +26,7 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
+from paperlib.papers.former import Former
 from paperlib.report import published
 
 if TYPE_CHECKING:
@@ -119,14 +121,52 @@ class Results:
     """Key of a spec -> its row {"key", "spec", "result", "provenance"}, as in the ledger."""
     used: set[str] = field(default_factory=set)
     """Keys that were looked up and found since the last :meth:`forget`."""
+    earlier: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of these, the keys of results by earlier versions -> of which methods, in words."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Likewise the keys of runs that failed (:mod:`paperlib.experiments.collapse`) -> which, and why."""
+    current_only: bool = False
+
+    def current(self) -> "Results":
+        """The same without results of earlier versions: what claims are checked on."""
+        return replace(self, current_only=True)
+
+    @cached_property
+    def _former(self) -> Former:
+        return Former(self.rows.values())
 
     def get(self, spec: Spec) -> dict[str, Any] | None:
-        """The result of ``spec``, or None."""
+        """The result of ``spec``; where there is none, that of an earlier version of its methods, which :meth:`mark` tells; or None.
+
+        A run that failed has no result.
+        """
         row = self.rows.get(spec.key)
+        if row is None and not self.current_only and (found := self._former.find(spec.to_dict())):
+            row, self.earlier[found[0]["key"]] = found
         if row is None:
             return None
-        self.used.add(spec.key)
+        key = row.get("key", spec.key)
+        self.used.add(key)
+        if why := row["result"].get("failed"):
+            self.failed[key] = f"{described(spec)}: {why}"
+            return None
         return row["result"]
+
+    def mark(self, spec: Spec) -> str:
+        """What a reader must know of the result of ``spec``: that it failed, or is by an earlier version; empty: nothing."""
+        row = self.rows.get(spec.key)
+        if row is not None:
+            return f"failed: {row['result']['failed']}" if "failed" in row["result"] else ""
+        found = None if self.current_only else self._former.find(spec.to_dict())
+        return f"computed by an earlier version of {', '.join(found[1])}" if found else ""
+
+    def remarks(self, earlier: bool = True) -> list[str]:
+        """Sentences about failed runs, and with ``earlier`` about results of earlier versions, used since the last :meth:`forget`."""
+        names = dict.fromkeys(name for methods in self.earlier.values() for name in methods)
+        said = [f"Failed, and in no number: {one}." for one in self.failed.values()]
+        if names and earlier:
+            said.append(f"{len(self.earlier)} of the results are by an earlier version of {', '.join(names)}.")
+        return said
 
     def need(self, spec: Spec) -> dict[str, Any]:
         """The result of ``spec``.
@@ -140,12 +180,17 @@ class Results:
 
         result = self.get(spec)
         if result is None:
-            raise NotRun(f"{described(spec)} has no result at {self.scale.name} scale")
+            why = ""
+            if spec.key in self.failed:
+                why = " (the run failed)"
+            elif self.current_only and self._former.find(spec.to_dict()):
+                why = " (only one by an earlier version of a method, which decides nothing)"
+            raise NotRun(f"{described(spec)} has no result at {self.scale.name} scale{why}")
         return result
 
     def forget(self) -> None:
         """Begin a new item: :attr:`used` starts empty."""
-        self.used = set()
+        self.used, self.earlier, self.failed = set(), {}, {}
 
 
 class Changeable(Protocol):

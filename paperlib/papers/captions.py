@@ -114,6 +114,12 @@ def artefact(
         content["caption"] = f"{said.rstrip('.')}{more_said}."
         if "html" in content:
             content["html"] = content["html"].replace(escape(said), escape(content["caption"]), 1)
+    marked = "mark" in content["frame"] and content["frame"]["mark"].astype(bool).any()  # beside each number
+    if remarks := results.remarks(earlier=not marked):
+        if kind == "figure":
+            content["caption"] = " ".join([content["caption"], *remarks])
+        else:
+            content["html"] += tables.below(remarks)
     sizes = {"dataset": scale.dataset, "n_train": scale.n_train, "width": scale.width, "epochs": scale.epochs}
     return Artefact(
         paper=paper, id=id_, kind=kind, scale=scale.name, seed=results.seed, parameters={**sizes, **(more or {})},

@@ -302,27 +302,32 @@ def tidy(results: Results, cells: Iterable[Cell], metrics: Iterable[str] = ("ACC
     Returns
     -------
     DataFrame
-        :data:`paperlib.report.compare.KEYS`, ``value`` and ``n_seeds``: what :func:`paperlib.report.compare.compare` takes.
+        :data:`paperlib.report.compare.KEYS`, ``value``, ``n_seeds`` and ``mark`` (:meth:`Results.mark`; a run that failed has no
+        value): what :func:`paperlib.report.compare.compare` takes.
     """
     rows = []
     for attack, defense, setting, spec, parent in cells:
-        after, before = results.get(spec), results.get(parent)
+        after, before, mark = results.get(spec), results.get(parent), results.mark(spec)
+        if after is None and mark and before is not None:  # it failed: shown, without a number
+            after = {"c_acc": np.nan, "asr": np.nan, "r_acc": np.nan, "asr_2": np.nan}
         if after is None or before is None:
             continue
         values = {"ACC": after["c_acc"], "ASR": after["asr"], "R-ACC": after.get("r_acc")}
         if parent.second:
             values |= {"ASR-1": after["asr"], "ASR-2": after["asr_2"]}
             del values["ASR"]
-        if defense != "none":
+        if defense != "none" and np.isnan(after["asr"]):
+            values["DER"] = np.nan
+        elif defense != "none":
             values["DER"] = float(der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent"))
         dataset = PRINTED_DATASETS.get(parent.dataset, parent.dataset)
         key = {"dataset": dataset, "model": parent.model, "ratio": parent.ratio, "attack": attack, "defense": defense}
         rows += [
-            {**key, "setting": setting, "metric": metric, "value": value, "n_seeds": 1}
+            {**key, "setting": setting, "metric": metric, "value": value, "n_seeds": 1, "mark": mark}
             for metric, value in values.items()
             if metric in set(metrics) and value is not None
         ]
-    return pd.DataFrame(rows, columns=[*compare.KEYS, "value", "n_seeds"])
+    return pd.DataFrame(rows, columns=[*compare.KEYS, "value", "n_seeds", "mark"])
 
 
 def learned(results: Results, parents: Iterable[TrainSpec]) -> list[TrainSpec]:

@@ -23,12 +23,14 @@ KEYS = ("dataset", "model", "ratio", "attack", "defense", "setting", "metric")
 METRICS = {"c_acc": "ACC", "asr": "ASR", "r_acc": "R-ACC", "der": "DER", "tpr": "TPR", "fpr": "FPR", "f1": "F1"}
 """Names in results -> names in :mod:`paperlib.report.published`; all of these are percentages."""
 
-MATCH, DIFFERS, SCALED, UNPUBLISHED, MISSING = VERDICTS = (
+MATCH, DIFFERS, SCALED, UNPUBLISHED, MISSING, EARLIER, FAILED = VERDICTS = (
     "match",
     "differs",
     "not comparable (scale)",
     "not published to us",
     "not run",
+    "by an earlier version",
+    "failed",
 )
 AVERAGE = "average"
 """Prefix of the name of a printed or computed average row; such rows are no attacks and are not counted as such."""
@@ -70,7 +72,8 @@ def compare(
     Parameters
     ----------
     ours : DataFrame
-        Columns :data:`KEYS` (``setting`` may be absent: empty) and ``value``, and if known ``n_seeds`` and ``unit``.
+        Columns :data:`KEYS` (``setting`` may be absent: empty) and ``value``, and if known ``n_seeds``, ``unit`` and ``mark``: what
+        a reader must know of the number, which is then not judged; one without a value failed.
         One row per cell; metrics by either name of :data:`METRICS`.
     printed : DataFrame
         What :func:`paperlib.report.published.published` returns. A cell may have two rows: the printed reading and the
@@ -127,7 +130,7 @@ def compare(
         seen.add(key)
         rows.append(_cell(mine.get(key, {}), row, scale, known))
     rows += [_cell(row, {}, scale, known) for key, row in mine.items() if key not in seen]
-    columns = [*KEYS, "ours", "published", "difference", "verdict", "tolerance", "noise", "n_seeds", "scale"]
+    columns = [*KEYS, "ours", "published", "difference", "verdict", "tolerance", "noise", "n_seeds", "scale", "mark"]
     columns += [*_CARRIED, *(f"ours_{name}" for name in stand_ins or {})]
     return pd.DataFrame(rows, columns=columns)
 
@@ -164,14 +167,15 @@ def _cell(
     cell["ours"] = a = None if pd.isna(a) else a
     cell["published"] = b = None if pd.isna(b) else b
     cell["noise"] = repetition_noise(cell["metric"], cell["defense"])
+    cell["mark"] = mine.get("mark") or ""
     if a is None:
-        cell["verdict"] = MISSING
+        cell["verdict"] = FAILED if cell["mark"] else MISSING
     elif b is None:
         cell["verdict"] = UNPUBLISHED
     else:
         cell["difference"] = a - b
-        cell["verdict"] = SCALED
-        if scale == "paper":
+        cell["verdict"] = EARLIER if cell["mark"] else SCALED
+        if scale == "paper" and not cell["mark"]:
             metric = cell["metric"]
             if metric not in tolerances:
                 raise PaperlibError(
@@ -310,10 +314,13 @@ def _average(
 def _average_row(parts: list[dict[str, Any]], ours: float | None, published: float | None) -> dict[str, Any]:
     row = parts[0] | {"attack": f"{AVERAGE} of {len(parts)}", "source": "computed from the cells above", "note": ""}
     row |= {"reading": "", "grade": _worst(part["grade"] for part in parts), "ours": ours, "published": published}
+    row["mark"] = next((part["mark"] for part in parts if part["mark"]), "")
     if ours is None or published is None:
         return row | {"difference": None, "verdict": UNPUBLISHED, "grade": ""}
     row["difference"] = ours - published
-    row["verdict"] = SCALED if row["scale"] != "paper" else _judge(row["difference"], row["tolerance"])
+    row["verdict"] = (
+        EARLIER if row["mark"] else SCALED if row["scale"] != "paper" else _judge(row["difference"], row["tolerance"])
+    )
     return row
 
 
@@ -364,6 +371,8 @@ class Cell:
     notes: tuple[str, ...]
     sd: float | None = None
     """Standard deviation of ours over seeds."""
+    mark: str = ""
+    """What a reader must know of ours."""
 
 
 @dataclass(frozen=True)
@@ -462,6 +471,7 @@ def _merge(group: list[dict[str, Any]] | None) -> Cell | None:
         grade=_worst(row["grade"] for row in group),
         notes=notes,
         sd=None if pd.isna(last.get("sd")) else float(last["sd"]),
+        mark=str(last.get("mark") or ""),
     )
 
 
@@ -490,7 +500,9 @@ def number(value: float | None, unit: str) -> str:
 
 
 def ours_text(cell: Cell) -> str:
-    """Our value, with its standard deviation where there are several seeds."""
+    """Our value, with its standard deviation where there are several seeds; ``failed`` where the run failed."""
+    if cell.verdict == FAILED:
+        return "failed"
     return number(cell.ours, cell.unit) + ("" if cell.sd is None else f" ± {number(cell.sd, cell.unit)}")
 
 

@@ -25,9 +25,12 @@ class Coverage:
     printed: int = 0
     scale: str = ""
     """Where most of them were computed; empty where there is nothing."""
+    earlier: int = 0
+    """Of ``ours``, those that an earlier version of the method computed."""
 
     def __str__(self) -> str:
-        return f"{self.state}, {self.ours} of {self.printed} printed cells" if self.printed else self.state
+        text = f"{self.state}, {self.ours} of {self.printed} printed cells" if self.printed else self.state
+        return f"{text}, of these {self.earlier} by an earlier version" if self.earlier else text
 
 
 @cache
@@ -50,14 +53,18 @@ def _of(paper: str, id_: str, scale: str) -> Coverage:
     if not rows:
         return Coverage("ours" if made else "printed only", scale=scale)
     state = "printed only" if not ours else "ours" if ours == len(rows) else "in part"
-    return Coverage(state, ours, len(rows), scale)
+    earlier = sum(bool(row.get("ours") and row.get("mark")) for row in rows)
+    return Coverage(state, ours, len(rows), scale, earlier)
 
 
 def count(paper: str = "") -> str:
     """The count of one paper, or of all seven, in words."""
     states, ours, printed = _totals(paper)
     text = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
-    return f"{text}; {ours:,} of {printed:,} printed cells have ours beside them" if printed else text
+    if printed:
+        text += f"; {ours:,} of {printed:,} printed cells have ours beside them"
+    earlier = sum(one.earlier for (key, _), one in recorded().items() if paper in ("", key))
+    return f"{text}, of these {earlier:,} by an earlier version of their method" if earlier else text
 
 
 def _totals(paper: str) -> tuple[Counter[str], int, int]:

@@ -165,6 +165,12 @@ def fragment(caption: str, head: list[str], body: list[str], notes: Iterable[str
     return "\n".join([*lines, "</div>", ""])
 
 
+def below(notes: Iterable[str]) -> str:
+    """Lines of text as a fragment of their own, for below a table."""
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<div class="paperlib"><ul class="notes">{lines}</ul></div>\n'
+
+
 def _missing(value: Any) -> bool:
     return value is None or (not isinstance(value, str) and bool(pd.isna(value)))
 
@@ -176,7 +182,7 @@ _SIGNS = {compare.MATCH: " =", compare.DIFFERS: " ≠"}
 def _cell_html(cell: compare.Cell, footnotes: dict[str, int]) -> str:
     signs = [str(footnotes[note]) for note in cell.notes] + (["†"] if cell.grade == "B" else [])
     marks = f"<sup>{','.join(signs)}</sup>" if signs else ""
-    ours = compare.ours_text(cell) + _SIGNS.get(cell.verdict, "")
+    ours = compare.ours_text(cell) + ("‡" if cell.mark and cell.ours is not None else _SIGNS.get(cell.verdict, ""))
     printed = f"<small><em>({compare.printed_text(cell)})</em>{marks}</small>" if cell.published else ""
     return f"{ours}<br>{printed}" if printed else ours
 
@@ -219,6 +225,9 @@ def _legend(comparison: pd.DataFrame, grid: compare.Grid, footnotes: dict[str, i
         if len(noisy):
             apart = ", ".join(f"{style.title('defense', d)} {v:.0f}" for d, v in noisy[["defense", "noise"]].to_numpy())
             lines.append(f"Two papers that repeated the same cells differ in ASR by these points on average: {apart}.")
+    lines += [f"‡: {mark}." for mark in dict.fromkeys(c.mark for c in cells if c.mark and c.ours is not None)]
+    if any(cell.verdict == compare.FAILED for cell in cells):
+        lines.append("failed: the run collapsed or diverged; it is in no average.")
     if any(cell.grade == "B" for cell in cells):
         lines.append("†: read by OCR, unverified.")
     if any(len(cell.published) > 1 for cell in cells):

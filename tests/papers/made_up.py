@@ -82,7 +82,7 @@ class MadeUp:
             if spec.key not in left_out and spec.key not in rows:
                 result = {"seconds": 1.0} if spec.kind == "prepare" else self.believable(spec)
                 result = change(spec, result) if change else result
-                rows[spec.key] = {"key": spec.key, "result": result, "provenance": {}}
+                rows[spec.key] = {"key": spec.key, "spec": spec.to_dict(), "result": result, "provenance": {}}
         return Results(scale, seed, rows)
 
     def everything(self, scale: Scale = SMOKE, **options: Any) -> Results:

@@ -55,8 +55,20 @@ def test_every_verdict():
         ("lf", "anp", "ASR"): UNPUBLISHED,
         ("wanet", "none", "ASR"): UNPUBLISHED,
     }
-    assert compare.summary(got) == {MATCH: 1, DIFFERS: 1, SCALED: 0, UNPUBLISHED: 2, MISSING: 3}
+    none = {compare.EARLIER: 0, compare.FAILED: 0}
+    assert compare.summary(got) == {MATCH: 1, DIFFERS: 1, SCALED: 0, UNPUBLISHED: 2, MISSING: 3, **none}
     assert got.difference.dropna().tolist() == pytest.approx([-1.0, -5.1])
+
+
+def test_a_marked_number_is_shown_and_not_judged_and_one_without_value_failed():
+    ours = frame(("sig", "none", "c_acc", 89.0), ("sig", "ft", "c_acc", float("nan"))).assign(mark="why")
+    got = compare.compare(ours, PRINTED, scale="paper").set_index(["attack", "defense", "metric"])
+    early, failed = got.loc[("sig", "none", "ACC")], got.loc[("sig", "ft", "ACC")]
+    assert early.verdict == compare.EARLIER and early.ours == 89 and early.difference == pytest.approx(-1)
+    assert failed.verdict == compare.FAILED and failed["mark"] == "why"
+    grid = compare.shaped(compare.compare(ours, PRINTED, scale="paper"), everything=True)
+    texts = {compare.ours_text(cell) for row in grid.cells for cell in row if cell and cell.mark}
+    assert texts == {"89.00", "failed"}
 
 
 def test_other_scales_are_shown_but_never_judged():

@@ -48,6 +48,19 @@ def test_a_cell_counts_where_both_numbers_stand(recorded: Recorded) -> None:
     )
 
 
+def test_what_an_earlier_version_computed_is_counted_apart(recorded: Recorded) -> None:
+    recorded("ft_sam/table1", "laptop", ["1,2", "1,3"])
+    file = coverage.paths.recorded_dir() / "laptop" / "ft_sam" / "table1.csv"
+    file.write_text("ours,published,mark\n1,2,\n1,3,computed by an earlier version of FT\n,3,failed: chance\n")
+    assert (
+        str(coverage.recorded()["ft_sam", "table1"])
+        == "in part, 2 of 3 printed cells, of these 1 by an earlier version"
+    )
+    assert coverage.count("ft_sam").endswith(
+        "cells have ours beside them, of these 1 by an earlier version of their method"
+    )
+
+
 def test_the_scale_with_most_of_it_counts(recorded: Recorded) -> None:
     recorded("sau/table3", "laptop", ["1,2", ",3"])
     recorded("sau/table3", "paper", [",2", ",3"])
