@@ -48,7 +48,7 @@ def test_which_table_is_used_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch)
 
 def test_missing_tables_leave_generated_data_and_nothing_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "origin", lambda scale, name: "generated" if name == "synthetic" else "missing")
-    assert [dict(spec.params)["dataset"] for spec in mp.ITEMS["fig1"].specs(LAPTOP, 0)] == ["synthetic"]
+    assert {dict(spec.params)["dataset"] for spec in mp.ITEMS["fig1"].specs(LAPTOP, 0)} == {"synthetic"}
     assert mp.ITEMS["fig3"].specs(LAPTOP, 0) == []
     assert [dict(spec.params)["dataset"] for spec in mp.ITEMS["fig3"].specs(SMOKE, 0)] == ["synthetic"]
 
@@ -89,6 +89,31 @@ def test_far_off_medians_differ() -> None:
     made = mp.ITEMS["fig1"].draw(results_of(LAPTOP, made_up(LAPTOP, "fig1", "law_school", "exact", values)))
     law = made.frame[made.frame["dataset_or_k"].eq("law_school") & made.frame["published_median"].notna()]
     assert set(law["verdict"]) == {compare.DIFFERS}
+
+
+def test_mean_shift_stands_beside_mp_in_figure_1_and_table_1() -> None:
+    shift = {
+        f"{metric}|{split}|linear, lambda 0: shift": [0.5] * 10
+        for metric in ("MSE", "SMD")
+        for split in ("Train", "Test")
+    }
+    shift |= {"MSE|Test|linear, lambda 0: MP": [9.0] * 10, "difference|Test|linear, lambda 0: shift": [0.1] * 10}
+    values = boxes("law_school") | {f"MSE|{split}|Constant": [1.0] * 10 for split in ("Train", "Test")}
+    results = results_of(
+        LAPTOP,
+        made_up(LAPTOP, "fig1", "law_school", "exact", values),
+        made_up(LAPTOP, "mean_shift", "law_school", "exact", shift),
+        made_up(LAPTOP, "mean_shift", "adult", "exact", shift),  # no result of Figure 1 beside it
+    )
+    figure = mp.ITEMS["fig1"].draw(results).frame.query("method == @tables.MEAN_SHIFT")
+    assert figure["dataset_or_k"].tolist() == ["law_school"] * 4 and set(figure["median"]) == {0.5}
+    assert figure["verdict"].isna().all()
+    table = mp.ITEMS["table1"].draw(results)
+    mine = table.frame.query("defense == 'mean_shift'")
+    assert len(mine) == 4 and mine["published"].isna().all() and ">Mean shift (ours)<" in table.html
+    assert "8 of 32 numbers run" in table.html
+    used = {dict(spec.params)["item"] for id_ in ("fig1", "table1") for spec in mp.ITEMS[id_].specs(SMOKE, 0)}
+    assert used == {"fig1", "mean_shift"}
 
 
 def claim(name: str, results: Results) -> Any:

@@ -12,6 +12,7 @@ from paperlib.papers.mp_fair_regression import printed, runs
 from paperlib.papers.mp_fair_regression.tables import (
     BOX_KEYS,
     FIVE,
+    MEAN_SHIFT,
     artefact,
     compare_curves,
     compare_demo,
@@ -22,6 +23,7 @@ from paperlib.papers.mp_fair_regression.tables import (
     judged,
     label_title,
     where,
+    with_mean_shift,
 )
 from paperlib.report import compare, style
 from paperlib.report.artefact import Artefact
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 Draw = Callable[[Results], Artefact]
 
 GROUPS = ("k=2", "k=4", "k=8", "k=16")
-NAMES = {"Ours": "mp_fair", "Mean shift": "mean_shift"}
+NAMES = {"Ours": "mp_fair", MEAN_SHIFT: "mean_shift"}
 SIGNS = {compare.MATCH: "=", compare.DIFFERS: "≠"}
 DASHED = (0, (4, 1.2))
 
@@ -41,6 +43,8 @@ def look(method: str) -> style.Look:
     """One colour and marker per method, whatever its weight: FKR-1 and FKR-3 have those of FKR."""
     name, _, weight = method.partition("-")
     found = style.look("fairness", NAMES.get(name, name.lower()))
+    if method == MEAN_SHIFT:
+        return replace(found, title=method.replace(" (", "\n("))
     return replace(found, title=f"{found.title}-{'3' if weight == '1000' else weight}") if weight else found
 
 
@@ -160,6 +164,8 @@ def draw_boxes(id_: str, text: str, methods: Sequence[str], metrics: Sequence[st
 
     def draw(results: Results) -> Artefact:
         ours, verdicts = compared(results, id_)
+        if MEAN_SHIFT in methods:
+            ours = with_mean_shift(results, ours)
         return artefact(
             results, id_, "figure", **_box_grid(results, id_, methods, metrics, ours, verdicts),
             caption=f"{id_.replace('fig', 'Figure ')}. {text} {counts(verdicts)} (=: inside, ≠: outside, ·: not "
@@ -256,6 +262,8 @@ GROUP_LOOKS: tuple[tuple[str, str, "LineStyleType"], ...] = (
     ("at its higher value", "#0173b2", DASHED),
 )
 """Names, colours and lines of the two groups."""
+HEADROOM = 1.32
+"""Height of a panel of densities over that of its bars: the label stands between."""
 
 
 def draw_densities(id_: str, datasets: Sequence[str], rows: Sequence[tuple[str, str]]) -> Draw:
@@ -284,10 +292,11 @@ def draw_densities(id_: str, datasets: Sequence[str], rows: Sequence[tuple[str, 
                     for (group, drawn), (_, colour, line) in zip(panel["groups"].items(), GROUP_LOOKS, strict=True):
                         axes.bar(edges[:-1], drawn["histogram"], np.diff(edges), align="edge", color=colour, alpha=0.3)
                         axes.plot(grid, drawn["curve"], color=colour, linestyle=line, linewidth=1.2)
-                        axes.axvline(drawn["mean"], color=colour, linestyle=line, linewidth=0.8)
+                        axes.axvline(drawn["mean"], ymax=1 / HEADROOM, color=colour, linestyle=line, linewidth=0.8)
                         tags = {"dataset": label, "split": split, "quantity": quantity, "group": group}
                         tags |= {name: drawn[name] for name in ("mean", "std", "n")} | {"ks": panel["ks"]}
                         frames.append(pd.DataFrame({**tags, "value": grid, "density": drawn["curve"]}))
+                    axes.set_ylim(0, HEADROOM * axes.dataLim.ymax)
                     first, second = (drawn["mean"] for drawn in panel["groups"].values())
                     gap = abs(first - second)
                     said = f"gap {gap if gap > 1e-8 else 0:.2g}\nKS {panel['ks']:.2f}"
