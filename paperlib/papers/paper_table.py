@@ -125,9 +125,13 @@ class PaperTable:
         """As the paper counts it."""
         return f"Table {self.id[5:]}" if self.id.startswith("table") else "Supplement (number unknown)"
 
+    def published(self) -> pd.DataFrame:
+        """All numbers that the paper prints of it."""
+        return published(self.paper, self.id)
+
     def printed(self) -> pd.DataFrame:
         """The printed numbers; none where a reader has changed what they are of."""
-        frame = published(self.paper, self.id)
+        frame = self.published()
         return frame if set(self.changes) <= set(COMPARABLE) else frame.iloc[:0]
 
     def draw(self, results: Results) -> Artefact:
@@ -207,7 +211,7 @@ class PaperTable:
             run = everyone & set(frame[name][frame.ours.notna()])
             if len(everyone) > 1 or name == "attack":
                 counts.append(f"{len(run)} of {len(everyone)} {name}{'s' if len(everyone) != 1 else ''}")
-        lost = "" if len(published(self.paper, self.id)) else "; the printed values are not published to us"
+        lost = "" if len(self.published()) else "; the printed values are not published to us"
         return f"{', '.join(counts)} run{lost}"
 
     def _absent(self) -> str:

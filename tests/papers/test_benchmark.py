@@ -541,6 +541,19 @@ def test_what_was_not_run_is_counted_and_not_filled_in() -> None:
     assert set(ran.defense) == {"none", "ft"} and set(ran.attack) == {"blended"}
 
 
+def test_a_reader_changes_the_grid_of_defenses() -> None:
+    item = benchmark.OURS["our_defenses"].changed(attacks=["badnets"], defenses=["ft", "sau"])
+    artefact = item.draw(made.results(item.specs(SMOKE, 0)))
+    assert (
+        len(item.specs(SMOKE, 0)) == 3
+        and "not the paper's setting (attacks BadNets; defenses FT, SAU)" in artefact.caption
+    )
+    ran = artefact.frame[artefact.frame.ours.notna()]
+    assert set(ran.defense) == {"none", "ft", "sau"} and ran[ran.metric == "ASR"].published.notna().all()
+    other = item.changed(ratio=0.05)
+    assert other.draw(made.results(other.specs(SMOKE, 0))).frame.published.isna().all()
+
+
 # ------------------------------------------------------------------------------------------------------ looking inside
 
 

@@ -72,7 +72,7 @@ OURS: dict[str, Item] = {
     "our_triggers": Item(runs.trigger_specs, figures.triggers),
     "our_samples": Item(runs.trigger_specs, figures.samples),
     "our_attacks": Item(runs.attack_specs, tables.our_attacks),
-    "our_defenses": Item(_of(runs.defense_cells), tables.our_defenses),
+    "our_defenses": Item(_of(runs.defense_cells), tables.our_defenses, tables.GRID),
     "our_detectors": Item(lambda scale, seed: list(runs.detections(scale, seed).values()), tables.our_detectors),
     "our_ratio": Item(_of(runs.ratio_cells), figures.our_ratio),
     "our_datasets": Item(runs.dataset_specs, tables.our_datasets),

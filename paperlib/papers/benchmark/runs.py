@@ -214,12 +214,15 @@ def attack_specs(scale: Scale, seed: int) -> list[Spec]:
     return [ex.train(scale, seed=seed), *(attacked(scale, name, seed=seed) for name in SLICES[scale.name].attacks)]
 
 
-def defense_cells(scale: Scale, seed: int) -> list[Cell]:
+def defense_tables(part: Slice) -> tuple[DefenseTable, ...]:
     """Every defense on the models of the attacks that it is compared on, each at its own ratio."""
-    part = SLICES[scale.name]
     by_ratio = {ratio: tuple(a for a in part.defended if own_ratio(a) == ratio) for ratio in (RATIO, CLEAN_LABEL_RATIO)}
-    tables = [DefenseTable(attacks, part.defenses, ratio) for ratio, attacks in by_ratio.items() if attacks]
-    return [cell for table in tables for cell in table.cells(scale, seed)]
+    return tuple(DefenseTable(attacks, part.defenses, ratio) for ratio, attacks in by_ratio.items() if attacks)
+
+
+def defense_cells(scale: Scale, seed: int) -> list[Cell]:
+    """The cells of :func:`defense_tables` that ``scale`` runs."""
+    return [cell for table in defense_tables(SLICES[scale.name]) for cell in table.cells(scale, seed)]
 
 
 def detections(scale: Scale, seed: int) -> dict[tuple[str, str], Spec]:

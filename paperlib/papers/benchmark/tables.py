@@ -39,6 +39,7 @@ from paperlib.papers.benchmark.runs import (
 )
 from paperlib.papers.captions import artefact, devices, images, stand_ins
 from paperlib.papers.defense_table import LEARNED, averages, tidy
+from paperlib.papers.paper_table import PaperTable
 from paperlib.report import compare, ranks, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -501,6 +502,22 @@ def our_defenses(results: Results) -> Artefact:
             title = f"Defenses that see: {text.lower()}."
             html.append(tables.paper_table(mine, title, rows=("defense",), columns="attack"))
     return artefact(PAPER, results, "our_defenses", "table", caption=caption, frame=frame, html="\n".join(html))
+
+
+class Grid(PaperTable):
+    """The grid of defenses of something else, as a reader changes it; its printed numbers are cells of several papers."""
+
+    number = "Our grid"
+
+    def published(self) -> pd.DataFrame:
+        frame, asked = runs.printed_cells(), self.at(scales.PAPER)[0]
+        return frame[frame.attack.isin(asked.attacks) & frame.defense.isin(("none", *asked.defenses))]
+
+
+GRID = Grid(
+    PAPER, "our_defenses", "Defenses, ours beside the printed full-scale cells",
+    {scale: runs.defense_tables(part)[:1] for scale, part in runs.SLICES.items()},
+)  # fmt: skip
 
 
 def our_detectors(results: Results) -> Artefact:
