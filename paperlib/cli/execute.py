@@ -14,6 +14,8 @@ from typing import Any
 
 import typer
 
+from paperlib import files
+
 
 def execute_all(
     notebooks: list[Path], folder: Path, parameters: Mapping[str, Any], timeout: int | None = None, at_once: int = 1
@@ -74,7 +76,7 @@ def execute(notebook: Path, target: Path, parameters: Mapping[str, Any], timeout
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+    files.check_folder(target.parent)
     try:
         papermill.execute_notebook(
             notebook,
@@ -96,6 +98,8 @@ def execute(notebook: Path, target: Path, parameters: Mapping[str, Any], timeout
         return f"a cell took longer than the {timeout} s of --execution-timeout, see {shown(target)}"
     except DeadKernelError:
         return f"its kernel died, most often for want of memory; finished results are kept, see {shown(target)}"
+    except OSError as error:  # mostly a full disk
+        return f"{shown(target)} cannot be written ({error.strerror or error})"
     return ""
 
 

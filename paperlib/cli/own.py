@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from paperlib import files
 from paperlib.errors import PaperlibError
 
 SUSPICIOUS = 3
@@ -43,11 +44,13 @@ def purify(
     seed: SeedOption = 0,
 ) -> None:
     """Purify a model file with clean images; a fifth of them judges, the others are used."""
+    from safetensors.torch import save
+
     from paperlib import defenses
     from paperlib.data import images as data_sets
     from paperlib.interop.model_file import load_model
     from paperlib.models.foreign import Wrapped
-    from paperlib.training import predict, save_weights
+    from paperlib.training import predict
 
     entry = defenses.DEFENSES[method]
     if entry.access == defenses.POISONED:
@@ -57,6 +60,7 @@ def purify(
         )
     if out.suffix != ".safetensors":
         raise PaperlibError(f"--out {out} must end in .safetensors.")
+    files.check_folder(out.parent)
     try:
         given = json.loads(params)
     except ValueError:
@@ -72,8 +76,7 @@ def purify(
         )
     while isinstance(after, Wrapped):
         after = after.inner
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(after, out)
+    files.write(out, save({name: tensor.detach().cpu().contiguous() for name, tensor in after.state_dict().items()}))
     typer.echo(f"notes: {json.dumps(notes)}\npurified weights: {out}\nnext: paperlib inspect {out} --images {images}")
 
 
@@ -112,6 +115,7 @@ def inspect(
             False, 0, parts[0].name,
         )  # fmt: skip
 
+    files.check_folder(out.parent)
     clean, suspects = whole(images), None if training is None else whole(training)
     if suspects is not None and suspects.class_names != clean.class_names:
         raise PaperlibError(

@@ -250,7 +250,12 @@ def _memory() -> dict[str, dict]:
         known = json.loads(_memory_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    return {"names": known.get("names", {}), "contents": known.get("contents", {})}
+    memory = {"names": known.get("names", {}), "contents": known.get("contents", {})}
+    return memory if known.get("sha256") == _sum(memory) else {"names": {}, "contents": {}}
+
+
+def _sum(memory: dict[str, dict]) -> str:
+    return hashlib.sha256(json.dumps(memory, sort_keys=True).encode()).hexdigest()
 
 
 def _remember(name: str, path: Path) -> None:
@@ -265,5 +270,5 @@ def _write(memory: dict[str, dict]) -> None:
     with suppress(OSError):  # an unwritable cache only costs the time of reading the images again
         _memory_file().parent.mkdir(parents=True, exist_ok=True)
         beside = _memory_file().with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(memory, indent=0), encoding="utf-8")
+        beside.write_text(json.dumps(memory | {"sha256": _sum(memory)}, indent=0), encoding="utf-8")
         beside.replace(_memory_file())

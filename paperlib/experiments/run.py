@@ -22,6 +22,7 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments import collapse
 from paperlib.experiments.scene import before, controlled, dataset, restore, scene
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, DetectSpec, PrepareSpec, SelectSpec, TrainSpec
+from paperlib.files import held
 from paperlib.lab.run import Context
 from paperlib.lab.store import TEMPORARY
 from paperlib.metrics import attack_success_rate, clean_accuracy, robust_accuracy
@@ -88,20 +89,22 @@ def run_select(spec: SelectSpec, context: Context) -> dict[str, Any]:
     folder = final.with_name(f"{final.name}.rounds{TEMPORARY}")
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
-    indices, notes = search(
-        data,
-        attack,
-        spec.ratio,
-        strategy=spec.strategy,
-        surrogate=surrogate,
-        target=spec.target,
-        seed=spec.seed,
-        batch_size=spec.batch_size,
-        lr=spec.lr,
-        folder=folder,
-        progress=context.progress,
-        **dict(spec.params),
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):  # says to Store.gc() that the run is alive
+        indices, notes = search(
+            data,
+            attack,
+            spec.ratio,
+            strategy=spec.strategy,
+            surrogate=surrogate,
+            target=spec.target,
+            seed=spec.seed,
+            batch_size=spec.batch_size,
+            lr=spec.lr,
+            folder=folder,
+            progress=context.progress,
+            **dict(spec.params),
+        )
     seconds = seconds_since(start)
     shutil.rmtree(folder, ignore_errors=True)
     return {**notes, "indices": indices.tolist(), "seconds": seconds}

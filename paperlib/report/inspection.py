@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paperlib import files
 from paperlib.analysis.inspection import DECIDES, Finding
 from paperlib.data.images import ImageData
 
@@ -130,13 +131,5 @@ def write_inspection(out: Path, found: Finding, suspects: ImageData | None, abou
         if said
         else "<p>Inspect again with more clean images, or with other detectors (<code>--detectors</code>), before you rely on it.</p>"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        page(
-            "Inspection of a model" + (" and its training images" if suspects is not None else ""),
-            bool(said),
-            verdict,
-            sections,
-        ),
-        encoding="utf-8",
-    )
+    title = "Inspection of a model" + (" and its training images" if suspects is not None else "")
+    files.write(out, page(title, bool(said), verdict, sections).encode("utf-8"))

@@ -3,7 +3,9 @@
 Introduced in notebook 03.
 """
 
+import hashlib
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -229,20 +231,30 @@ class Rounds:
         save_weights(model, draft, state)
         with open(draft, "r+b") as file:
             os.fsync(file.fileno())
-        draft.replace(self.folder / f"round-{number:03d}.safetensors")
+        draft.replace(self.folder / f"round-{number:03d}-{_sum(draft)}.safetensors")
         for old in self.folder.glob("round-*.safetensors"):
             if old.name < f"round-{number:03d}":
                 old.unlink()
 
     def load(self, model: nn.Module | None, device: torch.device) -> tuple[int, State]:
-        """Number of the last finished round and its state, its weights read into ``model``; 0 and nothing at the beginning."""
+        """Number of the last finished round and its state, its weights read into ``model``; 0 and nothing at the beginning.
+
+        A file that does not fit the SHA-256 in its name is damaged: it is removed, and those rounds are played again.
+        """
         found = sorted(self.folder.glob("round-*.safetensors")) if self.folder is not None else []
+        while found and not found[-1].stem.endswith(_sum(found[-1])):
+            warnings.warn(f"{found[-1]} is damaged; its rounds are played again.", stacklevel=2)
+            found.pop().unlink()
         if not found:
             return 0, {}
         if model is not None:
             load_weights(model, found[-1])
-        self.resumed = int(found[-1].stem.removeprefix("round-"))
+        self.resumed = int(found[-1].stem.split("-")[1])
         return self.resumed, load_state(found[-1], device)
+
+
+def _sum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def notes_of(problem: Problem, history: Tensor, cost: float) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class AnswerCache:
             self._db.commit()
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             raise PaperlibError(
-                f"{said} cannot be used as an answer cache: {error}. Move the file away (its answers are asked again) or name another."
+                f"{said} cannot be used as an answer cache: {error}. Move the file away (its answers are asked again), name another, "
+                "or make room on the disk."
             ) from error
 
     @contextmanager
@@ -146,17 +147,22 @@ class AnswerCache:
         where, values = ("WHERE engine=?", (engine,)) if engine else ("", ())
         path, n = Path(path), 0
         part = path.with_name(f".{path.name}.{os.getpid()}")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            self._safely(),
-            open(part, "wb") as raw,
-            # no time and no name in the header: the same answers give the same file
-            gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file,
-        ):
-            for row in self._db.execute(f"SELECT {_COLUMNS} FROM answers {where} ORDER BY 1, 2, 3", values):
-                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-                n += 1
-        part.replace(path)
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with (
+                self._safely(),
+                open(part, "wb") as raw,
+                # no time and no name in the header: the same answers give the same file
+                gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file,
+            ):
+                for row in self._db.execute(f"SELECT {_COLUMNS} FROM answers {where} ORDER BY 1, 2, 3", values):
+                    file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+                    n += 1
+            part.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            raise PaperlibError(f"{path} cannot be written ({error.strerror or error}).") from error
         return n
 
     def load(self, path: Path | str) -> int:

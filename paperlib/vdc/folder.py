@@ -8,11 +8,13 @@ Introduced in notebook 01.
 """
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paperlib import files
 from paperlib.errors import PaperlibError
 from paperlib.vdc.pictures import SUFFIXES, FilePictures
 
@@ -35,9 +37,9 @@ def plain(cell: str | None) -> str:
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A CSV file, every cell in quotes and none a formula."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-        writer.writerows([columns, *([safe(cell) for cell in row] for row in rows)])
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([columns, *([safe(cell) for cell in row] for row in rows)])
+    files.write(path, text.getvalue().encode("utf-8"))
 
 
 def read_table(path: Path, wanted: Sequence[str]) -> list[dict[str, str]]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from paperlib import files
 from paperlib.errors import PaperlibError, choose
 from paperlib.vdc.types import Question
 
@@ -300,12 +301,11 @@ def suggest(chat: Callable[[str], str], classes: Sequence[str], path: Path | str
         "general": list(_read(FOLDER / "template.yaml")["general"]),
         "specific": specific,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
+    text = (
         "# Suggested by a chat model. Read every question, delete what cannot be seen in a picture, then set reviewed: true.\n"
-        + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120),
-        encoding="utf-8",
+        + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     )
+    files.write(path, text.encode("utf-8"))
     return path
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from paperlib import files
 from paperlib.vdc.asking import Asked
 from paperlib.vdc.folder import write_table
 from paperlib.vdc.pictures import Pictures, Unreadable
@@ -98,7 +99,6 @@ class CleanReport:
         decided), ``dirty.txt`` (names of the flagged ones; one with a line break as a JSON string), ``questions.csv`` and
         ``settings.json`` into a folder. No cell of the tables is a formula to a spreadsheet."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         order = self.samples.assign(_clean=~self.flagged).sort_values(
             ["_clean", "score"], kind="stable", na_position="last"
         )
@@ -122,7 +122,7 @@ class CleanReport:
         )
         names = self.samples["name"].to_numpy()[self.dirty]
         lines = "".join(f"{json.dumps(n) if len(n.splitlines()) > 1 else n}\n" for n in names)
-        (folder / "dirty.txt").write_text(lines, encoding="utf-8")
+        files.write(folder / "dirty.txt", lines.encode("utf-8"))
         content = {
             **self.settings,
             "usage": asdict(self.usage),
@@ -131,7 +131,7 @@ class CleanReport:
             "counts": self.counts(),
             "rates": None if self.rates is None else asdict(self.rates),
         }
-        (folder / "settings.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        files.write(folder / "settings.json", (json.dumps(content, indent=1) + "\n").encode("utf-8"))
         return [folder / n for n in ("samples.csv", "corrected.csv", "dirty.txt", "questions.csv", "settings.json")]
 
     def to_html(self, path: Path | str, most: int = SHOWN) -> Path:
@@ -178,8 +178,7 @@ class CleanReport:
             data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),  # nothing in it can end the script
         )
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="replace")
+        files.write(path, text.encode("utf-8", "replace"))
         return path
 
     def _thumbnail(self, i: int) -> str:

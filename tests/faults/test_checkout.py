@@ -28,8 +28,9 @@ def fresh(tmp_path: Path) -> Run:
     environment = {k: v for k, v in os.environ.items() if k not in ("PAPERLIB_FIGURES", "PAPERLIB_TEST_FOLDER")}
     environment |= {"PYTHONPATH": str(clone)}
 
-    def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    def run(*command: str, threads: int = 1) -> str:
+        more = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        done = subprocess.run(command, cwd=clone, env=environment | more, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
 
@@ -56,4 +57,13 @@ def test_reproduce_then_the_tests(fresh: Run) -> None:
     fresh(*python, "paperlib", "reproduce", "mp_fair_regression", "--scale", "laptop", "--recorded")
     assert fresh("git", "status", "--porcelain") == ""
     fresh(*python, "pytest", "tests/test_front_door.py", "tests/test_notebooks.py", "tests/test_companion.py")
+    assert fresh("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.long
+def test_the_readme_s_direct_commands_with_two_threads(fresh: Run) -> None:
+    python = (sys.executable, "-m")
+    said = fresh(*python, "paperlib", "figure", "ft_sam/table1", "--scale", "smoke", threads=2)
+    assert "FT-SAM" in said
+    fresh(*python, "papermill", "notebooks/05_ft_sam.ipynb", "out.ipynb", "-p", "seed", "1", threads=2)
     assert fresh("git", "status", "--porcelain") == ""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from paperlib.data import decode, unpickle
+from paperlib.data import decode, folder, unpickle
 from paperlib.vdc.engines.openai_compatible import _blotted
 
 
@@ -34,6 +34,28 @@ def test_a_damaged_cache_of_decoded_images_is_made_again(
         data[place // 8] ^= 1 << place % 8
         cached.write_bytes(data if how == "flip" else data[: place // 8])
         assert torch.equal(decode.decoded("x", "train", tmp_path, names, 8), right)
+
+
+def test_what_is_remembered_of_folders_is_not_believed_when_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    memory = tmp_path / "cache" / "folders.json"
+    monkeypatch.setattr(folder, "_memory_file", lambda: memory)
+    for kind in ("cat", "dog"):
+        (tmp_path / "pets" / kind).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (32, 32), (i, 50, len(kind))).save(tmp_path / "pets" / kind / f"{i}.png")
+    right = folder.look(f"folder:{tmp_path / 'pets'}")
+    whole, dice = memory.read_bytes(), random.Random(0)
+    for _ in range(100):
+        data = bytearray(whole)
+        place = dice.randrange(8 * len(data))
+        data[place // 8] ^= 1 << place % 8
+        memory.write_bytes(data)
+        found = folder.look(f"folder:{tmp_path / 'pets'}")
+        assert (found.name, found.side, found.files) == (right.name, right.side, right.files)
 
 
 class Evil:

@@ -192,3 +192,27 @@ def test_a_ledger_and_a_figure_on_a_full_disk_stay_as_they_were(small_disk: Path
         files.write(picture, b"x" * 5000)
     assert file.read_bytes() == whole
     assert sorted(path.name for path in small_disk.iterdir()) == ["other", "results.jsonl"]
+
+
+def test_reports_on_a_full_disk_are_one_sentence_that_names_the_file(small_disk: Path, tmp_path: Path) -> None:
+    from paperlib.cli.execute import execute
+    from paperlib.vdc.cache import AnswerCache
+    from paperlib.vdc.folder import write_table
+    from paperlib.vdc.types import Answer
+
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    cache.put_many({(f"{i:064d}", "q", "e"): Answer(f"{os.urandom(99).hex()}", 0.5, "score") for i in range(99)})
+    note = tmp_path / "note.ipynb"
+    note.write_text(
+        '{"cells": [], "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}'
+    )
+    write_table(small_disk / "samples.csv", ["file"], [["before"]])
+    before = (small_disk / "samples.csv").read_bytes()
+    (small_disk / "other").write_bytes(b"x" * shutil.disk_usage(small_disk).free)
+    with pytest.raises(PaperlibError, match=r"samples\.csv cannot be written \(No space left on device\)"):
+        write_table(small_disk / "samples.csv", ["file"], [["x" * 9000]])
+    with pytest.raises(PaperlibError, match=r"answers\.jsonl\.gz cannot be written \(No space left on device\)"):
+        cache.export(small_disk / "answers.jsonl.gz")
+    assert "note.ipynb cannot be written (No space left on device)" in execute(note, small_disk / "note.ipynb", {})
+    assert (small_disk / "samples.csv").read_bytes() == before
+    assert sorted(path.name for path in small_disk.iterdir() if path.stat().st_size) == ["other", "samples.csv"]

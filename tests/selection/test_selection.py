@@ -1,5 +1,6 @@
 """Which samples to poison: exact masks, exact budgets, determinism, a search that is killed and goes on, and bad input."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -305,7 +306,14 @@ def test_a_stopped_search_goes_on(data: ImageData, surrogate: nn.Module, strateg
     )
     assert len(said) == 1 and said[0].startswith("round 3/3")
     assert torch.equal(found, whole) and resumed == {**notes, "resumed_after_round": 2}
-    assert [file.name for file in (tmp_path / "rounds").iterdir()] == ["round-003.safetensors"]
+    (left,) = (tmp_path / "rounds").iterdir()
+    assert left.name.startswith("round-003-")
+    damaged = bytearray(left.read_bytes())
+    damaged[-1] ^= 1
+    left.write_bytes(damaged)
+    with pytest.warns(UserWarning, match=r"round-003-.* is damaged; its rounds are played again"):
+        again, replayed = searched(data, strategy, surrogate, rounds=3, folder=tmp_path / "rounds")
+    assert torch.equal(again, whole) and replayed == notes
 
 
 KILLED = """
@@ -329,6 +337,27 @@ def tiny() -> TrainSpec:
     return ex.train(scale, "blended", 0.09, selection="lps")
 
 
+def test_gc_spares_the_rounds_of_a_search_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, store = tiny().selected, Store(tmp_path / "store")
+    assert isinstance(spec, SelectSpec)
+    left = store.path(spec).with_name(store.path(spec).name + ".rounds.tmp")
+    save = Rounds.save
+
+    def collected(self: Rounds, *given: Any) -> None:
+        save(self, *given)
+        os.utime(left, (1, 1))
+        store.gc("weights")
+        assert list(left.iterdir())
+
+    monkeypatch.setattr(Rounds, "save", collected)
+    assert run([spec], store, device="cpu", progress=False)
+    assert not left.exists()
+    left.mkdir()  # as a killed one leaves it, long ago
+    os.utime(left, (1, 1))
+    store.gc("weights")
+    assert not left.exists()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_killed_run_goes_on_in_the_lab(tmp_path: Path) -> None:
     spec = tiny()
@@ -338,7 +367,7 @@ def test_a_killed_run_goes_on_in_the_lab(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(store.root), selected.canonical], check=False)
     assert done.returncode == -signal.SIGKILL and store.read(selected) is None
     left = store.path(selected).with_name(store.path(selected).name + ".rounds.tmp")
-    assert [file.name for file in left.iterdir()] == ["round-002.safetensors"]
+    assert [file.name[:10] for file in left.iterdir()] == ["round-002-"]
     assert list(store.scan()) == []  # it is no result, damaged or not
 
     run([selected], store, device="cpu", progress=False)
