@@ -58,7 +58,7 @@ class Method:
     """Attacks only: whether the attacker trains the classifier (True) or only hands in poisoned data."""
     sizes: str = ""
     """Defenses only: which sizes of a scale the method takes, ``defense`` (epochs and batch of fine-tuning on the clean
-    subset) or ``training`` (epochs, batch, learning rate and schedule of training from scratch); empty: none."""
+    subset), ``batch`` (that batch alone) or ``training`` (epochs, batch, learning rate and schedule of training from scratch); empty: none."""
     needs: str = ""
     """What the model must have, a word of :data:`paperlib.models.needs.NEEDS`; empty: nothing. Elsewhere the method is not applicable
     (NA)."""

@@ -248,6 +248,16 @@ def sgd_step(loss: Callable[[Tensor, Tensor], Tensor], harder: Adversary | None 
     return step
 
 
+def cut(order: Tensor, batch_size: int) -> list[Tensor]:
+    """``order`` (N,) in batches. The last may be smaller; one image alone, by which batch norm could not normalise, joins the one
+    before it."""
+    parts = list(order.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        last = parts.pop()
+        parts[-1] = torch.cat([parts[-1], last])
+    return parts
+
+
 def fit(
     model: nn.Module,
     data: ImageData,
@@ -255,6 +265,7 @@ def fit(
     *,
     seed: int,
     step: Step | None = None,
+    partial: bool = False,
     poisoned: Tensor | None = None,
     each_epoch: Callable[[int], dict[str, float]] | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -265,6 +276,9 @@ def fit(
     ----------
     step
         What happens on one batch; default: :func:`sgd_step`, on harder images where the recipe says so. FT-SAM brings its own.
+    partial
+        Whether the images left over by whole batches are a step too (:func:`cut`), as in the benchmark's defenses; its attacks
+        leave them out.
     poisoned : (N,) bool, optional
         Which training images are poisoned: the log then tells the mean loss of both groups apart.
     each_epoch
@@ -289,7 +303,7 @@ def fit(
     if n == 0:
         raise PaperlibError("the training set is empty; give at least one image.")
     batch = min(recipe.batch_size, n)
-    per_epoch = n // batch
+    per_epoch = len(cut(torch.arange(n), batch)) if partial else n // batch
     step = step or sgd_step(loss_function(recipe.label_smoothing), adversary_of(recipe, seed))
     device = data.x.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -301,14 +315,15 @@ def fit(
     with seeded(seed, device):
         for epoch in range(recipe.epochs):
             model.train()
-            order = torch.randperm(n, generator=generator, device=device)[: per_epoch * batch]
+            order = torch.randperm(n, generator=generator, device=device)
+            if not partial:
+                order = order[: per_epoch * batch]
             losses = torch.empty(len(order), device=device)
-            for i in range(per_epoch):
-                index = order[i * batch : (i + 1) * batch]
+            for i, index in enumerate(cut(order, batch)):
                 x = augment(data.x[index], data.pad, data.flip, generator).float().div_(255)
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.lr * factor(epoch * per_epoch + i, per_epoch, recipe.epochs) * reduced
-                losses[i * batch : (i + 1) * batch] = step(model, x, data.y[index], optimizer)
+                losses[i * batch : i * batch + len(index)] = step(model, x, data.y[index], optimizer)
             entry: dict[str, float] = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
             entry["loss"] = losses.mean().item()
             if not math.isfinite(entry["loss"]):

@@ -260,6 +260,24 @@ def test_epochs_visit_different_images_in_full_batches() -> None:
     assert len(set(first)) == len(set(second)) == 20 and first != second
 
 
+@pytest.mark.parametrize(("n", "sizes"), [(23, [5, 5, 5, 5, 3]), (21, [5, 5, 5, 6]), (20, [5] * 4), (3, [3])])
+def test_a_partial_batch_is_a_step_where_it_is_asked_for(n: int, sizes: list[int]) -> None:
+    data, seen, rates = images(n, classes=n), [], []
+
+    def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+        seen.append(y.tolist())
+        rates.append(optimizer.param_groups[0]["lr"])
+        return y.float()
+
+    (first, _) = fit(nn.Linear(1, 1), data, Recipe(2, 5), seed=0, step=step, partial=True)
+    assert [len(b) for b in seen] == sizes * 2
+    assert sorted(chain(*seen[: len(sizes)])) == sorted(chain(*seen[len(sizes) :])) == list(range(n))
+    assert first["loss"] == pytest.approx((n - 1) / 2)  # the mean over images
+    assert rates == [0.01] * len(sizes) + [pytest.approx(0.005)] * len(
+        sizes
+    )  # an epoch of the cosine is all of its steps
+
+
 def test_a_batch_larger_than_the_data_becomes_the_data() -> None:
     data, sizes = images(6), []
 

@@ -22,20 +22,84 @@ if TYPE_CHECKING:
 BATCH_NORM = "batch norm"
 CLEAN, POISONED, NOTHING = "clean subset", "poisoned training set", "nothing"
 
+PARTIAL = "images that whole batches leave over are used"
+"""What the second versions of those who fine-tune on the clean subset changed."""
+
 DEFENSES = Registry(
     "defense",
     __name__,
     {
-        "ft": Method("paperlib.defenses.ft", "ft", "FT", "FT", access=CLEAN, sizes="defense"),
-        "ft_sam": Method("paperlib.defenses.ft_sam", "ft_sam", "FT-SAM", "FTSAM", access=CLEAN, sizes="defense"),
+        "ft": Method(
+            "paperlib.defenses.ft", "ft", "FT", "FT", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"
+        ),
+        "ft_sam": Method(
+            "paperlib.defenses.ft_sam",
+            "ft_sam",
+            "FT-SAM",
+            "FTSAM",
+            version=2,
+            changed=PARTIAL,
+            access=CLEAN,
+            sizes="defense",
+        ),
         "sau": Method("paperlib.defenses.sau", "sau", "SAU", "SAU", access=CLEAN),
-        "npd": Method("paperlib.defenses.npd", "npd", "NPD", "NPD", access=CLEAN, adapt="insert", needs="convolution"),
-        "i_bau": Method("paperlib.defenses.i_bau", "i_bau", "i-BAU", "IBAU", access=CLEAN),
-        "nad": Method("paperlib.defenses.nad", "nad", "NAD", "NAD", access=CLEAN, sizes="defense"),
-        "mcr": Method("paperlib.defenses.mcr", "mcr", "MCR", "MCR", access=CLEAN, sizes="defense"),
-        "fp": Method("paperlib.defenses.fp", "fp", "FP", "FP", access=CLEAN, sizes="defense", needs="convolution"),
-        "nc": Method("paperlib.defenses.nc", "nc", "NC", "NC", access=CLEAN, sizes="defense"),
-        "anp": Method("paperlib.defenses.anp", "anp", "ANP", "ANP", access=CLEAN, needs=BATCH_NORM),
+        "npd": Method(
+            "paperlib.defenses.npd",
+            "npd",
+            "NPD",
+            "NPD",
+            version=2,
+            changed="the inner problem takes one step before it looks whether to stop",
+            access=CLEAN,
+            adapt="insert",
+            needs="convolution",
+        ),
+        "i_bau": Method(
+            "paperlib.defenses.i_bau",
+            "i_bau",
+            "i-BAU",
+            "IBAU",
+            version=2,
+            changed="the map takes true labels and the first batch",
+            access=CLEAN,
+        ),
+        "nad": Method(
+            "paperlib.defenses.nad",
+            "nad",
+            "NAD",
+            "NAD",
+            version=2,
+            changed="the student trains 10 epochs, and images that whole batches leave over are used",
+            access=CLEAN,
+            sizes="batch",
+        ),
+        "mcr": Method(
+            "paperlib.defenses.mcr", "mcr", "MCR", "MCR", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"
+        ),
+        "fp": Method(
+            "paperlib.defenses.fp",
+            "fp",
+            "FP",
+            "FP",
+            version=2,
+            changed=PARTIAL,
+            access=CLEAN,
+            sizes="defense",
+            needs="convolution",
+        ),
+        "nc": Method(
+            "paperlib.defenses.nc", "nc", "NC", "NC", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"
+        ),
+        "anp": Method(
+            "paperlib.defenses.anp",
+            "anp",
+            "ANP",
+            "ANP",
+            version=2,
+            changed="the masks learn at the benchmark's rate",
+            access=CLEAN,
+            needs=BATCH_NORM,
+        ),
         "ep": Method("paperlib.defenses.ep", "ep", "EP", "EP", access=POISONED, needs=BATCH_NORM),
         "clp": Method("paperlib.defenses.clp", "clp", "CLP", "CLP", access=NOTHING, needs=BATCH_NORM),
         "bnp": Method("paperlib.defenses.bnp", "bnp", "BNP", "BNP", access=CLEAN, needs=BATCH_NORM),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import augment
+from paperlib.training import augment, cut
 
 
 def check_enough(model: nn.Module, n: int, said: str, data: ImageData) -> None:
@@ -35,14 +35,10 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """One epoch of (index (B,), x (B, C, H, W) float in [0, 1] channels-last, y (B,)).
 
-    The last batch may be smaller; one image alone, by which batch norm could not normalise, joins the batch before it.
+    The last batch may be smaller: :func:`paperlib.training.cut`.
     """
     order = torch.randperm(len(data), generator=generator, device=data.x.device)
-    parts = list(order.split(batch_size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        last = parts.pop()
-        parts[-1] = torch.cat([parts[-1], last])
-    for index in parts:
+    for index in cut(order, batch_size):
         x = data.x[index]
         if augmented:
             x = augment(x, data.pad, data.flip, generator)

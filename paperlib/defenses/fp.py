@@ -153,7 +153,7 @@ def fp(
         return accuracy(candidate, held) if judge is None else judge(candidate)["c_acc"]
 
     order, n = activation.argsort(), len(activation)
-    step = 1 if config.variant == "conv" else math.ceil(0.01 * n)
+    stride = 1 if config.variant == "conv" else math.ceil(0.01 * n)
 
     def keeping(pruned: int) -> dict[str, Tensor]:
         keep = torch.ones(n, device=order.device)
@@ -163,7 +163,7 @@ def fp(
     work = deepcopy(model).eval()
     before = reached = measure(work)
     pruned = 0
-    for count in range(step, n, step):  # at least one channel stays
+    for count in range(stride, n, stride):  # at least one channel stays
         apply_masks(work, keeping(count))
         now = measure(work)
         within = before - now < config.budget * before
@@ -176,7 +176,8 @@ def fp(
     apply_masks(model.eval(), kept)
     if config.epochs:
         recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
-        fit(model, clean, recipe, seed=seed, step=masked_step(sgd_step(loss_function(0.0)), kept), progress=progress)
+        step = masked_step(sgd_step(loss_function(0.0)), kept)
+        fit(model, clean, recipe, seed=seed, step=step, partial=True, progress=progress)
     notes = {
         "selection": "held-out clean accuracy" if judge is None else "test accuracy, as in the original",
         "n_channels": n,

@@ -7,6 +7,8 @@ All weights are trained on the clean subset :math:`D_{cl}` with the training aug
 Settings of BackdoorBench (arXiv 2206.12654) and of the FT-SAM paper (arXiv 2304.11823): SGD, lr 0.01, momentum 0.9, weight
 decay 5e-4, batch 256, 100 epochs, cosine per epoch, last epoch's model.
 
+Every image is used in every epoch: what whole batches leave over is a step too.
+
 Differences from the benchmark
 1. The cosine reaches 0 at the last epoch whatever their number (the benchmark fixes its period at 100 epochs; the same at 100).
 2. The clean subset is class-balanced and the same for every defense (the benchmark draws FT's uniformly).
@@ -50,5 +52,5 @@ def ft(
     model = deepcopy(model)
     recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
     step = masked_step(sgd_step(loss_function(0.0)), zeros(model)) if config.keep_pruned else None
-    fit(model, clean, recipe, seed=seed, step=step, progress=progress)
+    fit(model, clean, recipe, seed=seed, step=step, partial=True, progress=progress)
     return model, {}

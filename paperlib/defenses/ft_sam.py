@@ -18,7 +18,8 @@ Batch-norm running statistics are updated in the first pass only.
 
 Differences from the paper
 1. The paper does not print the learning-rate schedule. The authors' code steps a cosine of period 200 once per *iteration*,
-   so that the rate swings between 0.01 and 0 (``official_cyclic``, the default; on CIFAR-10, 5 full swings that end at 0.01).
+   so that the rate swings between 0.01 and 0 (``official_cyclic``, the default; on CIFAR-10 the 1,000 steps of 100 epochs, whose
+   last batch is a partial one, are 5 full swings that end at 0.01; without partial batches they would end near 0).
    ``cosine`` (per epoch) and ``constant`` are offered.
 2. Label smoothing (0.1 on CIFAR-10, 0 on GTSRB and Tiny ImageNet) is in the code only. It is spread over the other classes.
 3. Whether pruned weights stay pruned while FT or FT-SAM tunes the rest (Table 4) is not printed; ``keep_pruned=True`` keeps them,
@@ -130,5 +131,5 @@ def ft_sam(
     if config.keep_pruned:
         step = masked_step(step, zeros(model))
     recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
-    fit(model, clean, recipe, seed=seed, step=step, progress=progress)
+    fit(model, clean, recipe, seed=seed, step=step, partial=True, progress=progress)
     return model, {}

@@ -15,14 +15,15 @@ round: one pass over the clean subset that raises the perturbation from 0 (SGD, 
 amsgrad).
 
 Settings of BackdoorBench (arXiv 2206.12654): 5 rounds; the perturbation, measured in standard deviations of the data set, is
-neither bounded nor clipped; it is added to 1 % of the images of a batch.
+neither bounded nor clipped; it is added to 1 % of the images of a batch. As in its code, the map :math:`\Phi` of the
+hyper-gradient takes the true labels and, at every outer step, the first batch; the augmented images of the outer steps are drawn
+once, those of the inner pass anew in every round; batch norm uses its running statistics, which are part of neither problem
+(``fixed_bn=False``: batch statistics throughout).
 
 Differences from the benchmark
-1. Batch norm uses its running statistics (``fixed_bn``), as the SAU paper (arXiv 2307.10562) does for i-BAU. The running
-   statistics are then part of neither problem; False: batch statistics throughout.
-2. 1 % of a batch is at least one image: small batches would never see the perturbation.
-3. The inner objective of the hyper-gradient is taken on the batch of the outer step.
-4. All passes are in float32, because second derivatives are taken.
+1. 1 % of a batch is at least one image: small batches would never see the perturbation.
+2. All passes are in float32, because second derivatives are taken.
+3. The fixed-point iterations are always K; the code stops when v moves by less than 1e-10.
 
 Introduced in notebook 07.
 """
@@ -78,9 +79,13 @@ def native_convolutions() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(before)
 
 
+Scalar = Callable[[Tensor], Tensor]
+"""A number as a function of the perturbation (1, C, H, W)."""
+
+
 def hypergradient(
-    outer: Callable[[Tensor], Tensor],
-    inner: Callable[[Tensor], Tensor],
+    outer: Scalar,
+    inner: Scalar,
     delta: Tensor,
     weights: Sequence[Tensor],
     iterations: int,
@@ -109,6 +114,27 @@ def hypergradient(
     return [g + t for g, t in zip(gradients, through, strict=True)], value.detach()
 
 
+def inner_objective(model: nn.Module, x: Tensor, labels: Tensor, unit: Tensor, penalty: float) -> Scalar:
+    """H of the perturbation, for ``labels`` (B,); ``unit`` is the length of 1 in pixel values."""
+    return lambda d: penalty * d.square().sum() - F.cross_entropy(model(x + unit * d), labels)
+
+
+def outer_objective(model: nn.Module, x: Tensor, y: Tensor, carries: Tensor, unit: Tensor) -> Scalar:
+    """G of the perturbation, which lies on the images at the positions ``carries`` alone."""
+    mask = torch.zeros_like(x[:, :1, :1, :1])
+    mask[carries] = 1
+    return lambda d: F.cross_entropy(model(x + mask * (unit * d)), y)
+
+
+def raised(model: nn.Module, delta: Tensor, x: Tensor, unit: Tensor, config: IBAU) -> Tensor:
+    """``delta`` after one step of the inner problem on x, away from the model's own predictions of x."""
+    with torch.no_grad():
+        own = model(x).argmax(1)
+    delta = delta.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(inner_objective(model, x, own, unit, config.penalty)(delta), delta)
+    return delta.detach() - config.inner_lr * slope
+
+
 def i_bau(
     model: nn.Module,
     clean: ImageData,
@@ -133,29 +159,18 @@ def i_bau(
     optimizer = torch.optim.Adam(weights, config.lr, amsgrad=True)
     unit = torch.tensor(clean.std, device=clean.x.device).view(1, -1, 1, 1)
     delta = unit.new_zeros((1, *clean.x.shape[1:]))
-
-    def inner(x: Tensor) -> Callable[[Tensor], Tensor]:
-        with torch.no_grad():
-            own = model(x).argmax(1)
-        return lambda d: config.penalty * d.square().sum() - F.cross_entropy(model(x + unit * d), own)
-
+    drawn = [(x, y) for _, x, y in batches(clean, config.batch_size, generator, augmented=True)]  # once for all rounds
+    inner = inner_objective(model, *drawn[0], unit, config.penalty)
     for round_ in range(config.rounds):
         delta = torch.zeros_like(delta)
         for _, x, _ in batches(clean, config.batch_size, generator, augmented=True):
-            delta.requires_grad_()
-            (slope,) = torch.autograd.grad(inner(x)(delta), delta)
-            delta = delta.detach() - config.inner_lr * slope
-        for _, x, y in batches(clean, config.batch_size, generator, augmented=True):
+            delta = raised(model, delta, x, unit, config)
+        for x, y in drawn:
             n = max(1, int(config.portion * len(x)))
-            chosen = torch.randperm(len(x), generator=generator, device=x.device)[:n]
-            mask = torch.zeros_like(x[:, :1, :1, :1])
-            mask[chosen] = 1
-
-            def outer(d: Tensor, x: Tensor = x, y: Tensor = y, mask: Tensor = mask) -> Tensor:
-                return F.cross_entropy(model(x + mask * (unit * d)), y)
-
+            carries = torch.randperm(len(x), generator=generator, device=x.device)[:n]
+            outer = outer_objective(model, x, y, carries, unit)
             with native_convolutions(), twice_differentiable():
-                gradients, value = hypergradient(outer, inner(x), delta, weights, config.iterations, config.map_lr)
+                gradients, value = hypergradient(outer, inner, delta, weights, config.iterations, config.map_lr)
             if not value.isfinite():
                 raise PaperlibError(
                     f"i-BAU diverged in round {round_ + 1}: lr={config.lr} or inner_lr={config.inner_lr} is too high."

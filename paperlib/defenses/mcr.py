@@ -77,7 +77,8 @@ def mcr(
     if not 0 <= config.t <= 1:
         raise PaperlibError(f"t={config.t!r} must lie between 0 (the given model) and 1 (its fine-tuned copy).")
     model, other = deepcopy(model), deepcopy(model)
-    fit(other, clean, Recipe(config.ft_epochs or config.epochs, config.batch_size, config.ft_lr), seed=seed)
+    tuning = Recipe(config.ft_epochs or config.epochs, config.batch_size, config.ft_lr)
+    fit(other, clean, tuning, seed=seed, partial=True)
     names = [name for name, _ in model.named_parameters()]
     start = [w.detach().clone() for w in model.parameters()]
     end = [w.detach() for w in other.parameters()]
@@ -103,6 +104,7 @@ def mcr(
         Recipe(config.epochs, config.batch_size, config.lr, "constant"),
         seed=seed + 1,
         step=step,
+        partial=True,
         progress=progress,
     )
     with torch.no_grad():

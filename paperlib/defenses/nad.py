@@ -6,13 +6,18 @@ where to look. With :math:`A(F) = \sum_c |F_c|^2`, the attention map of a stage 
 
 .. math:: \min_w \mathbb{E} \Big[ \mathrm{CE}(f_w(x), y) + \sum_l \beta_l \,\mathrm{MSE}\big(A(F_l^{student}), A(F_l^{teacher})\big) \Big]
 
-Settings of BackdoorBench (arXiv 2206.12654): teacher 10 epochs, student 100; SGD, momentum 0.9, weight decay 5e-4; the
-student's lr is 0.01 for 20 epochs, then 1e-4; beta = 500, 1000, 1000; augmented images.
+Settings of BackdoorBench (arXiv 2206.12654): teacher and student 10 epochs each, every image in every epoch; SGD, momentum 0.9,
+weight decay 5e-4; the teacher's lr falls along a cosine of 100 epochs, of which it sees 10; the student's is ``lr`` for two
+epochs, then 0.01, from the 20th on 1e-4; beta = 500, 1000, 1000; augmented images. (Its configuration says 100 epochs; its code
+trains the student for as many as the teacher. On a Blended victim of width 8, 10 epochs left 86.6 % ASR and 100 epochs 79.7.)
 
 Differences from the benchmark
 1. Its third map comes from the average pooling: one position, so the normalised map is 1 for any input and the term has no
-   gradient. Here the maps are those of stages 2, 3 and 4. ``layers=("layer3", "layer4", "avgpool")`` reproduces the original.
-2. Models of other families distil their ``features`` layer alone, with the last beta.
+   gradient. Here the maps are those of stages 2, 3 and 4, the three groups of the paper's networks.
+   ``layers=("layer3", "layer4", "avgpool")`` reproduces the original.
+2. Its student is passed four times per batch, whole and cut after each layer, so that the running statistics of batch norm move
+   up to four times by the same batch; here once. The weights are the same.
+3. Models of other families distil their ``features`` layer alone, with the last beta.
 
 Introduced in notebook 07.
 """
@@ -21,7 +26,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import torch
@@ -32,16 +36,20 @@ from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import as_maps, named_layer, watching
-from paperlib.training import Recipe, autocast, fit
+from paperlib.training import Recipe, Step, autocast, fit
 
 
 @dataclass(frozen=True)
 class NAD:
     """Hyper-parameters; defaults: BackdoorBench, CIFAR-10."""
 
-    epochs: int = 100
+    epochs: int = 10
+    """Of the student."""
     batch_size: int = 256
     lr: float = 0.01
+    """Of the teacher, and of the student's first two epochs."""
+    lr_middle: float = 0.01
+    """Of the student from its third epoch on, whatever ``lr`` is."""
     drop_at: int = 20
     """Epochs of the student before its learning rate falls."""
     lr_after: float = 1e-4
@@ -100,6 +108,31 @@ def distillation(
     return logits.float(), torch.stack(terms)
 
 
+def student_lr(epoch: int, config: NAD) -> float:
+    """Learning rate of the student in ``epoch``, counted from 0."""
+    if epoch >= config.drop_at:
+        return config.lr_after
+    return config.lr if epoch < 2 else config.lr_middle
+
+
+def student_step(teacher: nn.Module, layers: Sequence[str], betas: Sequence[float], n: int, config: NAD) -> Step:
+    """One step of the student on ``n`` images in all, in the form that :func:`paperlib.training.fit` takes."""
+    seen = 0
+
+    def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+        nonlocal seen
+        optimizer.param_groups[0]["lr"] = student_lr(seen // n, config)
+        seen += len(x)
+        logits, terms = distillation(model, teacher, layers, betas, x)
+        losses = F.cross_entropy(logits, y, reduction="none")
+        optimizer.zero_grad(set_to_none=True)
+        (losses.mean() + terms.sum()).backward()
+        optimizer.step()
+        return losses.detach()
+
+    return step
+
+
 def nad(
     model: nn.Module,
     clean: ImageData,
@@ -122,21 +155,10 @@ def nad(
     if config.teacher_epochs < 1:
         raise PaperlibError(f"teacher_epochs={config.teacher_epochs!r} must be at least 1.")
     teacher, student = deepcopy(model), deepcopy(model)
-    fit(teacher, clean, Recipe(config.teacher_epochs, config.batch_size, config.lr), seed=seed)
+    taught = Recipe(config.teacher_epochs, config.batch_size, config.lr, "cosine_100")
+    fit(teacher, clean, taught, seed=seed, partial=True)
     teacher.eval().requires_grad_(False)
-    per_epoch = len(clean) // min(config.batch_size, len(clean))
-    steps = count()
-
-    def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
-        if next(steps) // per_epoch >= config.drop_at:
-            optimizer.param_groups[0]["lr"] = config.lr_after
-        logits, terms = distillation(model, teacher, layers, betas, x)
-        losses = F.cross_entropy(logits, y, reduction="none")
-        optimizer.zero_grad(set_to_none=True)
-        (losses.mean() + terms.sum()).backward()
-        optimizer.step()
-        return losses.detach()
-
+    step = student_step(teacher, layers, betas, len(clean), config)
     recipe = Recipe(config.epochs, config.batch_size, config.lr, "constant")
-    fit(student, clean, recipe, seed=seed + 1, step=step, progress=progress)
+    fit(student, clean, recipe, seed=seed + 1, step=step, partial=True, progress=progress)
     return student, {"layers": list(layers)}

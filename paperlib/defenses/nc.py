@@ -236,5 +236,5 @@ def nc(
     if flagged:
         data = stamp_fifths(clean, found, flagged, config.stamped, seed)
         recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
-        fit(model, data, recipe, seed=seed, progress=progress)
+        fit(model, data, recipe, seed=seed, partial=True, progress=progress)
     return model, notes

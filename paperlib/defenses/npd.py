@@ -19,11 +19,13 @@ that differ in their seed keep 0, 93 and 48 % of ASR, with 71, 53 and 32 % of pe
 changes nothing. At the paper's settings one Blended victim kept 84 % (printed: 0.4, a mean of five). Notebook 04 has the cells.
 
 Differences from the paper
-1. N = 2 steps of 0.1 along the sign of the gradient, stopped when more than 60 % of a batch are fooled, x' clipped to [0, 1], and
-   g in evaluation mode after the warm-up: from the authors' code, the paper does not print them.
+1. N = 2 steps of 0.1 along the sign of the gradient, stopped when more than 60 % of a batch are fooled after a step (one is
+   always taken), x' clipped to [0, 1], and g in evaluation mode after the warm-up: from the authors' code, the paper does not
+   print them.
 2. The code's label in -log s_y is the clean prediction (``bce_label="predicted"``); the default is the paper's true label.
 3. Both halves of L_bce have a weight of their own, for the ablation; the paper's lambda_3 is both.
-4. The logarithms are exact (log-sum-exp over the other classes), where the code takes log(1.0001 - s).
+4. The logarithms are exact (log-sum-exp over the other classes), where the code takes log(1.0001 - s)
+   (``logarithm="guarded"``), whose gradient is bounded.
 5. The running variance starts at 1 - eps, so that the inserted layer is the identity to the last bit.
 6. Samples of the true target class do not enter L_asr of TP and TU, and L_asr of UP and UU uses y': the paper is silent.
 7. The model that is returned holds g (the authors' file of results holds the unpurified model).
@@ -74,6 +76,8 @@ class NPD:
     """Weight of -log(1 - max over the other classes); 0.1 for TU and TP."""
     bce_label: str = "true"
     """``true`` (paper) or ``predicted`` (code)."""
+    logarithm: str = "exact"
+    """Of 1 - s in L_asr and L_bce: ``exact`` (paper), or ``guarded`` (code): log(1.0001 - s + 1e-12)."""
     rho: float = 3.0
     """L2 radius in pixel values of [0, 1]; 6 on Tiny ImageNet; GTSRB: 3 in the paper, 5 in the code."""
     steps: int = 2
@@ -183,30 +187,38 @@ def runner_up(logits: Tensor, y: Tensor) -> Tensor:
     return logits.scatter(1, y[:, None], -torch.inf).argmax(1)
 
 
-def perturb(model: nn.Module, x: Tensor, label: Tensor, config: NPD) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] that the model is to take for ``label`` (UP, UU: for anything but ``label``)."""
+def perturbation(model: nn.Module, x: Tensor, label: Tensor, config: NPD) -> Tensor:
+    """The inner problem: a change of x (B, C, H, W), for TU and UU (1, C, H, W), under which the model is to say ``label`` (UP, UU:
+    anything but ``label``). One step is always taken; after each, it ends if enough are fooled."""
     away, universal = config.perturbation in ("up", "uu"), config.perturbation in ("tu", "uu")
     delta = torch.zeros_like(x[:1] if universal else x)
-    for _ in range(config.steps):
+    for i in range(config.steps):
         d = delta.requires_grad_()
         with torch.enable_grad(), autocast(x.device):
             logits = model((x + d).clamp(0, 1)).float()
             loss = F.cross_entropy(logits, label)
         fooled = (logits.argmax(1) == label) != away
-        if fooled.float().mean() > config.stop:
+        if i and fooled.float().mean() > config.stop:
             break
         (gradient,) = torch.autograd.grad(loss, d)
         delta = d.detach() + config.step * gradient.sign() * (1 if away else -1)
         length = delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         delta = delta * (config.rho / length.clamp_min(1e-12)).clamp_max(1)
-    return (x + delta.detach()).clamp(0, 1)
+    return delta.detach()
+
+
+def perturb(model: nn.Module, x: Tensor, label: Tensor, config: NPD) -> Tensor:
+    """Images (B, C, H, W) in [0, 1] under :func:`perturbation`."""
+    return (x + perturbation(model, x, label, config)).clamp(0, 1)
 
 
 # ------------------------------------------------------------------------------------------------------ outer problem
 
 
-def suppression(logits: Tensor, label: Tensor) -> Tensor:
+def suppression(logits: Tensor, label: Tensor, logarithm: str = "exact") -> Tensor:
     """-log(1 - s_label), per sample (B,)."""
+    if logarithm == "guarded":
+        return -(1.0001 - logits.softmax(1).gather(1, label[:, None]).squeeze(1) + 1e-12).log()
     others = logits.scatter(1, label[:, None], -torch.inf)
     return logits.logsumexp(1) - others.logsumexp(1)
 
@@ -224,10 +236,39 @@ def losses(clean: Tensor, perturbed: Tensor, y: Tensor, attacked: Tensor, config
     label = clean.argmax(1) if config.bce_label == "predicted" else y
     return {
         "bn": F.cross_entropy(clean, y),
-        "asr": (suppression(perturbed, attacked) * (attacked != y)).mean(),
+        "asr": (suppression(perturbed, attacked, config.logarithm) * (attacked != y)).mean(),
         "bce1": F.cross_entropy(perturbed, label),
-        "bce2": suppression(perturbed, runner_up(perturbed, y)).mean(),
+        "bce2": suppression(perturbed, runner_up(perturbed, y), config.logarithm).mean(),
     }
+
+
+def outer_step(
+    model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer, config: NPD
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Perturb one batch and move the polarizer, which lies in ``model`` and whose weights ``optimizer`` holds, by one step.
+
+    Returns
+    -------
+    x_adv, losses
+        x_adv (B, C, H, W) in [0, 1]; the four losses of :func:`losses`.
+    """
+    polarizer: Any = place(model, config.layer).polarizer
+    with autocast(x.device):
+        logits = model(x).float()
+    with torch.no_grad():
+        attacked = runner_up(logits, y)
+        if config.perturbation in ("tp", "tu"):
+            classes, known = logits.shape[1], config.target
+            attacked = (y + 1) % classes if known == "next" else torch.full_like(y, int(known))
+    with frozen_statistics(polarizer) if polarizer.training else nullcontext():
+        x_adv = perturb(model, x, y if config.perturbation in ("up", "uu") else attacked, config)
+        with autocast(x.device):
+            logits_adv = model(x_adv).float()
+    parts = losses(logits, logits_adv, y, attacked, config)
+    optimizer.zero_grad(set_to_none=True)
+    sum((getattr(config, f"lambda_{name}") * part for name, part in parts.items()), logits.new_zeros(())).backward()
+    optimizer.step()
+    return x_adv, {name: part.detach() for name, part in parts.items()}
 
 
 def check(config: NPD, classes: int) -> None:
@@ -235,6 +276,7 @@ def check(config: NPD, classes: int) -> None:
     choose("perturbation", config.perturbation, ("npd", "tp", "tu", "up", "uu"))
     choose("structure", config.structure, STRUCTURES)
     choose("bce_label", config.bce_label, ("true", "predicted"))
+    choose("logarithm", config.logarithm, ("exact", "guarded"))
     choose("bn_mode", config.bn_mode, ("eval", "train"))
     knows = config.target == "next" or (isinstance(config.target, int) and 0 <= config.target < classes)
     if config.perturbation in ("tp", "tu") and not knows:
@@ -245,6 +287,19 @@ def check(config: NPD, classes: int) -> None:
     for name, least in (("epochs", 1), ("warm_up", 0), ("batch_size", 1), ("steps", 1)):
         if getattr(config, name) < least:
             raise PaperlibError(f"{name}={getattr(config, name)!r} must be at least {least}.")
+
+
+def warm_up(model: nn.Module, clean: ImageData, config: NPD, generator: torch.Generator) -> None:
+    """Plain cross-entropy on ``clean``, with the polarizer that lies in ``model`` in training mode."""
+    polarizer: Any = place(model, config.layer).polarizer
+    optimizer = torch.optim.SGD(polarizer.requires_grad_(True).train().parameters(), config.warm_up_lr)
+    for _ in range(config.warm_up):
+        for _, x, y in batches(clean, config.batch_size, generator):
+            with autocast(x.device):
+                loss = F.cross_entropy(model(x).float(), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
 
 
 def npd(
@@ -263,8 +318,7 @@ def npd(
         notes: ``layer`` before which the polarizer lies, its number of trainable ``parameters``, and the means of the four
         ``losses`` over the last epoch.
     """
-    classes = clean.n_classes
-    check(config, classes)
+    check(config, clean.n_classes)
     model = insert(deepcopy(model).eval().requires_grad_(False), config)
     convolution = place(model, config.layer)
     polarizer: Any = convolution.polarizer
@@ -273,37 +327,14 @@ def npd(
     weights = list(polarizer.parameters())
     generator = torch.Generator(clean.x.device).manual_seed(seed)
 
-    optimizer = torch.optim.SGD(weights, config.warm_up_lr)
-    polarizer.requires_grad_(True).train()
-    for _ in range(config.warm_up):
-        for _, x, y in batches(clean, config.batch_size, generator):
-            with autocast(x.device):
-                loss = F.cross_entropy(model(x).float(), y)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
+    warm_up(model, clean, config, generator)
     optimizer = torch.optim.SGD(weights, config.lr, momentum=0.9, weight_decay=5e-4)
     polarizer.train(config.bn_mode == "train")
     scale = {name: getattr(config, f"lambda_{name}") for name in ("bn", "asr", "bce1", "bce2")}
     for epoch in range(config.epochs):
         sums = dict.fromkeys(scale, 0.0)
         for _, x, y in batches(clean, config.batch_size, generator):
-            with autocast(x.device):
-                logits = model(x).float()
-            with torch.no_grad():
-                attacked = runner_up(logits, y)
-                if config.perturbation in ("tp", "tu"):
-                    known = config.target
-                    attacked = (y + 1) % classes if known == "next" else torch.full_like(y, int(known))
-            with frozen_statistics(polarizer) if polarizer.training else nullcontext():
-                x_adv = perturb(model, x, y if config.perturbation in ("up", "uu") else attacked, config)
-                with autocast(x.device):
-                    logits_adv = model(x_adv).float()
-            parts = losses(logits, logits_adv, y, attacked, config)
-            optimizer.zero_grad(set_to_none=True)
-            sum((scale[name] * parts[name] for name in scale), logits.new_zeros(())).backward()
-            optimizer.step()
+            _, parts = outer_step(model, x, y, optimizer, config)
             for name, value in parts.items():
                 sums[name] += value.item() * len(x) / len(clean)
         total = sum(scale[name] * sums[name] for name in scale)

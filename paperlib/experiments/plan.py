@@ -283,6 +283,7 @@ def defend(
     method = DEFENSES[defense]
     sizes: dict[str, dict[str, Any]] = {
         "": {},
+        "batch": {"batch_size": scale.defense_batch},
         "defense": {"epochs": scale.defense_epochs, "batch_size": scale.defense_batch},
         "training": {
             "epochs": scale.epochs,

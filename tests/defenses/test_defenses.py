@@ -8,6 +8,7 @@ import torch
 from image_toy import images, model, same, state
 from torch import nn
 
+from paperlib import training
 from paperlib.data.images import ImageData
 from paperlib.defenses import CLEAN, DEFENSES, POISONED, defend, purify
 from paperlib.errors import PaperlibError
@@ -51,6 +52,20 @@ def params(name: str) -> dict[str, Any]:
 
 def given(name: str) -> dict[str, Any]:
     return {CLEAN: {"clean": data()}, POISONED: {"poisoned": data()}}.get(DEFENSES[name].access, {})
+
+
+@pytest.mark.parametrize("name", ["ft", "ft_sam", "nad", "mcr", "fp"])
+def test_fine_tuning_on_the_clean_subset_uses_every_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sizes = trained(), []
+    augment = training.augment
+
+    def counted(x: torch.Tensor, *more: Any) -> torch.Tensor:
+        sizes.append(len(x))
+        return augment(x, *more)
+
+    monkeypatch.setattr(training, "augment", counted)
+    defend(model, method=name, clean=data(), **{**params(name), "batch_size": 15})
+    assert set(sizes) == {15, 10} and sizes.count(15) == 2 * sizes.count(10)  # 40 = 15 + 15 + 10
 
 
 def run(name: str, seed: int = 3) -> nn.Module:

@@ -165,14 +165,17 @@ def test_perturbations(data: ImageData, trained: nn.Module, kind: str) -> None:
     assert distance(full, x).median() == pytest.approx(1.0, rel=0.02)  # a whole step is longer than the radius
 
 
-def test_the_inner_problem_stops_when_enough_are_fooled(data: ImageData, trained: nn.Module) -> None:
+def test_the_inner_problem_stops_after_a_step_that_fools_enough(data: ImageData, trained: nn.Module) -> None:
     x = data.float()
     with torch.no_grad():
         already = trained(x).argmax(1)
-    assert torch.equal(perturb(trained, x, already, NPD()), x)  # all of them: not one step
+    one = perturb(trained, x, already, NPD(steps=1))
+    assert not torch.equal(one, x)  # all of them are fooled before the first step, which is taken
+    assert torch.equal(perturb(trained, x, already, NPD(steps=3)), one)  # and still after it
     mixed = torch.where(torch.arange(len(x)) % 2 == 0, already, (already + 1) % 4)  # half: below 60 %
-    assert not torch.equal(perturb(trained, x, mixed, NPD()), x)
-    assert torch.equal(perturb(trained, x, mixed, NPD(stop=0.4)), x)
+    short = {"step": 1e-6, "steps": 2}  # too short to fool one more
+    both, first = (perturb(trained, x, mixed, NPD(**short, stop=stop)) for stop in (0.6, 0.4))
+    assert not torch.equal(both, first) and torch.equal(first, perturb(trained, x, mixed, NPD(step=1e-6, steps=1)))
 
 
 # ------------------------------------------------------------------------------------------------------------ purifying
@@ -202,6 +205,7 @@ def test_every_parameter_reaches_the_method(data: ImageData, trained: nn.Module)
         {"lambda_asr": 0},
         {"lambda_bce1": 0},
         {"lambda_bce2": 0},
+        {"logarithm": "guarded"},
         {"perturbation": "tp", "target": 1},
         {"perturbation": "tp", "target": "next"},
         {"perturbation": "tu", "target": 1},
@@ -232,6 +236,7 @@ def test_the_tables_variants_are_hyper_parameters() -> None:
         ({"structure": "osad"}, "structure='osad' is unknown"),
         ({"bn_mode": "eva"}, "bn_mode='eva' is unknown; did you mean 'eval'"),
         ({"bce_label": "y"}, "bce_label='y' is unknown"),
+        ({"logarithm": "e"}, "logarithm='e' is unknown"),
         ({"epochs": 0}, "epochs=0 must be at least 1"),
     ],
 )
