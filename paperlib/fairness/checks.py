@@ -88,15 +88,22 @@ def weights(sample_weight: Any, n: int, X: Any = None) -> FloatArray:
 
 
 def kernel(
-    kernel: str | Callable, gamma: Any, degree: Any, coef0: Any, more: Any = None, *, precomputed: bool = True
+    kernel: str | Callable,
+    gamma: Any,
+    degree: Any,
+    coef0: Any,
+    more: Any = None,
+    *,
+    precomputed: bool = True,
+    of: str = "",
 ) -> None:
-    """Check the parameters of a kernel; PaperlibError names the wrong one."""
+    """Check the parameters of a kernel; PaperlibError names the wrong one, with the ending ``of``."""
     if isinstance(kernel, str):
-        choose("kernel", kernel, [*kernel_metrics(), *(["precomputed"] if precomputed else [])])
+        choose(f"kernel{of}", kernel, [*kernel_metrics(), *(["precomputed"] if precomputed else [])])
     elif not callable(kernel):
-        raise PaperlibError(f"kernel={kernel!r} is neither the name of a kernel nor a callable.")
+        raise PaperlibError(f"kernel{of}={kernel!r} is neither the name of a kernel nor a callable.")
     if gamma is not None:
-        number("gamma", gamma)
+        number(f"gamma{of}", gamma)
     number("degree", degree)
     number("coef0", coef0, -np.inf)
     if more is not None and not isinstance(more, dict):

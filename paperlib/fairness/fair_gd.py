@@ -34,7 +34,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import kernel_matrix
-from paperlib.fairness.moments import Moments, Sensitive, aligned, moment_basis
+from paperlib.fairness.moments import Moments, Sensitive, aligned, index_of, moment_basis
 
 FloatArray = NDArray[np.float64]
 Loss = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
@@ -166,7 +166,7 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
             A parameter, the response or the sensitive features are not usable.
         """
         loss = self._check_parameters()
-        source = X
+        source = index_of(X=X, y=y)
         X, y = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         inputs, target = np.asarray(X), np.asarray(y, dtype=np.float64)
         n = len(inputs)

@@ -42,7 +42,7 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import GapProblem
 from paperlib.fairness.mean_parity import FairnessKnobs, FloatArray, TrainFit
-from paperlib.fairness.moments import Moments, Sensitive
+from paperlib.fairness.moments import Moments, Sensitive, index_of
 
 APPROXIMATIONS = ("nystroem", "fourier")
 
@@ -139,7 +139,7 @@ class StreamedMeanParityRegressor(FairnessKnobs):
         self._check_parameters()
         self._check_streaming()
         inputs, targets, weight = self._check_data(X, y, sample_weight)
-        basis = self._moments(X, sensitive_features, control_features, len(inputs), weight)
+        basis = self._moments(index_of(X=X, y=y), sensitive_features, control_features, len(inputs), weight)
         self._single = targets.ndim == 1
         targets = targets.reshape(len(inputs), -1)
         self._draw_features(inputs)

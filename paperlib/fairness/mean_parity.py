@@ -50,7 +50,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from paperlib.errors import PaperlibError
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import GapProblem, Spectrum, kernel_matrix, ridge_fits
-from paperlib.fairness.moments import MomentBasis, Moments, Sensitive, aligned, moment_basis
+from paperlib.fairness.moments import MomentBasis, Moments, Sensitive, aligned, index_of, moment_basis
 
 FloatArray = NDArray[np.float64]
 
@@ -165,7 +165,7 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         y = aligned("y", y, X)
         inputs, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        weight = checks.weights(sample_weight, len(inputs), X)
+        weight = checks.weights(sample_weight, len(inputs), index_of(X=X, y=y))
         return np.asarray(inputs), np.asarray(targets, dtype=np.float64), weight
 
     def _get_kernel(self, X: FloatArray, Y: FloatArray | None = None) -> FloatArray:
@@ -174,9 +174,7 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
             return np.array(X, order="C") if Y is None else X
         return np.ascontiguousarray(kernel_matrix(self, X, Y), dtype=np.float64)
 
-    def _moments(
-        self, X: ArrayLike, sensitive: Sensitive, control: Sensitive, n: int, weight: FloatArray
-    ) -> MomentBasis:
+    def _moments(self, X: Any, sensitive: Sensitive, control: Sensitive, n: int, weight: FloatArray) -> MomentBasis:
         if sensitive is None and self.unfairness == 1:  # ordinary regression was asked for
             nobody = np.zeros(n, dtype=np.intp)
             return MomentBasis(nobody, np.zeros((1, 0)), np.zeros((0, 0)), [], np.array([float(n)]))
@@ -486,7 +484,7 @@ class MeanParityRegressor(FairnessKnobs):
         n, d = inputs.shape
         if self.kernel == "precomputed" and n != d:
             raise PaperlibError(f"X has shape {inputs.shape}; kernel='precomputed' needs the (n, n) kernel matrix.")
-        basis = self._moments(X, sensitive, control, n, weight)
+        basis = self._moments(index_of(X=X, y=y), sensitive, control, n, weight)
         total = float(weight.sum())
         root = np.sqrt(weight)[:, None]
         # With few features the d x d side is smaller; at alpha = 0 it is also the accurate one.

@@ -33,7 +33,7 @@ from sklearn.metrics import mean_squared_error, r2_score
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
-from paperlib.fairness.moments import Sensitive, aligned, group_codes, sensitive_frame
+from paperlib.fairness.moments import Sensitive, aligned, group_codes, index_of, sensitive_frame
 
 FloatArray = NDArray[np.float64]
 
@@ -168,10 +168,7 @@ def covariance_norm(
 
 def _rows(y_true: ArrayLike | None, y_pred: ArrayLike) -> pd.DataFrame | None:
     """Whose index the other arguments follow: the predictions', or, where they have none, the response's."""
-    for values in (y_pred, y_true):
-        if isinstance(values, pd.Series):
-            return values.to_frame()
-    return None
+    return index_of(y_pred=y_pred, y_true=y_true)
 
 
 def _groups(

@@ -93,10 +93,21 @@ def aligned(name: str, values: Any, X: Any) -> Any:
         return values
     if values.index.is_unique and X.index.is_unique and X.index.isin(values.index).all():
         return values.loc[X.index]
+    of = X.attrs.get("of", "X")
     raise PaperlibError(
-        f"{name} has another index than X (first rows {values.index[0]!r} and {X.index[0]!r}), so its rows cannot be "
-        f"matched; give it the index of X, or {name}.to_numpy() if the rows are in the same order."
+        f"{name} has another index than {of} (first rows {values.index[0]!r} and {X.index[0]!r}), so its rows cannot be "
+        f"matched; give it the index of {of}, or {name}.to_numpy() if the rows are in the same order."
     )
+
+
+def index_of(**arguments: Any) -> pd.DataFrame | None:
+    """The rows that the other arguments follow: those of the first of ``arguments`` that is a pandas object."""
+    for name, values in arguments.items():
+        if isinstance(values, pd.Series | pd.DataFrame):
+            rows = pd.DataFrame(index=values.index)
+            rows.attrs["of"] = name
+            return rows
+    return None
 
 
 def sensitive_frame(sensitive_features: Sensitive, n_samples: int, X: Any = None) -> pd.DataFrame:
@@ -125,14 +136,21 @@ def sensitive_frame(sensitive_features: Sensitive, n_samples: int, X: Any = None
         )
     values = aligned("sensitive_features", sensitive_features, X)
     if isinstance(values, dict):
+        for name, column in values.items():
+            shape = np.shape(np.asarray(column, dtype=object))
+            if shape != (n_samples,):
+                raise PaperlibError(
+                    f"sensitive_features[{name!r}] has shape {shape}; give {n_samples} values, one per row."
+                )
         values = pd.DataFrame({name: pd.Series(np.asarray(column, dtype=object)) for name, column in values.items()})
         values = values.infer_objects()
     if not isinstance(values, pd.DataFrame | pd.Series):
         # through objects, because NumPy would turn NaN into 'nan' and numbers beside text into text
         array = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
-        if array.ndim not in (1, 2):
+        ragged = array.dtype == object and any(isinstance(value, list | tuple | np.ndarray) for value in array.flat)
+        if array.ndim not in (1, 2) or ragged:
             raise PaperlibError(
-                f"sensitive_features has shape {array.shape}; give one value per sample (n,), or one column per "
+                f"sensitive_features has shape {array.shape}{' of lists' if ragged else ''}; give one value per sample (n,), or one column per "
                 "attribute (n, r)."
             )
         values = pd.DataFrame(array).infer_objects()
@@ -180,6 +198,30 @@ def group_codes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], list, NDArray[np
     values = [pd.Index(uniques).tolist() for _, uniques in columns]
     rows = [tuple(column[digit] for column, digit in zip(values, digits[i], strict=True)) for i in first]
     return codes.reshape(-1), [row[0] if len(row) == 1 else row for row in rows], first
+
+
+def at_most(name: str, distinct: int, who: str, instead: str) -> None:
+    """PaperlibError where an attribute has more distinct values than can be handled one by one."""
+    if distinct > _MOST:
+        raise PaperlibError(
+            f"{name} has {distinct} distinct values and {who} takes each by itself, at most {_MOST}; {instead}."
+        )
+
+
+def training_groups(sensitive_features: Sensitive, weight: FloatArray, X: Any) -> tuple[NDArray[np.intp], list]:
+    """Group of each training row (n,), -1 in one without weight, and the groups; for methods that take each value.
+
+    Warns
+    -----
+    UserWarning
+        The attribute is constant, or looks continuous.
+    """
+    frame = sensitive_frame(sensitive_features, len(weight), X).loc[weight > 0]
+    codes = np.full(len(weight), -1, dtype=np.intp)
+    codes[weight > 0], labels, first = group_codes(frame)
+    at_most("sensitive_features", len(labels), "this method", "cut a continuous attribute into a few groups")
+    _warn_if_degenerate(frame.iloc[first], dict.fromkeys(frame.columns, "each"), len(frame))
+    return codes, labels
 
 
 def _factorize(column: pd.Series) -> tuple[NDArray[np.intp], Any]:
@@ -254,6 +296,7 @@ def moment_basis(
         both = frame
     else:
         stratum, strata, _ = group_codes(sensitive_frame(control_features, n_samples, X))
+        at_most("control_features", len(strata), "the constraint", "cut a continuous one into a few strata")
         both = frame.set_axis(range(frame.shape[1]), axis=1).assign(stratum=stratum)
     codes, _, first = group_codes(both)
     weight = np.ones(n_samples) if sample_weight is None else sample_weight
@@ -313,11 +356,8 @@ def _features(
         several = [rows] if moments != "marginal" else [rows[[name]] for name in rows.columns]
         groups = [(part.columns, *group_codes(part)[:2]) for part in several]
         most = max(len(values) for _, _, values in groups)
-        if most > _MOST:
-            raise PaperlibError(
-                f"sensitive_features has {most} distinct values and moments={moments!r} takes each by itself, at most "
-                f"{_MOST}; use moments='linear', 'poly' or 'bins' for a continuous attribute."
-            )
+        instead = "use moments='linear', 'poly' or 'bins' for a continuous attribute"
+        at_most("sensitive_features", most, f"moments={moments!r}", instead)
         if moments != "rbf":
             indicators = [np.eye(len(values))[codes] for _, codes, values in groups]
             if moments == "groups":
@@ -389,7 +429,7 @@ def _warn_if_degenerate(there: pd.DataFrame, kinds: dict, n: int) -> None:
             "regression; check the attribute, or the split.",
             stacklevel=4,
         )
-    names = [name for name, kind in kinds.items() if kind in ("groups", "marginal", "rbf")]
+    names = [name for name, kind in kinds.items() if kind in ("groups", "marginal", "rbf", "each")]
     if not names or len(there) <= 8:  # too few for either warning
         return
     marginal = all(kinds[name] == "marginal" for name in names)
@@ -397,9 +437,11 @@ def _warn_if_degenerate(there: pd.DataFrame, kinds: dict, n: int) -> None:
     numbers = [name for name in names if pd.api.types.is_float_dtype(there[name])]
     fractions = max((there[name].nunique() for name in numbers if (there[name] % 1 != 0).any()), default=0)
     if distinct > max(8, n / 4) or fractions > 20:
-        warnings.warn(
-            f"sensitive_features has {distinct} distinct values on {n} samples and "
-            f"moments={kinds[names[0]]!r} constrains the mean at every one of them (a universal kernel on a continuous "
-            "attribute), which leaves little but a constant predictor; use moments='linear', 'poly' or 'bins'.",
-            stacklevel=4,
+        kind = kinds[names[0]]
+        what = (
+            f"moments={kind!r} constrains the mean at every one of them (a universal kernel on a continuous attribute)"
         )
+        what += ", which leaves little but a constant predictor; use moments='linear', 'poly' or 'bins'."
+        if kind == "each":
+            what = "this method takes each of them for a group, as if it were not continuous; cut it into a few groups."
+        warnings.warn(f"sensitive_features has {distinct} distinct values on {n} samples and {what}", stacklevel=4)

@@ -2,9 +2,7 @@
 
 import itertools
 import pickle
-import time
 import warnings
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,47 +21,11 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from threadpoolctl import threadpool_limits
 
 from paperlib.errors import PaperlibError
 from paperlib.fairness import FairGDRegressor, MeanParityRegressor, StreamedMeanParityRegressor, smd
 from paperlib.fairness.group_shift import GapProblem, Spectrum, cholesky_smoother
-
-paper_fit = partial(MeanParityRegressor, fit_intercept=False)  # the paper centres y
-
-RBF = {"kernel": "rbf", "gamma": 0.3}
-
-
-def problem(seed=0, n=60, d=4, groups=3):
-    """A regression whose target and inputs depend on the group."""
-    rng = np.random.default_rng(seed)
-    s = rng.integers(groups, size=n)
-    X = rng.normal(size=(n, d))
-    X[:, 0] += s
-    y = np.sin(X[:, 0]) + 0.7 * s + 0.1 * rng.normal(size=n)
-    return X, y - y.mean(), s
-
-
-def group_moments(s, weight=None):
-    """C of the paper, one column per group: 1_g / n_g - 1 / n."""
-    weight = np.ones(len(s)) if weight is None else weight
-    columns = [weight * (s == g) / weight[s == g].sum() for g in np.unique(s)]
-    return np.column_stack(columns) - weight[:, None] / weight.sum()
-
-
-def brute_force(K, y, C, alpha, target=None, weight=None):
-    """Dual coefficients of min sum w r^2 + alpha a'Ka with C'Ka = target, by its optimality system."""
-    weight = np.ones(len(y)) if weight is None else weight
-    target = np.zeros(C.shape[1]) if target is None else target
-    H = K @ np.diag(weight) @ K + alpha * K
-    A = C.T @ K
-    kkt = np.block([[H, A.T], [A, np.zeros((len(A), len(A)))]])
-    return np.linalg.lstsq(kkt, np.concatenate([K @ (weight * y), target]), rcond=1e-13)[0][: len(y)]
-
-
-def gaps_of(f, s):
-    return np.array([f[s == g].mean() - f.mean() for g in np.unique(s)])
-
+from tests.fairness.problems import RBF, brute_force, gaps_of, group_moments, paper_fit, problem
 
 # --- the constraint -----------------------------------------------------------------------------------------------
 
@@ -382,127 +344,6 @@ def test_outputs_are_independent():
             assert_allclose(both.gaps_[:, j], one.gaps_, atol=1e-12)
 
 
-# --- attributes and moments ---------------------------------------------------------------------------------------
-
-
-def test_containers_of_the_attribute_are_equivalent():
-    X, y, s = problem()
-    text = np.array(["a", "b", "c"])[s]
-    two = (X[:, 1] > 0).astype(int)
-    one_column = [s, s.tolist(), s[:, None], pd.Series(s, index=range(100, 160)), pd.DataFrame({"g": text}), text]
-    one_column += [pd.Series(text, dtype="category"), {"g": text}]
-    fits = [paper_fit(**RBF).fit(X, y, sensitive_features=S).dual_coef_ for S in one_column]
-    for other in fits[1:]:
-        assert_allclose(other, fits[0], atol=1e-11)
-    several = [np.column_stack([s, two]), pd.DataFrame({"g": text, "h": two}), {"g": text, "h": two}]
-    fits = [paper_fit(**RBF).fit(X, y, sensitive_features=S) for S in several]
-    for other in fits[1:]:
-        assert_allclose(other.dual_coef_, fits[0].dual_coef_, atol=1e-11)
-    assert fits[1].gap_labels_ == [(g, h) for g in "abc" for h in (0, 1)]
-    assert len(fits[1].gaps_) == 6
-
-
-def test_intersections_are_stronger_than_marginals_than_covariances():
-    X, y, s = problem(groups=3)
-    two = (X[:, 1] + 0.3 * s > 0).astype(int)
-    S = np.column_stack([s, two])
-    joint = s * 2 + two
-    cost = {}
-    for moments in ["groups", "marginal", "linear"]:
-        model = paper_fit(0.3, moments=moments, **RBF).fit(X, y, sensitive_features=S)
-        f = model.predict(X)
-        cost[moments] = model.fairness_cost_
-        assert_allclose(np.cov(f, s)[0, 1], 0, atol=1e-10)
-        if moments != "linear":
-            assert np.abs(gaps_of(f, s)).max() < 1e-10
-            assert np.abs(gaps_of(f, two)).max() < 1e-10
-        assert (np.abs(gaps_of(f, joint)).max() < 1e-10) == (moments == "groups")
-    assert cost["groups"] > cost["marginal"] > cost["linear"]
-
-
-def test_covariance_equals_mean_parity_for_one_binary_attribute_and_for_one_hot():
-    X, y, s = problem(groups=2)
-    fair = paper_fit(**RBF).fit(X, y, sensitive_features=s).predict(X)
-    assert_allclose(paper_fit(moments="linear", **RBF).fit(X, y, sensitive_features=s).predict(X), fair)
-    X, y, s = problem(groups=3)
-    fair = paper_fit(**RBF).fit(X, y, sensitive_features=s).predict(X)
-    onehot = paper_fit(moments="linear", **RBF).fit(X, y, sensitive_features=np.eye(3)[s]).predict(X)
-    assert_allclose(onehot, fair, atol=1e-10)
-
-
-def test_any_kernel_that_separates_the_values_gives_mean_parity():
-    X, y, s = problem(groups=4)
-    fair = paper_fit(**RBF).fit(X, y, sensitive_features=s).predict(X)
-    for options in [{"moments": "rbf"}, {"moments": "poly", "n_moments": 3}, {"moments": "bins", "n_moments": 60}]:
-        f = paper_fit(**options, **RBF).fit(X, y, sensitive_features=s).predict(X)
-        assert_allclose(f, fair, atol=1e-9)
-    too_few = paper_fit(moments="poly", n_moments=2, **RBF).fit(X, y, sensitive_features=s).predict(X)
-    assert np.abs(too_few - fair).max() > 1e-3
-
-
-def test_continuous_attribute_through_finite_moments():
-    rng = np.random.default_rng(5)
-    X = rng.normal(size=(120, 3))
-    s = X[:, 0] + 0.3 * rng.normal(size=120)
-    y = X[:, 0] + X[:, 1] + s**2
-    y -= y.mean()
-    fits = {}
-    options = {"linear": {}, "poly": {"n_moments": 3}, "bins": {"n_moments": 4}}
-    for moments, more in options.items():
-        fits[moments] = paper_fit(0.3, moments=moments, **more, **RBF).fit(X, y, sensitive_features=s)
-    f = fits["linear"].predict(X)
-    assert abs(np.cov(f, s)[0, 1]) < 1e-12
-    f = fits["poly"].predict(X)
-    assert max(abs(np.cov(f, s**p)[0, 1]) for p in (1, 2, 3)) < 1e-11
-    f = fits["bins"].predict(X)
-    quarter = np.argsort(np.argsort(s)) // 30
-    assert np.abs(gaps_of(f, quarter)).max() < 1e-10
-    custom = paper_fit(0.3, moments=lambda S: np.hstack([S, S**2, S**3]), **RBF)
-    assert_allclose(custom.fit(X, y, sensitive_features=s).predict(X), fits["poly"].predict(X), atol=1e-8)
-    spread = {name: np.var(model.predict(X)) for name, model in fits.items()}
-
-    for moments in ["groups", "rbf"]:
-        universal = paper_fit(0.3, moments=moments, **RBF)
-        with pytest.warns(UserWarning, match="universal kernel on a continuous attribute"):
-            universal.fit(X, y, sensitive_features=s)
-        assert np.var(universal.predict(X)) < 0.9 * min(spread.values())
-    everyone = paper_fit(0.3, **RBF)
-    with pytest.warns(UserWarning, match="use moments='linear'"):
-        everyone.fit(X, y, sensitive_features=s)
-    assert np.ptp(everyone.predict(X)) < 1e-9  # every person a group: only a constant is fair
-
-
-def test_constant_attribute_warns_and_changes_nothing():
-    X, y, _ = problem()
-    model = paper_fit(**RBF)
-    with pytest.warns(UserWarning, match="constant on the training data"):
-        model.fit(X, y, sensitive_features=np.ones(60))
-    assert_allclose(model.predict(X), KernelRidge(**RBF).fit(X, y).predict(X), atol=1e-10)
-    assert_allclose(model.gaps_, [0.0])
-
-
-def test_duplicate_attribute_and_a_group_without_weight():
-    X, y, s = problem()
-    fair = paper_fit(**RBF).fit(X, y, sensitive_features=s)
-    doubled = paper_fit(moments="marginal", **RBF).fit(X, y, sensitive_features=np.column_stack([s, s]))
-    assert_allclose(doubled.predict(X), fair.predict(X), atol=1e-10)
-    kept = s != 2
-    absent = paper_fit(**RBF).fit(X, y, sensitive_features=s, sample_weight=kept.astype(float))
-    dropped = paper_fit(**RBF).fit(X[kept], y[kept], sensitive_features=s[kept])
-    assert_allclose(absent.predict(X), dropped.predict(X), atol=1e-10)
-    assert absent.gaps_[2] == 0
-
-
-def test_group_seen_only_at_predict_time():
-    X, y, s = problem()
-    known = s < 2
-    inputs = np.column_stack([X, s])
-    f = paper_fit(**RBF).fit(inputs[known], y[known], sensitive_features=s[known]).predict(inputs)
-    assert np.isfinite(f).all()
-    assert np.abs(gaps_of(f[known], s[known])).max() < 1e-10
-    assert smd(None, f, sensitive_features=s) > 0
-
-
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_two_samples(kernel):
     model = paper_fit(0.1, kernel=kernel).fit([[0.0], [1.0]], [0.0, 1.0], sensitive_features=["a", "b"])
@@ -556,26 +397,6 @@ def test_smoother_restores_the_kernel_when_cholesky_fails():
     expected = Spectrum.of_kernel(K.copy()).fitted(1e-17, V)
     coef, product = cholesky_smoother(K.copy(), V, 1e-17)
     assert_allclose(product(coef), expected, atol=1e-6)
-
-
-def test_cost_beside_kernel_ridge():
-    """CPU seconds on one thread, the best of four, measured in turn; benchmarks/fairness.py has the full table."""
-    X, y, s = problem(n=2000, d=10, groups=4)
-    path = np.geomspace(0.01, 1e6, 25)
-    jobs = {
-        "ridge": lambda: KernelRidge(**RBF).fit(X, y),
-        "fit": lambda: paper_fit(**RBF).fit(X, y, sensitive_features=s),
-        "path": lambda: paper_fit(**RBF).fit(X, y, sensitive_features=s).tradeoff(penalty=path),
-    }
-    best = dict.fromkeys(jobs, np.inf)
-    with threadpool_limits(1):
-        for _ in range(4):
-            for name, job in jobs.items():
-                start = time.process_time()
-                job()
-                best[name] = min(best[name], time.process_time() - start)
-    assert best["fit"] <= 1.3 * best["ridge"]
-    assert best["path"] <= 1.4 * best["ridge"]
 
 
 # --- scikit-learn -------------------------------------------------------------------------------------------------

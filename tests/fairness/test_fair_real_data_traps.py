@@ -41,6 +41,7 @@ from paperlib.fairness.baselines import (
     PenalisedFairRidge,
     ReductionRegressor,
     WassersteinBarycentre,
+    predictions,
 )
 
 
@@ -281,6 +282,38 @@ def test_pandas_rows_are_matched_by_index(model):
         model.fit(frame, y, sensitive_features=series.set_axis(range(1000, 1000 + len(s))))
 
 
+EVERY = [
+    name for name in BASELINES if name not in ("constant", "krr", "wasserstein", "correlation_remover", "adversarial")
+]
+
+
+@pytest.mark.parametrize("model", [*(BASELINES[name]() for name in EVERY), StreamedMeanParityRegressor(random_state=0)])
+def test_without_a_frame_of_inputs_the_response_says_which_row_is_whose(model):
+    X, y, s = problem(n=100)
+    order = np.random.default_rng(0).permutation(len(y))
+    w = np.arange(1.0, 101.0)
+    expected = predictions(clone(model).fit(X, y, sensitive_features=s, sample_weight=w), X, s)
+    moved = {"sensitive_features": pd.Series(s).iloc[order], "sample_weight": pd.Series(w).iloc[order]}
+    assert_allclose(predictions(clone(model).fit(X, pd.Series(y), **moved), X, s), expected, atol=1e-9)
+    with pytest.raises(PaperlibError, match="sensitive_features has another index than y"):
+        model.fit(X, pd.Series(y), sensitive_features=pd.Series(s, index=range(1000, 1100)))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MeanParityWrapper(),
+        BoundedGroupLossRegressor(n_rounds=2),
+        ReductionRegressor(n_rounds=2),
+        FairGDRegressor(max_iter=2),
+    ],
+)
+def test_continuous_attribute_warns_whatever_the_method(model):
+    X, y, _ = problem()
+    with pytest.warns(UserWarning, match="200 distinct values on 200 samples"):
+        model.fit(X, y, sensitive_features=X[:, 0])
+
+
 @pytest.mark.parametrize("metric", [smd, mean_parity_gap, ks_distance, demographic_parity_discrepancy, covariance_norm])
 def test_metrics_refuse_nan_and_wrong_weights(metric):
     _, y, s = problem()
@@ -336,6 +369,34 @@ def test_continuous_attribute_of_many_rows_is_refused_before_it_fills_the_memory
         (lambda m, X, y, s: PenalisedFairRidge("a").fit(X, y, sensitive_features=s), "eta='a' is not a number"),
         (lambda m, X, y, s: BoundedShareRegressor("a").fit(X, y, sensitive_features=s), "unfairness='a' is not"),
         (lambda m, X, y, s: ReductionRegressor("a").fit(X, y, sensitive_features=s), "epsilon='a' is not"),
+        (
+            lambda m, X, y, s: m.fit(X[:3], y[:3], sensitive_features=[[1], [1, 2], [3]]),
+            r"sensitive_features has shape \(3,\) of lists; give one value per sample",
+        ),
+        (
+            lambda m, X, y, s: m.fit(X, y, sensitive_features={"a": s, "b": s[:10]}),
+            r"sensitive_features\['b'\] has shape \(10,\); give 200 values",
+        ),
+        (
+            lambda m, X, y, s: m.fit(
+                np.zeros((4000, 2)),
+                np.zeros(4000),
+                sensitive_features=np.arange(4000) % 2,
+                control_features=np.arange(4000),
+            ),
+            "control_features has 4000 distinct values and the constraint takes each by itself, at most 3000",
+        ),
+        (
+            lambda m, X, y, s: ReductionRegressor().fit(
+                np.zeros((4000, 2)), np.arange(4000.0), sensitive_features=np.arange(4000.0)
+            ),
+            "sensitive_features has 4000 distinct values and this method takes each by itself",
+        ),
+        (
+            lambda m, X, y, s: PenalisedFairRidge(kernel_s="x").fit(X, y, sensitive_features=s),
+            "kernel_s='x' is unknown",
+        ),
+        (lambda m, X, y, s: MeanParityWrapper("a").fit(X, y, sensitive_features=s), "estimator='a' is no scikit-learn"),
         (lambda m, X, y, s: MeanParityWrapper(unseen="x").fit(X, y, sensitive_features=s), "unseen='x' is unknown"),
     ],
 )

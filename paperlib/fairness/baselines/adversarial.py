@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from paperlib.errors import PaperlibError
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import optional
-from paperlib.fairness.moments import Sensitive, aligned, group_codes, sensitive_frame
+from paperlib.fairness.moments import Sensitive, aligned, index_of, training_groups
 
 FloatArray = NDArray[np.float64]
 
@@ -91,13 +91,12 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
         checks.whole("hidden", self.hidden, 2)
         for name in ("epochs", "batch_size"):
             checks.whole(name, getattr(self, name))
-        y = aligned("y", y, X)
+        rows, y = index_of(X=X, y=y), aligned("y", y, X)
         features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
-        frame = sensitive_frame(sensitive_features, len(target), X)
-        weight = checks.weights(sample_weight, len(target), X)
+        weight = checks.weights(sample_weight, len(target), rows)
+        groups = training_groups(sensitive_features, weight, rows)[0]
         used = weight > 0
-        features, target, weight = features[used], target[used], weight[used]
-        groups = group_codes(frame.loc[used])[0]
+        features, target, weight, groups = features[used], target[used], weight[used], groups[used]
         adversarial = optional("fairlearn.adversarial", "fairlearn")
         self.scale_X_ = StandardScaler().fit(features, sample_weight=weight)
         self.scale_y_ = StandardScaler().fit(target[:, None], sample_weight=weight)

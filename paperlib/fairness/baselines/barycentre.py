@@ -87,9 +87,10 @@ class WassersteinBarycentre(Wrapper):
             A parameter or the sensitive features are not usable, or equipy is not installed.
         """
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
+        checks.whole("random_state", self.random_state, 0)
         checks.number("sigma", self.sigma, 0.0, np.finfo(float).max)
         features, target, weight = self._check(X, y, sample_weight)
-        codes = self._learn_groups(sensitive_features, weight, X)
+        codes = self._learn_groups(sensitive_features, weight, X, y)
         f = self._fit_base(features, target, None if sample_weight is None else weight)
         known = codes >= 0
         f, codes, weight = f[known], codes[known], weight[known]

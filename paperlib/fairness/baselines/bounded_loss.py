@@ -70,7 +70,7 @@ class BoundedGroupLossRegressor(Wrapper):
         checks.whole("n_rounds", self.n_rounds)
         checks.number("radius", self.radius, above=True)
         features, target, weight = self._check(X, y, sample_weight)
-        codes = self._learn_groups(sensitive_features, weight, X)
+        codes = self._learn_groups(sensitive_features, weight, X, y)
         codes = np.where(codes < 0, 0, codes)  # a row without weight has no loss, whatever its group
         size = np.bincount(codes, weight)
         share = size / weight.sum()

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.ridge_penalties import numeric_attributes
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper, optional
-from paperlib.fairness.moments import Sensitive
+from paperlib.fairness.moments import Sensitive, index_of
 
 
 class CorrelationRemoverRegressor(Wrapper):
@@ -66,7 +66,7 @@ class CorrelationRemoverRegressor(Wrapper):
         """
         checks.number("strength", self.strength, 0.0, 1.0)
         features, target, weight = self._check(X, y, sample_weight)
-        S = numeric_attributes(sensitive_features, len(target), X)
+        S = numeric_attributes(sensitive_features, len(target), index_of(X=X, y=y))
         preprocessing = optional("fairlearn.preprocessing", "fairlearn")
         ids = list(range(S.shape[1]))
         self.remover_ = preprocessing.CorrelationRemover(sensitive_feature_ids=ids, alpha=self.strength)

@@ -41,7 +41,7 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.ridge_penalties import numeric_attributes
 from paperlib.fairness.group_shift import Spectrum
-from paperlib.fairness.moments import Sensitive, aligned
+from paperlib.fairness.moments import Sensitive, aligned, index_of
 
 FloatArray = NDArray[np.float64]
 METHODS = ("nrfc", "frrm")
@@ -111,6 +111,7 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
         checks.number("alpha", self.alpha)
         features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        X = index_of(X=X, y=y)
         S = numeric_attributes(sensitive_features, len(target), X)
         weight = checks.weights(sample_weight, len(target), X)
         share, root = weight / weight.sum(), np.sqrt(weight)[:, None]

@@ -133,7 +133,7 @@ class MeanParityWrapper(Wrapper):
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
         checks.whole("n_rounds", self.n_rounds)
         features, target, weight = self._check(X, y, sample_weight)
-        codes = self._learn_groups(sensitive_features, weight, X)
+        codes = self._learn_groups(sensitive_features, weight, X, y)
         passed = None if sample_weight is None else weight
         f = self._fit_base(features, target, passed)
         splits = None if self.cv is None else list(check_cv(self.cv).split(features, target))

@@ -36,7 +36,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import Spectrum
-from paperlib.fairness.moments import Sensitive, aligned, group_codes, sensitive_frame
+from paperlib.fairness.moments import Sensitive, aligned, index_of, training_groups
 
 FloatArray = NDArray[np.float64]
 
@@ -120,10 +120,11 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
         for name in ("radius", "step", "alpha"):
             checks.number(name, getattr(self, name))
         features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        X = index_of(X=X, y=y)
         n = len(target)
         weight = checks.weights(sample_weight, n, X)
         of_all = weight / weight.sum()
-        codes, _, _ = group_codes(sensitive_frame(sensitive_features, n, X).loc[weight > 0])
+        codes = training_groups(sensitive_features, weight, X)[0][weight > 0]
         features, target, weight, of_all = (part[weight > 0] for part in (features, target, weight, of_all))
         n, root = len(target), np.sqrt(weight)[:, None]
         share = of_all @ (groups := np.eye(codes.max() + 1)[codes])

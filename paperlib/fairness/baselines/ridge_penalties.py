@@ -41,7 +41,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import kernel_matrix, ridge_fits
-from paperlib.fairness.moments import Sensitive, aligned, sensitive_frame
+from paperlib.fairness.moments import Sensitive, aligned, at_most, index_of, sensitive_frame
 
 FloatArray = NDArray[np.float64]
 
@@ -83,7 +83,10 @@ def centred_features(
     S: FloatArray, kernel: str | Callable, weight: FloatArray, **parameters: float | None
 ) -> FloatArray:
     """Features (n, q) of a kernel on the attributes S (n, r) whose Gram matrix is the centred kernel matrix."""
+    if kernel == "linear":
+        return S - np.average(S, axis=0, weights=weight)
     distinct, code = np.unique(S, axis=0, return_inverse=True)
+    at_most("sensitive_features", len(distinct), f"kernel_s={kernel!r}", "round a continuous attribute")
     counts = np.bincount(code.reshape(-1), weight)
     names = {name: value for name, value in parameters.items() if value is not None}
     kappa = pairwise_kernels(distinct, metric=kernel, filter_params=True, **names)
@@ -176,8 +179,9 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         choose("penalty", self.penalty, PENALTIES)
         eta, alpha = checks.number("eta", self.eta), checks.number("alpha", self.alpha)
         checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, precomputed=False)
-        checks.kernel(self.kernel_s, self.gamma_s, 3, 1, precomputed=False)
+        checks.kernel(self.kernel_s, self.gamma_s, 3, 1, precomputed=False, of="_s")
         features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        X = index_of(X=X, y=y)
         n = len(target)
         weight = checks.weights(sample_weight, n, X)
         root, total = np.sqrt(weight)[:, None], float(weight.sum())

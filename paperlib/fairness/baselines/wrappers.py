@@ -13,7 +13,7 @@ from sklearn.utils.validation import has_fit_parameter, validate_data
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
-from paperlib.fairness.moments import Sensitive, aligned, group_codes, sensitive_frame
+from paperlib.fairness.moments import Sensitive, aligned, group_codes, index_of, sensitive_frame, training_groups
 
 FloatArray = NDArray[np.float64]
 
@@ -37,7 +37,12 @@ class Wrapper(RegressorMixin, BaseEstimator):
 
     def _fit_base(self, X: ArrayLike, y: FloatArray, weight: FloatArray | None) -> FloatArray:
         """Fit a copy of the regressor (by default ridge regression with an intercept); its training predictions."""
-        self.estimator_ = Ridge() if self.estimator is None else clone(self.estimator)
+        used = Ridge() if self.estimator is None else self.estimator
+        if not all(hasattr(used, name) for name in ("fit", "predict", "get_params")):
+            raise PaperlibError(
+                f"estimator={self.estimator!r} is no scikit-learn regressor; give one, not fitted, or None."
+            )
+        self.estimator_ = clone(used)
         self.estimator_.fit(X, y, **self._weights(weight))
         return np.asarray(self.estimator_.predict(X), dtype=float)
 
@@ -52,14 +57,12 @@ class Wrapper(RegressorMixin, BaseEstimator):
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
-        return features, target, checks.weights(sample_weight, len(target), X)
+        return features, target, checks.weights(sample_weight, len(target), index_of(X=X, y=y))
 
-    def _learn_groups(self, sensitive_features: Sensitive, weight: FloatArray, X: Any) -> NDArray[np.intp]:
+    def _learn_groups(self, sensitive_features: Sensitive, weight: FloatArray, X: Any, y: Any) -> NDArray[np.intp]:
         """Group of each row (n,); -1 in a group without weight, which counts as absent."""
         choose("unseen", self.unseen, ("error", "population"))
-        frame = sensitive_frame(sensitive_features, len(weight), X)
-        codes = np.full(len(weight), -1, dtype=np.intp)
-        codes[weight > 0], self.groups_, _ = group_codes(frame.loc[weight > 0])
+        codes, self.groups_ = training_groups(sensitive_features, weight, index_of(X=X, y=y))
         return codes
 
     def _codes(self, sensitive_features: Sensitive, n: int, X: Any) -> NDArray[np.intp]:
