@@ -31,6 +31,8 @@ ADDED: dict[str, dict[str, Any]] = {
     "attack badnets": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
     "attack badnets_a2a": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
     "attack blended": {**_NO_IMAGE, "picture": "random"},  # what a spec means that names none
+    # tested in detection/test_golden.py
+    "detector scan": {"formula": "paper"},
     # tested in test_training.py: nothing is changed and nothing drawn
     "training": {"adversarial": 0.0, "adversarial_steps": 10},
     "defense ft": {"keep_pruned": False},

@@ -21,7 +21,7 @@ DETECTORS = Registry(
     __name__,
     {
         "strip": Method("paperlib.detection.strip", "strip", "STRIP", "STRIP", access=MODEL_AND_CLEAN),
-        "ss": Method("paperlib.detection.ss", "ss", "SS", "SS", access=MODEL),
+        "ss": Method("paperlib.detection.ss", "ss", "SS", "SS", version=2, access=MODEL),
         "scan": Method("paperlib.detection.scan", "scan", "SCAn", "SCAn", access=MODEL_AND_CLEAN),
         "ct": Method("paperlib.detection.ct", "ct", "CT", "CT", access=MODEL_AND_CLEAN),
         "d_br": Method("paperlib.detection.d_br", "d_br", "D-BR", "DBR", access=MODEL, needs="fresh weights"),
@@ -37,12 +37,18 @@ DETECTORS = Registry(
             "paperlib.detection.agpd", "agpd", "AGPD", "AGPD", access=MODEL_AND_CLEAN, needs="two convolutions"
         ),
         "cd": Method("paperlib.detection.cd", "cd", "CD", "CD", access=MODEL_AND_CLEAN),
-        "frequency": Method("paperlib.detection.frequency", "frequency", "Frequency", "Frequency", access=CLEAN),
+        "frequency": Method(
+            "paperlib.detection.frequency", "frequency", "Frequency", "Frequency", version=2, access=CLEAN
+        ),
         "bhn": Method("paperlib.detection.bhn", "bhn", "BHN", "BHN", access=MODEL_AND_CLEAN, needs="fresh weights"),
         "cores": Method("paperlib.detection.cores", "cores", "CORES", "CORES", access=MODEL, needs="fresh weights"),
         "cl": Method("paperlib.detection.cl", "cl", "CL", "CL", access=MODEL, needs="fresh weights"),
-        "simifeat_v": Method("paperlib.detection.simifeat", "simifeat_v", "SimiFeat-V", "SimiFeatV", access=MODEL),
-        "simifeat_r": Method("paperlib.detection.simifeat", "simifeat_r", "SimiFeat-R", "SimiFeatR", access=MODEL),
+        "simifeat_v": Method(
+            "paperlib.detection.simifeat", "simifeat_v", "SimiFeat-V", "SimiFeatV", version=2, access=MODEL
+        ),
+        "simifeat_r": Method(
+            "paperlib.detection.simifeat", "simifeat_r", "SimiFeat-R", "SimiFeatR", version=2, access=MODEL
+        ),
     },
 )
 NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")

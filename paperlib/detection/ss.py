@@ -9,12 +9,14 @@ the centred features,
 and the samples with the largest scores are removed.
 
 Differences from the paper
-1. The paper removes 1.5 x (an upper bound of the poisoned samples) from every label. Nobody tells a defender that number:
-   the default removes 15 % of every label, the paper's 1.5 x 10 %. ``ratio`` tells it (VDC, arXiv 2309.16211, compares with
-   min(1.5 x ratio x N, half of the label) from every label).
-2. BackdoorBench's filter differs in three ways, each an option: it is told the target label (``target``), it flattens the
-   feature maps (``pooled=False``), and it finds v on centred features but scores the features as they are
-   (``centred=False``).
+1. The paper removes 1.5 x (an upper bound of the poisoned samples) from every label. Nobody tells a defender that number: the
+   default is BackdoorBench's rule, what lies above the interpolated 85th percentile of its label (the paper's 1.5 x 10 %). ``ratio``
+   tells it: the min(1.5 x ratio x N, half of the label) largest, as backdoor-toolbox and VDC's comparison (arXiv 2309.16211) have it.
+   Both rules and their scores agree with that public code to 5e-7; against the round(0.15 n) largest, our rule before, one flag of
+   80 differs.
+2. BackdoorBench's filter differs in three more ways, each an option: it is told the target label (``target``), it flattens the
+   feature maps (``pooled=False``), and it finds v on centred features but takes the absolute projection of the features as they are
+   for the score (``centred=False``). The paper is explicit about the centred square, which stays the default.
 
 Introduced in notebook 05.
 """
@@ -38,7 +40,7 @@ class SS:
     """Hyper-parameters; defaults: the paper's, without an oracle."""
 
     share: float = 0.15
-    """Share of each examined label that is removed."""
+    """Share of each examined label above whose percentile samples are removed."""
     ratio: float = 0.0
     """The poisoning ratio, when the detector is told (an oracle); 0: not told, ``share`` counts."""
     target: int = -1
@@ -61,8 +63,10 @@ def spectral(x: Tensor, y: Tensor, config: SS) -> tuple[Tensor, Tensor, dict[str
         index = (y == label).nonzero().flatten()
         centred = x[index] - x[index].mean(0)
         v = principal_directions(centred, 1)
-        scores[index] = ((centred if config.centred else x[index]) @ v).square().flatten()
-        flagged[index] = top(scores[index], budget(len(index), len(x), config.share, config.ratio))
+        scores[index] = (centred @ v).square().flatten() if config.centred else (x[index] @ v).abs().flatten()
+        count = budget(len(index), len(x), config.share, config.ratio)
+        limit = scores[index].quantile(1 - config.share)
+        flagged[index] = top(scores[index], count) if config.ratio else scores[index] > limit
     return scores, flagged, {}
 
 

@@ -50,7 +50,7 @@ def budget(class_size: int, n: int, share: float, ratio: float) -> int:
     share
         Share of the class; used when ``ratio`` is 0.
     ratio
-        The poisoning ratio, if the detector is told: 1.5 x ratio x n, but at most half of the class.
+        The poisoning ratio, if the detector is told: 1.5 x ratio x n, rounded down, but at most half of the class.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def budget(class_size: int, n: int, share: float, ratio: float) -> int:
     for name, value in (("share", share), ("ratio", ratio)):
         if not 0 <= value <= 1:
             raise PaperlibError(f"{name}={value!r} is no share; it must lie in [0, 1].")
-    return min(round(1.5 * ratio * n), class_size // 2) if ratio else round(share * class_size)
+    return min(int(1.5 * ratio * n + 1e-9), class_size // 2) if ratio else round(share * class_size)
 
 
 def top(scores: Tensor, k: int) -> Tensor:

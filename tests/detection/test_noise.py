@@ -159,10 +159,13 @@ def test_neighbours_equal_a_loop() -> None:
         assert torch.allclose(cosine[i], near.topk(4).values, atol=1e-5)
 
 
-def test_opposite_neighbours_do_not_vote() -> None:
+def test_votes_by_hand() -> None:
+    """k = 3: the sample itself, whose weight its two neighbours decide, and those two with their cosines."""
     x = torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
-    share, near = simifeat.votes(x, torch.tensor([0, 1, 2, 2]), 3, 3)
-    assert share[0].tolist() == [0, 1, 0] and share[2].tolist() == [0, 0, 1] and near.shape == (4, 2)
+    found, near = simifeat.votes(x, torch.tensor([0, 1, 2, 2]), 3, 3)
+    c = 1 / 1.01**0.5  # cosine of 0 and 1; that of 0 and 3, its second neighbour, is -c
+    expected = torch.tensor([2 * c + c, c, -c])
+    assert torch.allclose(found[0], expected / expected.norm(), atol=1e-6) and near[0].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("kind", noise.SYNTHETIC)
@@ -239,7 +242,7 @@ def data() -> ImageData:
 @pytest.mark.parametrize(
     ("name", "params", "says"),
     [
-        ("simifeat_v", {"k": 24}, "k=24 must lie between 2 and the number of other samples, 23"),
+        ("simifeat_v", {"k": 25}, "k=25 must lie between 3 and the number of samples, 24"),
         ("simifeat_r", {"rounds": 0}, "rounds=0 must be at least 1"),
         ("cores", {"sieve": 30}, "sieve=30 is a share of the epochs"),
         ("cl", {"folds": 40}, "folds=40 must lie between 2 and the number of samples, 24"),
