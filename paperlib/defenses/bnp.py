@@ -18,6 +18,10 @@ Differences from the benchmark
 3. A channel whose input is constant on the clean batch has an infinite divergence; it is not pruned and does not count.
 4. Batch-norm weight *and* bias of a pruned channel become 0, as in the benchmark; the authors' code keeps the bias.
 
+Against the boards: at paper scale, on BadNets, ours prunes 74 of 3,392 channels and leaves an ASR of 9.2 at 88.1 % accuracy (one run); what
+a board prints is of differences 1 and 2. At laptop scale five of six victims fall to an ASR of 3 to 16; SIG's stays at 92 and loses half of
+its accuracy: six channels that both tasks need are the outliers there.
+
 Introduced in notebook 07.
 """
 

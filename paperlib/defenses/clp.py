@@ -19,6 +19,10 @@ Differences from the paper
    notes counts them. The authors' code fails on some of them and compares the first channels of others.
 3. :math:`\sigma = \sqrt{\mathrm{var} + \varepsilon}`, as batch norm itself computes it; the code leaves out :math:`\varepsilon`.
 
+Against the boards: it depends on the victim alone, and nothing is tuned. At paper scale, on BadNets, 17 of 3,392 channels go and an ASR of
+34.2 at 91.1 % accuracy is left (one run); at laptop scale, where a layer has 16 to 128 channels, three standard deviations are 3 to 8 of
+848: BadNets falls to 12, Blended, LF and Input-aware keep 88 to 92, and the accuracy of SIG's and WaNet's victims falls to 23 and 32 %.
+
 Introduced in notebook 07.
 """
 
