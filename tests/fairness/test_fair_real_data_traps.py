@@ -507,6 +507,10 @@ def test_constraint_inside_a_forest_needs_no_attribute_to_predict(cv):
 
 def test_constraint_inside_a_regressor_that_cannot_keep_it_warns():
     X, y, s = problem()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no gap to close: two groups of the same people
+        twice = np.tile(np.arange(2), (200, 1)).T.ravel()
+        MeanParityWrapper(inside=True).fit(np.vstack([X, X]), np.tile(y, 2), sensitive_features=twice)
     with pytest.warns(UserWarning, match="n_rounds=30 fits closed the gaps of this estimator to"):
         MeanParityWrapper(DecisionTreeRegressor(max_depth=1), inside=True).fit(X, y, sensitive_features=s)
     with pytest.raises(PaperlibError, match=r"estimator=.* takes none"):

@@ -111,9 +111,9 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
         checks.number("alpha", self.alpha)
         features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
-        X = index_of(X=X, y=y)
-        S = numeric_attributes(sensitive_features, len(target), X)
-        weight = checks.weights(sample_weight, len(target), X)
+        rows = index_of(X=X, y=y)
+        S = numeric_attributes(sensitive_features, len(target), rows)
+        weight = checks.weights(sample_weight, len(target), rows)
         share, root = weight / weight.sum(), np.sqrt(weight)[:, None]
         self.y_mean_, self.S_mean_ = float(share @ target), share @ S
         centred, s = root[:, 0] * (target - self.y_mean_), root * (S - self.S_mean_)

@@ -161,7 +161,7 @@ class MeanParityWrapper(Wrapper):
         self.fair_, left, nu = _closed(attempt, before, size / total, self.n_rounds)
         self.shift_ = -nu
         self.gaps_ = self.gaps_ + (1.0 - self.unfairness) * left
-        if np.abs(left).sum() > 1e-3 * np.abs(before).sum():
+        if np.abs(left).sum() > 1e-3 * np.abs(before).sum() + 1e-9 * np.abs(target).max():
             warnings.warn(
                 f"n_rounds={self.n_rounds!r} fits closed the gaps of this estimator to {np.abs(left).max():.3g} (from "
                 f"{np.abs(before).max():.3g}); raise it, or use inside=False, which closes them all.",

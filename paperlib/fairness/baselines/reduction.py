@@ -120,11 +120,11 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
         for name in ("radius", "step", "alpha"):
             checks.number(name, getattr(self, name))
         features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
-        X = index_of(X=X, y=y)
+        rows = index_of(X=X, y=y)
         n = len(target)
-        weight = checks.weights(sample_weight, n, X)
+        weight = checks.weights(sample_weight, n, rows)
         of_all = weight / weight.sum()
-        codes = training_groups(sensitive_features, weight, X)[0][weight > 0]
+        codes = training_groups(sensitive_features, weight, rows)[0][weight > 0]
         features, target, weight, of_all = (part[weight > 0] for part in (features, target, weight, of_all))
         n, root = len(target), np.sqrt(weight)[:, None]
         share = of_all @ (groups := np.eye(codes.max() + 1)[codes])

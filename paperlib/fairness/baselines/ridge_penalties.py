@@ -181,21 +181,21 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, precomputed=False)
         checks.kernel(self.kernel_s, self.gamma_s, 3, 1, precomputed=False, of="_s")
         features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
-        X = index_of(X=X, y=y)
+        rows = index_of(X=X, y=y)
         n = len(target)
-        weight = checks.weights(sample_weight, n, X)
+        weight = checks.weights(sample_weight, n, rows)
         root, total = np.sqrt(weight)[:, None], float(weight.sum())
         self.y_mean_ = float(weight @ target / total)
         self.X_fit_ = features
         if self.penalty == "berk_individual":
-            self.dual_coef_ = self._individual(features, target, two_groups(sensitive_features, n, X), weight)
+            self.dual_coef_ = self._individual(features, target, two_groups(sensitive_features, n, rows), weight)
         else:
             if self.penalty == "hsic":
-                S = numeric_attributes(sensitive_features, n, X)
+                S = numeric_attributes(sensitive_features, n, rows)
                 C = weight[:, None] * centred_features(S, self.kernel_s, weight, gamma=self.gamma_s)
                 self._unit = 1.0 / total**2
             else:
-                distance = cross_distance(target, one := two_groups(sensitive_features, n, X), weight)
+                distance = cross_distance(target, one := two_groups(sensitive_features, n, rows), weight)
                 C = np.empty((n, 1))
                 C[one, 0], C[~one, 0] = distance.sum(axis=1), -distance.sum(axis=0)
                 self._unit = 1.0
