@@ -1,10 +1,13 @@
 """Stored data and caches of data: a turned bit is noticed, a pickle runs no code, a server's text never shows the key."""
 
 import base64
+import html
+import json
 import os
 import pickle
 import random
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -81,6 +84,8 @@ def test_no_form_of_the_key_is_shown(key: str) -> None:
             shown = _blotted(f"you sent {coded} and {key} and {key.encode().hex().upper()} and {key[::-1]}", key)
             assert key not in shown and key[::-1] not in shown and key.encode().hex() not in shown.lower()
             assert coded not in shown and shown.count("[key]") == 4
+    for form in (html.escape(key), json.dumps(key), json.dumps(key).replace("/", r"\/"), quote(key, safe="")):
+        assert "[key]" in (shown := _blotted(f"<{form}>", key)) and form not in shown
     assert _blotted("nothing secret", key) == "nothing secret" == _blotted("nothing secret", "")
 
 

@@ -31,6 +31,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -489,11 +490,20 @@ def _proxy(scheme: str) -> str:
 
 
 def _blotted(text: str, key: str) -> str:
-    """``text`` without ``key``, however a server may have written it: plain, backwards, quoted, in hexadecimal or base64."""
+    """``text`` without ``key``, however a server may have written it: plain, backwards, quoted for an address, HTML or JSON, in
+    hexadecimal or base64."""
     if not key:
         return text
     raw = key.encode()
-    forms = {key, key[::-1], quote(key, safe=""), raw.hex()}
+    forms = {
+        key,
+        key[::-1],
+        quote(key, safe=""),
+        raw.hex(),
+        escape(key),
+        json.dumps(key)[1:-1],
+        key.replace("/", r"\/"),
+    }
     for before in range(3):  # in base64 a text has three forms, by what stands in front of it
         coded = base64.b64encode(bytes(before) + raw)
         middle = coded[(0, 2, 3)[before] : 8 * (before + len(raw)) // 6].decode()  # what the key alone decides
