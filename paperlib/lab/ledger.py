@@ -55,7 +55,12 @@ def _export(store: Store, file: Path, keys: Iterable[str] | None) -> int:
             raise record
         if wanted is not None and record.key not in wanted:
             continue
-        row = {"key": record.key, "spec": record.spec, "result": record.result, "provenance": record.provenance}
+        row: dict[str, Any] = {
+            "key": record.key,
+            "spec": record.spec,
+            "result": record.result,
+            "provenance": record.provenance,
+        }
         _check(row, f"the stored result in {record.folder}")
         rows[record.key] = row
         count += 1

@@ -5,10 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
+from paperlib.experiments import plan as ex
+from paperlib.experiments.scales import SMOKE
+from paperlib.fairness.mean_parity import MeanParityRegressor
+from paperlib.lab.run import run
+from paperlib.lab.store import Store
 from paperlib.models.strided import EveryOther, concerned, every_other_pixel
 
 TOY = Path(__file__).with_name("threads_toy.py")
@@ -48,3 +55,24 @@ def test_only_strided_1x1_convolutions_of_few_channels_are_concerned() -> None:
             nn.Conv2d(4, 4, 1, 2, padding=1),
         )
     )
+
+
+@pytest.mark.long
+def test_one_and_two_threads_differ_by_little(tmp_path: Path) -> None:
+    """A sum in another order rounds in another way. Training makes more of it, a closed form does not."""
+    model = ex.train(SMOKE, "badnets")
+    specs = [model, *(ex.defend(SMOKE, model, name) for name in ("ft", "ft_sam"))]
+    rng = np.random.default_rng(0)
+    x, y, s = rng.normal(size=(500, 20)), rng.normal(size=500), rng.integers(0, 3, 500)
+    before, found, fair = torch.get_num_threads(), [], []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(run(specs, Store(tmp_path / str(threads)), device="cpu", progress=False))
+            with threadpool_limits(threads):
+                fair.append(MeanParityRegressor(kernel="rbf").fit(x, y, sensitive_features=s).predict(x))
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(*fair, rtol=0, atol=1e-9)
+    for key in found[0]:
+        assert abs(found[0][key]["c_acc"] - found[1][key]["c_acc"]) <= 10, (found[0][key], found[1][key])
