@@ -152,6 +152,15 @@ class Results:
             return None
         return row["result"]
 
+    def before(self, spec: Spec) -> dict[str, Any] | None:
+        """The result of ``spec`` by an earlier version of its methods, whether the current one has one or not; or None."""
+        found = self._former.find(spec.to_dict())
+        if found is None or "failed" in found[0]["result"]:
+            return None
+        self.used.add(found[0]["key"])
+        self.earlier[found[0]["key"]] = found[1]
+        return found[0]["result"]
+
     def mark(self, spec: Spec) -> str:
         """What a reader must know of the result of ``spec``: that it failed, or is by an earlier version; empty: nothing."""
         row = self.rows.get(spec.key)

@@ -80,4 +80,4 @@ class Former:
 def words(kind: str, name: str) -> str:
     """A method's title, and what its last version changed."""
     method = MENDED[kind][1][name]
-    return f"{method.title} ({method.changed})" if method.changed else method.title
+    return f"{method.title} (since then: {method.changed})" if method.changed else method.title

@@ -55,17 +55,17 @@ def test_a_table_shows_and_marks_what_an_earlier_version_computed() -> None:
     now, then = paper.drawn("table1", fresh), paper.drawn("table1", aged(fresh, "ft"))
     assert not now.frame["mark"].astype(bool).any() and "‡" not in now.html
     ft = then.frame[(then.frame.defense == "ft") & then.frame.ours.notna() & ~then.frame.attack.map(compare.is_average)]
-    assert len(ft) and set(ft["mark"]) == {"computed by an earlier version of FT (it was mended)"}
+    assert len(ft) and set(ft["mark"]) == {"computed by an earlier version of FT (since then: it was mended)"}
     assert ft.ours.tolist() == now.frame.loc[ft.index].ours.tolist()
     assert set(ft.verdict) <= {compare.EARLIER, compare.UNPUBLISHED}
     others = then.frame[(then.frame.defense != "ft") & then.frame.ours.notna()]
     assert not others["mark"].astype(bool).any()
-    assert "‡: computed by an earlier version of FT (it was mended)." in then.html
+    assert "‡: computed by an earlier version of FT (since then: it was mended)." in then.html
 
 
 def test_a_figure_says_it_in_its_caption() -> None:
     made = paper.drawn("fig1", aged(paper.everything(), "ft"))
-    assert "by an earlier version of FT (it was mended)." in made.caption
+    assert "by an earlier version of FT (since then: it was mended)." in made.caption
     assert "earlier version" not in paper.drawn("fig1").caption
 
 
@@ -110,3 +110,18 @@ def test_a_failed_run_is_shown_and_is_in_no_average_and_no_verdict() -> None:
     assert averages[0] != averages[1]  # over one attack less, or none
     verdicts = paper.verdicts(broken)
     assert any(v.holds is None and "(the run failed)" in v.reason for v in verdicts.values())
+
+
+def test_the_table_of_versions_has_both_and_only_what_there_is() -> None:
+    spec = defended(SMOKE, backdoored(SMOKE, "badnets"), "ft")
+    fresh = paper.everything(change=setting(of_defense("ft", "badnets"), asr=7.0))
+    old = aged(paper.everything(change=setting(of_defense("ft", "badnets"), asr=5.0)), "ft")
+    for results, asr in (
+        (Results(SMOKE, 0, {**old.rows, **fresh.rows}), {"before": 5.0, "now": 7.0}),
+        (old, {"before": 5.0}),
+        (fresh, {"now": 7.0}),
+    ):
+        made = paper.drawn("our_versions", results)
+        rows = made.frame[made.frame.Defense == "FT"]
+        assert dict(zip(rows.Version, rows.ASR, strict=True)) == asr
+        assert "it was mended" in made.html and (spec.key in made.results) == ("now" in asr)

@@ -3,7 +3,7 @@
 from paperlib.papers import Item
 from paperlib.papers.figures import reactivation
 from paperlib.papers.ft_sam import figures, runs
-from paperlib.papers.ft_sam.tables import TITLES, draw_pictures, paper_table
+from paperlib.papers.ft_sam.tables import TITLES, draw_pictures, draw_versions, paper_table
 
 ITEMS: dict[str, Item] = {
     **{id_: paper_table(id_).item() for id_ in TITLES},
@@ -25,5 +25,6 @@ ITEMS: dict[str, Item] = {
 }
 OURS: dict[str, Item] = {
     "our_pictures": Item(runs.picture_specs, draw_pictures),
+    "our_versions": Item(runs.mended_specs, draw_versions),
     "our_reactivation": reactivation(runs.PAPER, runs.STAGES, lambda scale: ("blended",)),
 }

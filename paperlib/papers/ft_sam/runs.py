@@ -8,7 +8,7 @@ from paperlib.experiments import plan as ex
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec, pairs
-from paperlib.papers.defense_table import DefenseTable, Setting, backdoored, defended, specs_of
+from paperlib.papers.defense_table import SEEDS, Cell, DefenseTable, Setting, backdoored, defended, specs_of
 
 PAPER = "ft_sam"
 PRINTED_ATTACKS = (
@@ -85,6 +85,33 @@ def picture_specs(scale: Scale, seed: int) -> list[Spec]:
     """The experiments of it; with the benchmark's picture where that is on this machine."""
     here = [one for one in PICTURES if one != "benchmark" or sources.status("pictures").state == "ready"]
     return specs_of(picture_table(scale, here).cells(scale, seed))
+
+
+_SIX = ("ft", "ft_sam", "nad", "npd", "i_bau", "anp")
+MENDED = {"smoke": ("ft",), "laptop": _SIX, "paper": _SIX}
+"""Scale -> the defenses that are set beside what their earlier versions computed."""
+_BADNETS: tuple[str, dict[str, str]] = ("badnets", {})
+VICTIMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
+    "smoke": {"BadNets": _BADNETS},
+    "laptop": {"BadNets": _BADNETS, "Blended, cartoon": ("blended", {"picture": "cartoon"})},
+    "paper": {"BadNets": _BADNETS, "Blended": ("blended", {})},
+}
+"""Scale -> title of an attack -> its name and parameters."""
+
+
+def mended_cells(scale: Scale, seed: int) -> dict[str, list[Cell]]:
+    """Title of an attack -> cells of its model with ``seed`` under the defenses of :data:`MENDED`."""
+    out = {}
+    for title, (attack, params) in VICTIMS[scale.name].items():
+        setting = Setting(training={"attack_params": pairs(params)} if params else {})
+        out[title] = DefenseTable((attack,), MENDED[scale.name], settings=(setting,)).cells(scale, seed)
+    return out
+
+
+def mended_specs(scale: Scale, seed: int) -> list[Spec]:
+    """The experiments of it; one seed in smoke."""
+    seeds = range(seed, seed + (1 if scale.name == "smoke" else SEEDS))
+    return specs_of(cell for one in seeds for cells in mended_cells(scale, one).values() for cell in cells)
 
 
 def swept(scale: Scale) -> tuple[str, ...]:

@@ -1,16 +1,18 @@
 """The tables of the FT-SAM paper, ours beside the printed numbers; DER is averaged as DER of the averages."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from paperlib.attacks import meant
+from paperlib.defenses import DEFENSES
 from paperlib.experiments import scales
 from paperlib.papers import Results
 from paperlib.papers.captions import plain_table, where
 from paperlib.papers.defense_table import SEEDS
-from paperlib.papers.ft_sam.runs import PAPER, PICTURED, TABLES, picture_table
+from paperlib.papers.ft_sam.runs import MENDED, PAPER, PICTURED, TABLES, VICTIMS, mended_cells, picture_table
 from paperlib.papers.paper_table import PaperTable
 from paperlib.report import style
 from paperlib.report.artefact import Artefact
@@ -53,6 +55,55 @@ def paper_table(id_: str) -> PaperTable:
     return PaperTable(PAPER, id_, TITLES[id_], TABLES[id_], own="ft_sam", average="of averages", notes=notes)
 
 
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and its standard error; nan where there are too few values."""
+    if not values:
+        return np.nan, np.nan
+    return float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.nan
+
+
+def draw_versions(results: Results) -> Artefact:
+    """Defenses by their earlier and their current version: C-Acc and ASR, means and standard errors over seeds.
+
+    Raises
+    ------
+    NotRun
+        Nothing was run.
+    """
+    rows: list[dict[str, Any]] = []
+    current = results.current()
+    for title in VICTIMS[results.scale.name]:
+        seeds = [mended_cells(results.scale, seed)[title] for seed in range(results.seed, results.seed + SEEDS)]
+        for same in zip(*seeds, strict=True):
+            specs = [cell.spec for cell in same]
+            sides = {"now": [current.get(spec) for spec in specs]}
+            if same[0].defense != "none":
+                sides = {"before": [results.before(spec) for spec in specs], **sides}
+            for version, found in sides.items():
+                there = [result for result in found if result is not None]
+                if there:
+                    c_acc, asr = (mean_and_error([result[key] for result in there]) for key in ("c_acc", "asr"))
+                    row = {"Attack": title, "Defense": style.title("defense", same[0].defense), "Version": version}
+                    row |= {
+                        "C-Acc": c_acc[0],
+                        "C-Acc, SE": c_acc[1],
+                        "ASR": asr[0],
+                        "ASR, SE": asr[1],
+                        "Seeds": len(there),
+                    }
+                    rows.append(row)
+    if not rows:
+        raise NotRun(f"no defense that was mended has a result at {results.scale.name} scale")
+    results.earlier.clear()  # the table says itself which rows are of which version
+    changed = "; ".join(f"{DEFENSES[d].title}: {DEFENSES[d].changed}" for d in MENDED[results.scale.name])
+    notes = [
+        f"now: the current version; before: the one before it. What changed: {changed}.",
+        "Percent; SE: standard error over the seeds, each with a victim, clean subset and defense of its own; –: one seed.",
+    ]
+    caption = f"Defenses before and after they were brought to the public code's steps. {where(results)}"
+    return plain_table(PAPER, results, "our_versions", caption, pd.DataFrame(rows), notes)
+
+
 def draw_pictures(results: Results) -> Artefact:
     """Blended with each picture, undefended and after four defenses: C-Acc and ASR, means and standard errors over seeds.
 
@@ -69,11 +120,7 @@ def draw_pictures(results: Results) -> Artefact:
             picture = dict(meant("blended", same[0].parent.attack_params))["picture"]
             row: dict[str, Any] = {"Picture": picture, "Defense": style.title("defense", same[0].defense)}
             for name, key in (("C-Acc", "c_acc"), ("ASR", "asr")):
-                values = [result[key] for result in made]
-                row |= {
-                    name: np.mean(values),
-                    f"{name}, SE": np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan,
-                }
+                row |= dict(zip((name, f"{name}, SE"), mean_and_error([result[key] for result in made]), strict=True))
             rows.append({**row, "Seeds": len(made)})
     if not rows:
         raise NotRun(f"no picture of Blended has a result at {scale.name} scale")
