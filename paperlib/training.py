@@ -68,7 +68,7 @@ class Recipe:
     """Constant and cosine: the initial rate; one-cycle: the highest."""
     schedule: str = "cosine"
     """``cosine``: per epoch, to 0 at the end; ``cosine_100``: per epoch, to 0 after 100 epochs whatever ``epochs`` is, as the
-    benchmark has it; ``one_cycle``: linear up over 25 % of the steps, linear down; ``constant``; ``plateau``: a tenth
+    benchmark has it; ``one_cycle``: linear up over 25 % of the steps, linear down; ``constant``; ``linear``: per step, to 0 at the end; ``plateau``: a tenth
     whenever the training loss stagnates (:func:`plateau`); ``official_cyclic``: cosine of period 200 *iterations*, as
     FT-SAM's code steps it."""
     momentum: float = 0.9
@@ -113,6 +113,7 @@ SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
     "one_cycle": lambda it, per_epoch, epochs: min(
         (it + 1) / (0.25 * per_epoch * epochs), (per_epoch * epochs - it) / (0.75 * per_epoch * epochs)
     ),
+    "linear": lambda it, per_epoch, epochs: 1 - it / (per_epoch * epochs),
     "official_cyclic": lambda it, per_epoch, epochs: _cosine(it / 100),
 }
 

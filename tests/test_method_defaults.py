@@ -21,7 +21,7 @@ from paperlib.defenses import DEFENSES
 from paperlib.detection import DETECTORS
 from paperlib.experiments import plan as experiments
 from paperlib.models import MODELS
-from paperlib.selection import SELECTIONS
+from paperlib.selection import SELECTIONS, UNSAID
 
 GOLDEN = Path(__file__).parent / "golden" / "method_defaults.json"
 
@@ -31,6 +31,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "attack badnets": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
     "attack badnets_a2a": {**_NO_IMAGE, "alpha": 1.0, "value": 1.0},
     "attack blended": {**_NO_IMAGE, "picture": "random"},  # what a spec means that names none
+    "selection lps": {"schedule": "constant"},  # what a spec means that says none
     # tested in detection/test_golden.py
     "detector scan": {"formula": "paper"},
     # tested in test_training.py: nothing is changed and nothing drawn
@@ -62,7 +63,7 @@ def methods() -> Iterator[tuple[str, int, dict[str, Any]]]:
     for name, method in DETECTORS.items():
         yield f"detector {name}", method.version, asdict(DETECTORS.settings(name))
     for name, method in SELECTIONS.items():
-        yield f"selection {name}", method.version, asdict(SELECTIONS.settings(name))
+        yield f"selection {name}", method.version, {**asdict(SELECTIONS.settings(name)), **UNSAID.get(name, {})}
     for name, method in TOOLS.items():
         yield f"tool {name}", method.version, _defaults(method.load())
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from paperlib import selection
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS, UNSAID, check_ratio, known, meant
 from paperlib.attacks.pictures import noted
@@ -251,6 +252,7 @@ def select(
         An unknown strategy, attack or model, or an attack that trains the classifier itself.
     """
     method = SELECTIONS[strategy]
+    said = {**selection.PLANNED.get(strategy, {}), **scale.changes.get(strategy, {}), **(params or {})}
     known(attack)
     _hands_in(attack, strategy)
     fields: dict[str, Any] = {"dataset": scale.dataset, "n_train": scale.n_train, **changes}
@@ -268,7 +270,7 @@ def select(
         attack=attack,
         ratio=ratio,
         seed=seed,
-        params=pairs({**scale.changes.get(strategy, {}), **(params or {})}),
+        params=pairs({k: v for k, v in said.items() if selection.UNSAID.get(strategy, {}).get(k) != v}),
         versions=versions(
             training=TRAINING_VERSION, model=model_version, attack=ATTACKS[attack].version, selection=method.version
         ),

@@ -88,7 +88,7 @@ SCALES: dict[str, Scale] = {
             "cl": {"folds": 2, "epochs": 4, "batch_size": 62, "lr": 0.2, "schedule": "one_cycle"},
             "simifeat_v": {"rounds": 5},
             "simifeat_r": {"rounds": 5, "steps": 100},
-            "lps": {"rounds": 4, "epochs": 1},
+            "lps": {"rounds": 4, "epochs": 1, "schedule": "constant"},
             "fus": {"rounds": 2, "epochs": 3},
         },
     ),
@@ -136,7 +136,7 @@ SCALES: dict[str, Scale] = {
             "simifeat_v": {"rounds": 11},
             "simifeat_r": {"rounds": 11},
             # about 1.1 and 1.2 trainings of the victim
-            "lps": {"rounds": 10, "epochs": 1},
+            "lps": {"rounds": 10, "epochs": 1, "schedule": "constant"},  # as recorded
             "fus": {"rounds": 3, "epochs": 6},
         },
     ),

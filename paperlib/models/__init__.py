@@ -41,6 +41,7 @@ MODELS = Registry(
             "paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny, fine stem", defaults=pairs(fine=True)
         ),
         "resnet18": Method("paperlib.models.zoo", "resnet18", "ResNet-18, fine stem"),
+        "two_conv": Method("paperlib.models.zoo", "two_conv", "CNN of two convolutions"),
         "vit_b_8": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/8 at 64 pixels", defaults=pairs(side=64, patch=8)),
     },
 )

@@ -24,7 +24,8 @@ Differences from the benchmark
 5. Variants that are not the benchmark's, for images of 32 and 64 pixels: ``..._fine`` halves nothing (ConvNeXt: once) before
    the first stage, where the published stem takes away 3/4 to 15/16 of the pixels; ``vit_b_8`` sees 64x64 images in patches
    of 8, 64 tokens instead of 196; ``resnet18`` (He et al., CVPR 2016) of SAU's comparison with RNP, with the usual stem for such
-   images: a convolution of 3x3 pixels and stride 1, no pooling.
+   images: a convolution of 3x3 pixels and stride 1, no pooling; ``two_conv``, the smallest network that learns digits, for
+   questions that take many seeds.
 """
 
 import math
@@ -223,6 +224,19 @@ def _resnet18(classes: int, width: int) -> Parts:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return body, nn.AdaptiveAvgPool2d(1), _flat(nn.Linear(before, classes))
+
+
+def two_conv(mean: PerChannel, std: PerChannel, classes: int, width: int = FULL) -> Zoo:
+    """Two convolutions of ``width`` and twice as many channels, each with batch norm, ReLU and pooling, and a linear layer."""
+    return Zoo(mean, std, partial(_two_conv, classes, width), "body.4", ANY)
+
+
+def _two_conv(classes: int, width: int) -> Parts:
+    _check(width)
+    layers: list[nn.Module] = []
+    for before, after in ((3, width), (width, 2 * width)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers), nn.AdaptiveAvgPool2d(4), _flat(nn.Linear(2 * width * 16, classes))
 
 
 def _check(width: int) -> None:

@@ -31,6 +31,10 @@ SELECTIONS = Registry(
         "lps": Method("paperlib.selection.lps", "lps", "LPS", "LPS"),
     },
 )
+UNSAID: dict[str, dict[str, Any]] = {"lps": {"schedule": "constant"}}
+"""Strategy -> what a spec means that does not say it: what was the only choice when the first results were recorded."""
+PLANNED: dict[str, dict[str, Any]] = {"lps": {"schedule": "linear"}}
+"""Strategy -> what plans say of that: its default."""
 WITHOUT_SURROGATE = ("random", "balanced")
 """Strategies that train no model."""
 

@@ -1,19 +1,15 @@
 """What the LPS paper says of its selections, and what we ask beside it, checked on our results."""
 
-from collections.abc import Iterable
-
-import pandas as pd
+from contextlib import suppress
 
 from paperlib.papers import Results
+from paperlib.papers.selection.digits import ERRORS, DigitsTable, paired
 from paperlib.papers.selection.runs import (
     PAPER,
     SLICES,
-    Budget,
     asr_frame,
-    at_budgets,
     both_of,
     in_range,
-    ratio,
     searched,
     sized,
 )
@@ -21,37 +17,31 @@ from paperlib.report import style
 from paperlib.report.claims import Claim, NotRun, Verdict
 
 
-def _noise(frame: pd.DataFrame, budgets: Iterable[Budget]) -> float:
-    """Standard deviation of random selection's ASR from seed to seed, mean over budgets."""
-    found = at_budgets(frame[frame.strategy == "random"], budgets)
-    spread = found.groupby(["attack", "per_class"]).asr.std().dropna()
-    if spread.empty:
-        raise NotRun("one seed has no noise; at least two are needed")
-    return float(spread.mean())
-
-
 def _beats(one: str, other: str, results: Results) -> Verdict:
-    """Whether ``one`` exceeds ``other`` by more than the seed noise where random selection leaves room."""
-    frame = asr_frame(results)
-    budgets = in_range(frame)
-    both, noise = both_of(frame, one, other, budgets), _noise(frame, budgets)
-    gains = both[one] - both[other]
-    if len(gains) < 2:
-        raise NotRun("one pair of runs, which decides nothing beside the seed noise")
-    margin = float(gains.mean())
+    """Whether ``one`` exceeds ``other`` on digits by more than :data:`ERRORS` standard errors of the paired difference."""
+    frame = DigitsTable().frame(results)
+    found = paired(frame, one, other)
     names = [style.title("selection", name) for name in (one, other)]
+    means = frame.groupby("strategy").asr.mean()
     numbers = {
-        f"ASR with {names[0]}": float(both[one].mean()),
-        f"with {names[1]}": float(both[other].mean()),
-        "margin": margin,
-        "seed noise": noise,
+        f"ASR with {names[0]}": float(means[one]),
+        f"with {names[1]}": float(means[other]),
+        "margin": found.mean,
+        "standard error of the margin": found.error,
     }
-    numbers["standard error of the margin"] = float(gains.std() / len(gains) ** 0.5)
-    scale = sized(results.scale)
-    where = ", ".join(f"{style.title('attack', attack)} {100 * ratio(scale, k):.2g} %" for attack, k in budgets)
-    compared = f"{len(both)} pairs of runs with equal attack, seed and ratio ({where})"
-    word = "more" if margin > noise else "not more"
-    return Verdict(margin > noise, f"over {compared} the margin is {word} than random's standard deviation", numbers)
+    with suppress(NotRun):  # beside it, where random selection leaves room there
+        beside = both_of(cells := asr_frame(results), one, other, in_range(cells))
+        gains = beside[one] - beside[other]
+        numbers[f"margin on {style.title('dataset', sized(results.scale).dataset)}, the paper's setting"] = float(
+            gains.mean()
+        )
+        numbers["its standard error"] = float(gains.std() / len(gains) ** 0.5)
+    holds = found.mean > ERRORS * found.error
+    word = "more" if holds else "not more"
+    reason = (
+        f"over {found.n} pairs of runs on digits with equal seed the margin is {word} than {ERRORS:g} standard errors"
+    )
+    return Verdict(holds, reason, numbers)
 
 
 def _grows(results: Results) -> Verdict:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item
-from paperlib.papers.selection import figures, runs, tables
+from paperlib.papers.selection import digits, figures, runs, tables
 
 Specs = Callable[[Scale, int], list[Spec]]
 
@@ -36,6 +36,7 @@ ITEMS: dict[str, Item] = {
     "fig_loss": Item(_last(runs.main_cells), figures.loss),
 }
 OURS: dict[str, Item] = {
+    "digits": digits.DigitsTable().item(),
     "asr": Item(_grid(), figures.asr),
     "analysis": Item(runs.analysis_specs, tables.analysis),
     "passes": Item(runs.setting_planned, tables.passes),
