@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from paperlib.errors import PaperlibError
+from paperlib.experiments import plan
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, SelectSpec, TrainSpec
 from paperlib.lab.spec import Spec
 from paperlib.papers import Results, drawable, selection, specs
-from paperlib.papers.selection import runs, tables
+from paperlib.papers.selection import digits, runs, tables
 from paperlib.report.claims import NotRun
 from paperlib.selection.lps import LPS
 
@@ -82,7 +84,7 @@ def test_grid(scale: Scale) -> None:
 
 def test_sizes() -> None:
     """Smoke stays small; the paper's table of CIFAR-10 is planned in full."""
-    assert len(trained(specs("selection", SMOKE))) == 8 + 1 + 2 + 1  # grid, constraint, another victim, T
+    assert len(trained(specs("selection", SMOKE))) == 8 + 1 + 2 + 1 + 8  # grid, constraint, another victim, T, digits
     assert len(list(runs.cells(PAPER, 0))) == 6 * 5 * 5 * 4
     assert {cell.attack for cell in runs.cells(PAPER, 0)} == {
         "badnets", "badnets_a2a", "blended", "sig", "ssba", "trojannn",
@@ -210,7 +212,7 @@ def test_two_settings_of_the_victim() -> None:
     ("gain", "false"),
     [
         (GAIN, set()),
-        ({**GAIN, "lps": 0.2}, {"lps_random", "lps_fus", "lps_balanced"}),
+        ({**GAIN, "lps": 0.2}, {"lps_fus", "lps_balanced"}),
         ({**GAIN, "balanced": 25.0}, {"lps_balanced"}),
         ({**GAIN, "lps": -5.0}, {"lps_random", "lps_fus", "lps_balanced"}),
     ],
@@ -219,7 +221,6 @@ def test_claims(gain: dict[str, float], false: set[str]) -> None:
     found = verdicts(results_of(specs("selection", SMOKE), gain))
     assert {name for name, verdict in found.items() if verdict.holds is False} == false
     assert found["lps_random"].numbers["margin"] == pytest.approx(gain["lps"])
-    assert found["lps_random"].numbers["seed noise"] == pytest.approx(0.5**0.5)
     assert found["lps_random"].numbers["standard error of the margin"] == pytest.approx(0)
     assert found["cheap"].numbers["trainings of the victim"] == pytest.approx(6.5 / 6)
     assert "one ratio" in found["lowest"].reason
@@ -234,9 +235,9 @@ def test_the_lowest_ratio(gain: float, holds: bool) -> None:
 @pytest.mark.parametrize(
     ("keep", "said"),
     [
-        (lambda spec: spec.seed == 0, "one seed has no noise"),
-        (lambda spec: getattr(spec, "selection", "") == "random", "LPS has no result"),
-        (lambda spec: False, "no result at smoke scale"),
+        (lambda spec: spec.seed == 0, "at least two seeds are needed"),
+        (lambda spec: getattr(spec, "selection", "") == "random", "lps and random are not both run on digits"),
+        (lambda spec: False, "no victim on digits has a result at smoke scale"),
     ],
 )
 def test_claims_that_cannot_be_decided(keep: Callable[[Any], bool], said: str) -> None:
@@ -244,8 +245,65 @@ def test_claims_that_cannot_be_decided(keep: Callable[[Any], bool], said: str) -
     assert found["lps_random"].holds is None and said in found["lps_random"].reason
 
 
-def test_no_verdict_where_random_leaves_no_room() -> None:
+def test_beside_the_verdict_stands_the_paper_s_setting_where_random_leaves_room() -> None:
     full = results_of(specs("selection", SMOKE))
+    assert len(verdicts(full)["lps_random"].numbers) == 6
     for row in full.rows.values():
-        row["result"]["asr"] = 95.0  # type: ignore[index]
-    assert "no mean ASR between 20 and 90" in verdicts(full)["lps_random"].reason
+        if row["spec"].get("model") != digits.MODEL:
+            row["result"]["asr"] = 95.0  # type: ignore[index]
+    assert len(verdicts(full)["lps_random"].numbers) == 4
+
+
+# -------------------------------------------------------------------------------------------------------- on digits
+
+
+def made(**asr: list[float]) -> pd.DataFrame:
+    rows = [(seed, name, value, 99.0) for name, values in asr.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["seed", "strategy", "asr", "c_acc"])
+
+
+def test_paired_differences_by_hand() -> None:
+    """Runs of a seed belong together: their differences decide, not the spread of the seeds."""
+    found = digits.paired(made(random=[10, 50, 90], lps=[12, 53, 94]), "lps", "random")
+    assert (found.mean, found.wins, found.n) == (3.0, 3, 3) and found.error == pytest.approx(3**-0.5) and found.decided
+    far = digits.paired(made(random=[10, 50, 90], lps=[40, 40, 90]), "lps", "random")
+    assert far.mean == pytest.approx(20 / 3) and not far.decided and far.wins == 1
+    with pytest.raises(NotRun, match="at least two seeds"):
+        digits.paired(made(random=[10, 50], lps=[20]), "lps", "random")
+
+
+def test_the_table_on_digits() -> None:
+    item = drawable("selection")["digits"]
+    made = item.draw(results_of(item.specs(LAPTOP, 0), GAIN, LAPTOP))
+    assert set(made.frame.strategy) == set(runs.STRATEGIES) and made.frame.seed.nunique() == 10
+    assert "+15.0 ± 0.0" in made.html and "10 of 10" in made.html
+    assert "+5.0 of the +20.0 points that LPS is ahead of random selection: 25 %" in made.html
+    planned = {spec.key: spec for spec in item.specs(LAPTOP, 0)}
+    assert all(dict(one.selected.params)["schedule"] == "linear" for one in planned.values() if one.selection == "lps")
+
+
+def test_a_reader_s_strategies_and_budget() -> None:
+    item = drawable("selection")["digits"]
+    assert item.parameters == ("strategies", "per_class")
+    other = item.changed(strategies=["random", "lps"], per_class=4)
+    victims = other.specs(SMOKE, 0)
+    assert {spec.selection for spec in victims} == {"random", "lps"}
+    assert {round(spec.ratio * spec.n_train) for spec in victims} == {36}
+    assert "4 images per class" in other.draw(results_of(victims)).caption
+    for wrong, said in (
+        ({"strategies": ["lps"]}, "at least two"),
+        ({"strategies": ["lps", "lpz"]}, "did you mean 'lps'"),
+        ({"per_class": 0}, "per_class=0 must be a whole number from 1 to 100"),
+    ):
+        with pytest.raises(PaperlibError, match=said):
+            item.changed(**wrong)
+
+
+def test_recorded_searches_keep_their_keys() -> None:
+    """They name no schedule and mean a constant rate; what is planned without saying falls to 0 in each round."""
+    for scale in (SMOKE, LAPTOP):
+        found = [cell.spec.selected for cell in runs.cells(scale, 0) if cell.strategy == "lps"]
+        assert found and all("schedule" not in dict(one.params) for one in found)
+    assert (
+        dict(plan.select(PAPER, "lps", "badnets", 0.01).params) == {"schedule": "linear"} and LPS().schedule == "linear"
+    )
