@@ -18,6 +18,12 @@ Differences from the paper
 2. The beginnings of beta and of the sieve (epochs 10 and 30 of 40) are shares of ``epochs``, so that both scale with them.
 3. The sieve looks at the batch that is being learned, with the network as it is.
 4. Only the architecture of the model that is given counts: a fresh copy is trained.
+5. The regulariser rewards a constant answer wherever the largest probability of a given label is below beta :math:`\hat P`, as it
+   is of a network that knows little yet: the paper's has taken 3,900 steps when beta begins to grow. At laptop scale, after 468
+   steps at lr 0.1, every run fell for one class and stayed there (TPR 89, FPR 90, AUROC 51: nine labels of ten are stopped). A network
+   that says one class of 90 % of the images has ``failed`` in the notes. It is the rate: a small network (two convolutions, 4,000
+   images, symmetric noise 0.4, 12 epochs) ends at AUROC 51 and one class of all images with lr 0.1, also with half of beta, and at
+   AUROC 77, TPR 78, FPR 38 with lr 0.02 (73, 76 and 44 if beta begins to grow later, too); laptop scale takes 0.02.
 
 Introduced in notebook 01.
 """
@@ -34,6 +40,9 @@ from paperlib.detection import Detection
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
 from paperlib.training import Progress, Recipe, autocast, fit, logits
+
+ONE_CLASS = 0.9
+"""Share of the predictions that one class has in a network that has collapsed."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,10 @@ def cores(
     made, sieve = fresh(model, seed), Sieve(data.y, data.n_classes, config)
     recipe = Recipe(config.epochs, config.batch_size, config.lr, "constant")
     fit(made, data, recipe, seed=seed, step=sieve.step, each_epoch=sieve.each_epoch, progress=progress)
-    scores = sieve_score(logits(made, data.x), data.y)
+    out = logits(made, data.x)
+    scores = sieve_score(out, data.y)
     notes: dict[str, Any] = {"threshold": 0.0, "prior": [round(v, 4) for v in sieve.prior.tolist()]}
+    said = out.argmax(1).bincount(minlength=data.n_classes)
+    if int(said.max()) >= ONE_CLASS * len(data):
+        notes["failed"] = f"class {int(said.argmax())} is {100 * int(said.max()) / len(data):.0f} % of its predictions"
     return Detection(scores, scores > 0, notes)

@@ -209,10 +209,18 @@ def cleanse(
         params=pairs(params),
         seed=seed,
         versions=versions(
-            cleanse=CLEANSE_VERSION, engine=ENGINES[engine].version if engine in ENGINES else 0, attack=version
+            cleanse=CLEANSE_VERSION,
+            engine=ENGINES[engine].version if engine in ENGINES else 0,
+            attack=version,
+            detector=_raised(dict(params or {}).get("method", "")) if engine == ON_FEATURES else 0,
         ),
         **fields,
     )
+
+
+def _raised(detector: str) -> int:
+    """Its version where that was raised; the first one is not part of the keys of what was recorded on the same features."""
+    return DETECTORS[detector].version if detector in DETECTORS and DETECTORS[detector].version > 1 else 0
 
 
 def adversarially(scale: Scale) -> dict[str, Any]:

@@ -131,7 +131,7 @@ SCALES: dict[str, Scale] = {
             "cd": {"steps": 20},
             "frequency": {"epochs": 30, "lr": 1.0, "logarithm": True},
             "bhn": {"epochs": 60, "batch_size": 32, "lr": 0.05},
-            "cores": {"epochs": 12},
+            "cores": {"epochs": 12, "lr": 0.02},  # at the paper's 0.1 it says one class of everything
             "cl": {"folds": 3, "epochs": 8, "batch_size": 64, "lr": 0.1, "schedule": "one_cycle"},
             "simifeat_v": {"rounds": 11},
             "simifeat_r": {"rounds": 11},
