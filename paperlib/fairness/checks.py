@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -41,6 +42,26 @@ def whole(name: str, value: Any, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
         raise PaperlibError(f"{name}={value!r} is not a whole number of at least {low}.")
     return int(value)
+
+
+def intercept(fit_intercept: Any, y: FloatArray, weight: FloatArray) -> None:
+    """Warn where a constant is left out although ``y`` (n,) or (n, p) lies away from 0.
+
+    Raises
+    ------
+    PaperlibError
+        ``fit_intercept`` is neither True nor False.
+    """
+    if not isinstance(fit_intercept, bool | np.bool_):
+        raise PaperlibError(f"fit_intercept={fit_intercept!r} must be True or False.")
+    mean = np.average(y, axis=0, weights=weight)
+    spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
+    if not fit_intercept and np.any(np.abs(mean) > 0.1 * spread):
+        warnings.warn(
+            f"fit_intercept=False, but y has the mean {np.max(np.abs(mean)):.3g}; centre y, or leave fit_intercept=True.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def numbers(name: str, values: ArrayLike, low: float = 0.0, high: float = np.inf) -> FloatArray:

@@ -172,6 +172,7 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         n = len(inputs)
         weight = checks.weights(sample_weight, n, source)
         share = weight / weight.sum()
+        checks.intercept(self.fit_intercept or self.loss == "logistic", target, weight)
         if self.loss == "logistic" and not np.isin(target, (-1.0, 1.0)).all():
             raise PaperlibError(
                 f"loss='logistic' needs y in (-1, 1), but y holds {np.unique(target)[:3].tolist()}; give 2 * y - 1 for "

@@ -143,6 +143,7 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
     degree: float
     coef0: float
     kernel_params: dict | None
+    fit_intercept: bool
     _problem: GapProblem  # this and the rest are set by fit
     _train: TrainFit
     _columns: FloatArray
@@ -166,7 +167,9 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         y = aligned("y", y, X)
         inputs, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weight = checks.weights(sample_weight, len(inputs), index_of(X=X, y=y))
-        return np.asarray(inputs), np.asarray(targets, dtype=np.float64), weight
+        targets = np.asarray(targets, dtype=np.float64)
+        checks.intercept(self.fit_intercept, targets, weight)
+        return np.asarray(inputs), targets, weight
 
     def _get_kernel(self, X: FloatArray, Y: FloatArray | None = None) -> FloatArray:
         """Kernel matrix; for the training data a fresh one, because the factorisation overwrites it."""

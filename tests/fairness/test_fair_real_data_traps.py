@@ -585,3 +585,17 @@ def test_display_draws_the_path_of_the_estimator():
     assert_allclose(path.unfairness, [0.0, smd(y, wrapper.estimator_.predict(X), sensitive_features=s)], atol=1e-12)
     point = RegressionFairnessDisplay.from_predictions(y, model.predict(X), s, ax=shown.ax_)
     assert point.ax_ is shown.ax_ and len(shown.ax_.lines) == 2
+
+
+@pytest.mark.parametrize("estimator", [MeanParityRegressor(), StreamedMeanParityRegressor(), FairGDRegressor()])
+def test_a_constant_that_is_left_out_is_said(estimator):
+    X, s = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
+    y = X[:, 0] - X[:, 0].mean()
+    with pytest.warns(UserWarning, match=r"fit_intercept=False, but y has the mean 5; centre y"):
+        clone(estimator).set_params(fit_intercept=False).fit(X, y + 5, sensitive_features=s)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clone(estimator).set_params(fit_intercept=False).fit(X, y, sensitive_features=s)
+        clone(estimator).fit(X, y + 5, sensitive_features=s)
+    with pytest.raises(PaperlibError, match="fit_intercept='no' must be True or False"):
+        clone(estimator).set_params(fit_intercept="no").fit(X, y, sensitive_features=s)
