@@ -6,6 +6,7 @@
 #   make test                                   formatting, lint, types, tests, notebooks
 #   make test-faults                            the long tests of faults: killed, full, damaged, racing, threads (minutes)
 #   make matrix                                 a part of the tests with the oldest and newest torch, Python 3.11 to 3.13 (uv)
+#   make book                                   the book as a site, from what is stored in git, in build/book/site
 #   make lab                                    JupyterLab
 #   make notebooks SCALE=laptop                 execute the notebooks in place: the outputs that are stored in git
 #                                               (RECORDED=1: from the results in git, NOTEBOOKS=notebooks/02_sau.ipynb: only some)
@@ -44,7 +45,7 @@ FIND_UV = \
 				echo "uv is missing and could not be installed; install it (pip install uv) and try again." >&2; exit 1; }; }; \
 	fi
 
-.PHONY: reproduce test test-faults matrix lab notebooks lock clean setup
+.PHONY: reproduce test test-faults matrix book lab notebooks lock clean setup
 .DEFAULT_GOAL := reproduce
 
 setup: $(STAMP)
@@ -86,6 +87,9 @@ test-faults: $(STAMP)
 matrix:
 	tests/matrix.sh
 
+book: $(STAMP)
+	$(BIN)/python docs/book/build.py
+
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
@@ -95,7 +99,7 @@ notebooks: $(STAMP)
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1 $(or $(NOTEBOOKS),notebooks/*.ipynb)
 
 lock:
-	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra fairness --extra cluster --extra vdc --extra vlm --extra test --generate-hashes --no-header \
+	@$(FIND_UV); $$uv pip compile pyproject.toml --universal --extra book --extra fairness --extra cluster --extra vdc --extra vlm --extra test --generate-hashes --no-header \
 		$(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock.txt
 
 clean:

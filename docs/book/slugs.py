@@ -1,0 +1,5 @@
+"""Anchors of headings as JupyterLab makes them."""
+
+
+def slug(title: str) -> str:
+    return title.replace(" ", "-")
