@@ -18,7 +18,8 @@ Settings of BackdoorBench (arXiv 2206.12654): 5 rounds; the perturbation, measur
 neither bounded nor clipped; it is added to 1 % of the images of a batch. As in its code, the map :math:`\Phi` of the
 hyper-gradient takes the true labels and, at every outer step, the first batch; the augmented images of the outer steps are drawn
 once, those of the inner pass anew in every round; batch norm uses its running statistics, which are part of neither problem
-(``fixed_bn=False``: batch statistics throughout).
+(``fixed_bn=False``: batch statistics throughout). With the model's own predictions of the outer step's batch in the map, and images
+drawn anew, as a former version had it, a victim kept 72.8 % of ASR where the code left 68.4.
 
 Differences from the benchmark
 1. 1 % of a batch is at least one image: small batches would never see the perturbation.
