@@ -35,7 +35,8 @@ def _beats(one: str, other: str, results: Results) -> Verdict:
         numbers[f"margin on {style.title('dataset', sized(results.scale).dataset)}, the paper's setting"] = float(
             gains.mean()
         )
-        numbers["its standard error"] = float(gains.std() / len(gains) ** 0.5)
+        if len(gains) > 1:
+            numbers["its standard error"] = float(gains.std() / len(gains) ** 0.5)
     holds = found.mean > ERRORS * found.error
     word = "more" if holds else "not more"
     reason = (
