@@ -26,13 +26,13 @@ from paperlib.training import Recipe, fit
 OUT = Path(__file__).resolve().parent.parent / "docs" / "applicable.md"
 
 
-def pictures(n: int, classes: int = 4, channels: int = 3, side: int = 32, seed: int = 0) -> ImageData:
-    """Random images; class k is brighter in its own rows."""
+def pictures(n: int, classes: int = 4, channels: int = 3, side: int = 32, seed: int = 0, noise: int = 200) -> ImageData:
+    """Random images of grey levels below ``noise``; class k is brighter in its own rows, up to white."""
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 200, (n, channels, side, side), generator=generator)
+    x = torch.randint(0, noise, (n, channels, side, side), generator=generator)
     y = torch.arange(n) % classes
     rows = torch.arange(side) * classes // side
-    return image_data(((x + 55 * (rows.view(1, 1, -1, 1) == y.view(-1, 1, 1, 1))).to(torch.uint8), y))
+    return image_data(((x + (255 - noise) * (rows.view(1, 1, -1, 1) == y.view(-1, 1, 1, 1))).to(torch.uint8), y))
 
 
 def cnn(channels: int = 3, classes: int = 4, side: int = 32, norm: bool = True) -> nn.Module:
@@ -104,7 +104,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tool reactivation": {"n": 8, "n_train": 8, "steps": 2, "batch_size": 4},
     "tool adversarial_risk": {"n": 8, "steps": 1},
     "tool sau_curve": {"n": 8, "n_clean": 24, "epochs": 1, "batch_size": 12},
-    "tool shapley": {"n": 2},
+    "tool shapley": {"backgrounds": 4, "steps": 2, "true_class": 1},
     "tool feature_visualisation": {"n": 12, "iterations": 2, "shown": 1},
     "tool activated_images": {"n": 12, "k": 2},
     "tool activation_distribution": {"n": 12, "k": 2},
@@ -120,7 +120,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tool neurons": {"n": 8},
     "tool shared_features": {"n": 8, "steps": 1},
     "tool trigger_generalisation": {"n": 8},
-    "tool frequency_saliency": {"n": 4},
+    "tool frequency_saliency": {"true_class": 1},
 }  # fmt: skip
 
 
@@ -151,7 +151,8 @@ def attempt(row: str, column: str) -> tuple[bool, str]:
     torch.manual_seed(0)
     model, data, more = make().eval(), pictures(24, **look), pictures(24, seed=1, **look)
     if name == "agpd":  # must be right on an image of every class
-        fit(model, more, Recipe(20, 12, 0.02, "constant"), seed=0)
+        more = pictures(24, seed=1, noise=20, **look)
+        fit(model, more, Recipe(40, 12, 0.02, "one_cycle"), seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

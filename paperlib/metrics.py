@@ -13,6 +13,7 @@ SAU (arXiv 2307.10562, eq. 14) and NPD (arXiv 2306.16697, eq. 7 of the main text
 (arXiv 2309.16211).
 """
 
+from numbers import Integral
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -76,7 +77,12 @@ def target_labels(y: ArrayLike, target: int | None, n_classes: int | None = None
         if n_classes is None:
             raise PaperlibError("target=None means all-to-all, (y + 1) mod C; give n_classes too.")
         return (labels + 1) % n_classes
-    if target < 0 or (n_classes is not None and target >= n_classes):
+    if (
+        not isinstance(target, Integral)
+        or isinstance(target, bool)
+        or target < 0
+        or (n_classes is not None and target >= n_classes)
+    ):
         raise PaperlibError(f"target={target} is no class; it must be a class index, or None for all-to-all.")
     return np.full_like(labels, target)
 
@@ -162,7 +168,10 @@ def _rates(unit: str, **values: ArrayLike) -> tuple[float, list[NDArray[np.float
     whole = _WHOLE[choose("unit", unit, _WHOLE)]
     arrays = []
     for argument, value in values.items():
-        array = np.asarray(value, dtype=np.float64)
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise PaperlibError(f"{argument}={value!r} must be numbers in [0, {whole:g}] for unit={unit!r}.") from None
         if array.size == 0 or not np.all((array >= 0) & (array <= whole)):  # NaN fails the comparison too
             raise PaperlibError(
                 f"{argument}={value!r} must lie in [0, {whole:g}] for unit={unit!r} and must not be empty or NaN."

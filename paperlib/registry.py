@@ -23,7 +23,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from paperlib.errors import PaperlibError, choose
 
@@ -291,7 +292,9 @@ SHARES = frozenset(
     [
         "alpha",
         "clean_share",
+        "delta",
         "density",
+        "eps",
         "fooling",
         "fpr",
         "held_out",
@@ -304,6 +307,8 @@ SHARES = frozenset(
         "ratio",
         "region",
         "share",
+        "step",
+        "step_size",
         "sharpening",
         "size",
         "stamped",
@@ -341,6 +346,17 @@ AT_LEAST_ONE = frozenset(
 )
 
 
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that is none.
+
+    Raises
+    ------
+    PaperlibError
+        No whole number, or a negative one.
+    """
+    check_numbers("seed", seed, 0)
+
+
 def check_options(cls: type, values: Mapping[str, Any]) -> None:
     """Refuse hyper-parameters of a wrong type, not finite, negative, or shares outside [0, 1]; the methods know finer bounds.
 
@@ -350,11 +366,47 @@ def check_options(cls: type, values: Mapping[str, Any]) -> None:
         The first such option.
     """
     for one in fields(cls):
-        if one.type in KINDS:
-            check_numbers(one.name, values.get(one.name, one.default), one.default)
+        if one.name in values:
+            check_value(one.name, values[one.name], one.type, one.default)
 
 
+LARGEST = 2**63 - 1
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
+
+
+EXAMPLES: dict[Any, Any] = {int: 1, float: 0.5, str: "", bool: True}
+CHOICES: dict[str, tuple[str, ...]] = {"selection": ("validation", "paper")}
+"""Options that are one of a few words, in every method that has them."""
+
+
+def check_value(name: str, value: Any, kind: Any, default: Any) -> None:
+    """Refuse a ``value`` of the option ``name`` that its type ``kind`` does not have: a kind of number, one of several, a sequence.
+
+    Raises
+    ------
+    PaperlibError
+        See :func:`check_options`.
+    """
+    inside = get_args(kind)
+    if kind in KINDS:
+        check_numbers(name, value, default)
+        if name in CHOICES:
+            choose(name, value, CHOICES[name])
+    elif get_origin(kind) is tuple and inside:
+        if not isinstance(value, tuple | list):
+            raise PaperlibError(f"{name}={value!r} must be a sequence, for example {default!r}.")
+        for each in value:
+            check_value(name, each, inside[0], next(iter(default or ()), EXAMPLES.get(inside[0])))
+    elif get_origin(kind) is Mapping and not isinstance(value, Mapping):
+        raise PaperlibError(f"{name}={value!r} must be a mapping.")
+    elif get_origin(kind) in (Union, UnionType) and all(each in KINDS or each is NoneType for each in inside):
+        if value is None and NoneType in inside:
+            return
+        fits = [each for each in inside if isinstance(value, {float: Real, int: Integral}.get(each, each))]
+        if not fits or (isinstance(value, bool) and bool not in inside):
+            words = " or ".join("None" if each is NoneType else KINDS[each] for each in inside)
+            raise PaperlibError(f"{name}={value!r} must be {words}.")
+        check_numbers(name, value, EXAMPLES[fits[0]])
 
 
 def check_numbers(name: str, value: Any, default: Any) -> None:
@@ -376,6 +428,8 @@ def check_numbers(name: str, value: Any, default: Any) -> None:
         return
     if not isfinite(value):
         raise PaperlibError(f"{said} must be a finite number, for example {default!r}.")
+    if kind is int and value > LARGEST:
+        raise PaperlibError(f"{said} must be at most {LARGEST}; the default is {default!r}.")
     if name in AT_LEAST_ONE and value < 1:
         raise PaperlibError(f"{said} must be at least 1.")
     if value < 0 and default >= 0 and name not in ANY_SIGN:

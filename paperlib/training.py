@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
+from paperlib.registry import check_options
 
 Log = list[dict[str, float]]
 Step = Callable[[nn.Module, Tensor, Tensor, torch.optim.Optimizer], Tensor]
@@ -38,6 +39,8 @@ def pick_device(name: str = "auto") -> torch.device:
         A device that this machine or this build of torch does not have.
     """
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not isinstance(name, str):
+        raise PaperlibError(f"device={name!r} must be a word, for example 'auto' or 'cpu'.")
     if name == "auto":
         name = "cuda" if has["cuda"] else "cpu"
     kind = choose("device", name.split(":")[0], has)
@@ -81,6 +84,8 @@ class Recipe:
     """PGD steps for every batch, each of a quarter of ``adversarial``."""
 
     def __post_init__(self) -> None:
+        check_options(type(self), vars(self))
+        choose("schedule", self.schedule, SCHEDULES)
         check_adversarial(self.adversarial, self.adversarial_steps)
 
 

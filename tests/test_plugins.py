@@ -27,6 +27,27 @@ print(json.dumps([*(name for room in rooms for name in room.own), len(found.flag
 """
 
 
+ROWS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from paperlib import companion, papers
+from paperlib.experiments.scales import SMOKE
+from paperlib.lab.run import run
+from paperlib.lab.store import Store
+
+if __name__ == "__main__":
+    executor, place = sys.argv[1:]
+    small = replace(SMOKE, n_train=200, n_test=100, width=4, epochs=1)
+    item = papers.items("ft_sam")["table1"].changed(attacks=["stripe"], defenses=["head_only"])
+    specs, store = item.specs(small, 0), Store(Path(place))
+    run(specs, store, device="cpu", executor=executor, progress=False)
+    made = item.draw(companion.compute(specs, small, device="cpu", store=store, report=lambda line: None))
+    ours = made.frame[made.frame.ours.notna()]
+    print(sorted(set(ours.attack)), sorted(set(ours.defense)), ">Head only</th>" in made.fragment, "Stripe" in made.fragment)
+"""
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A folder as pip leaves it: the module, and the entry points of its distribution."""
@@ -43,10 +64,12 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(code: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(folder), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run([sys.executable, "-c", code], env=environment, cwd=folder, capture_output=True, text=True)
+    (folder / "script.py").write_text(code)  # a file, because other processes import it again
+    words = (sys.executable, str(folder / "script.py"), *words)
+    return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True)
 
 
 def test_templates_are_short() -> None:
@@ -57,6 +80,15 @@ def test_an_installed_package_adds_a_method_of_every_kind(installed: Path) -> No
     done = run(USE + TABLE, installed)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == '["stripe", "head_only", "least_sure", "bright", "small", 60, true, 5]'
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes", "ray"])
+def test_plug_ins_are_rows_of_a_table_under_every_executor(executor: str, installed: Path, tmp_path: Path) -> None:
+    if executor == "ray":
+        pytest.importorskip("ray")
+    done = run(ROWS, installed, executor, str(tmp_path / "runs"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip().splitlines()[-1] == "['stripe'] ['head_only', 'none'] True True", done.stdout
 
 
 def test_a_broken_plug_in_is_one_sentence(installed: Path) -> None:

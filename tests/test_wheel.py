@@ -57,6 +57,28 @@ def check(folder: Path, **how: str) -> None:
     assert " ours" in done.stdout.splitlines()[-1], done.stdout[-300:]
 
 
+def check_own_model(folder: Path, **how: str) -> None:
+    """``inspect`` and ``purify`` on a model file and a folder of pictures, outside a checkout."""
+    from PIL import Image
+
+    from paperlib.data import images
+    from paperlib.models import build
+    from paperlib.training import Recipe, fit, save_weights
+
+    digits = images.load("digits", "train", 600)
+    model = build("preact_resnet18", digits, width=8)
+    fit(model, digits, Recipe(10, 32, 0.05, "one_cycle"), seed=0)
+    save_weights(model, folder / "model.safetensors")
+    for i, (x, y) in enumerate(zip(digits.x, digits.y.tolist(), strict=True)):
+        (folder / "digits" / str(y)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x.permute(1, 2, 0).numpy()).save(folder / "digits" / str(y) / f"{i}.png")
+    given = ("model.safetensors", "--images", "digits")
+    done = run(folder, "inspect", *given, "--epochs", "1", "--steps", "1", "--out", "report.html", **how)
+    assert done.returncode in (0, 3) and (folder / "report.html").is_file(), done.stderr
+    done = run(folder, "purify", *given, "--out", "purified.safetensors", "--params", '{"epochs": 1}', **how)
+    assert done.returncode == 0 and (folder / "purified.safetensors").is_file(), done.stderr
+
+
 def test_the_wheel_works_outside_a_checkout(wheel: Path, tmp_path: Path) -> None:
     site, here = tmp_path / "site", tmp_path / "here"
     here.mkdir()
@@ -68,6 +90,7 @@ def test_the_wheel_works_outside_a_checkout(wheel: Path, tmp_path: Path) -> None
     assert wheel.stat().st_size < 6_000_000
     before = sorted(site.rglob("*"))
     check(here, path=str(site))
+    check_own_model(here, path=str(site))
     after = [path for path in site.rglob("*") if "__pycache__" not in path.parts]
     assert sorted(after) == sorted(
         path for path in before if "__pycache__" not in path.parts
@@ -94,3 +117,4 @@ def test_the_wheel_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
         ]
         subprocess.run(words, env=environment, check=True)
     check(tmp_path, python=str(python))
+    check_own_model(tmp_path, python=str(python))

@@ -8,7 +8,7 @@ and None. Drawing happens elsewhere.
 from typing import TYPE_CHECKING, Any
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.registry import Method, Registry, check_numbers
+from paperlib.registry import Method, Registry, check_seed, check_value
 
 if TYPE_CHECKING:
     from paperlib.attacks.scene import Scene
@@ -110,9 +110,14 @@ def analyse(
 
     function = TOOLS[tool].load()
     known = inspect.signature(function).parameters
-    options = {name: one.default for name, one in known.items() if name not in ("models", "scene", "seed")}
+    options = {name: one for name, one in known.items() if name not in ("models", "scene", "seed")}
+    check_seed(seed)
+    free = [name for name, one in options.items() if one.kind is inspect.Parameter.VAR_KEYWORD]  # the tool checks those
+    named = {name: one for name, one in options.items() if name not in free}
     for name, value in params.items():
-        check_numbers(choose(f"{tool} parameter", name, options), value, options[name])
+        if name in named or not free:
+            one = named[choose(f"{tool} parameter", name, named)]
+            check_value(name, value, one.annotation, one.default)
     if tool in WITHOUT_MODEL:
         return function([], None, seed=seed, **params)
     if not isinstance(scene, Scene):

@@ -83,10 +83,8 @@ def dynamics(
     PaperlibError
         A model trained on clean data, or an attack that controls the training: it has no fixed poisoned set.
     """
-    from paperlib.attacks import ATTACKS
-
     attacked(scene, "dynamics")
-    if ATTACKS[scene.name].controls_training:
+    if hasattr(scene.trigger, "train"):
         raise PaperlibError(
             f"attack={scene.name!r} poisons anew in every batch; the tool dynamics needs an attack with a fixed poisoned set."
         )

@@ -9,10 +9,9 @@ divided by its maximum. The class is the predicted one, the layer the last block
 
 from typing import Any
 
-import torch
 from torch import nn
 
-from paperlib.analysis.samples import packed
+from paperlib.analysis.samples import image_pair, packed
 from paperlib.attacks.scene import Scene
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import class_activation_map
@@ -34,16 +33,13 @@ def gradcam(
     Raises
     ------
     PaperlibError
-        The first model was trained on clean data.
+        The first model was trained on clean data, or there is no such image.
     """
-    from paperlib.attacks import render
-
-    image = scene.test.subset(scene.test.y == true_class).x[index]
-    pair = torch.stack([image, render(scene.trigger, image[None])[0]])
+    pair = image_pair(scene, true_class, index, "gradcam")
     where = feature_layer(models[0], layer, pair)
     maps, predicted = [], []
     for model in models:
         m, p = class_activation_map(model, where, pair.float() / 255)
         maps.append([[[round(v, 3) for v in row] for row in one] for one in m.tolist()])
         predicted.append(p.tolist())
-    return {"shape": list(image.shape), "images": [packed(i) for i in pair], "maps": maps, "predicted": predicted}
+    return {"shape": list(pair.shape[1:]), "images": [packed(i) for i in pair], "maps": maps, "predicted": predicted}

@@ -14,6 +14,8 @@ from paperlib.analysis.reactivation import success, universal_perturbation
 from paperlib.data.images import ImageData
 from paperlib.defenses.nc import NC, anomaly_indices, invert_all
 from paperlib.detection import DETECTORS, MODEL_AND_CLEAN, Detection, detect
+from paperlib.errors import PaperlibError
+from paperlib.registry import check_numbers, check_seed
 from paperlib.training import predict
 
 DECIDES = ("scan",)
@@ -87,8 +89,15 @@ def inspect(
     from paperlib.data.inputs import image_data
     from paperlib.models.foreign import adopt, check_learned
 
+    if not isinstance(detectors, tuple | list):
+        raise PaperlibError(f"detectors={detectors!r} must be names in a tuple, for example ('scan', 'strip').")
     for name in detectors:
         DETECTORS[name]
+    for option, value in (("epochs", epochs), ("steps", steps)):
+        check_numbers(option, value, 20)
+        if value < 1:
+            raise PaperlibError(f"{option}={value!r} must be at least 1.")
+    check_seed(seed)
     given = model
     model, adopted = adopt(given, image_data(clean, "clean"), "clean")
     assert adopted is not None

@@ -27,7 +27,7 @@ from paperlib.analysis.triggers import residual
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
-from paperlib.models.layers import watching
+from paperlib.models.layers import as_maps, watching
 from paperlib.training import autocast, logits
 
 KINDS = ("clean", "trigger", "targeted", "known", "untargeted")
@@ -128,7 +128,7 @@ def perturbations(
     shown = variants(model, *both(one), test.y[one], aims[one], rho)
     grey = [(x[0] * 255).round().to(torch.uint8) for x in shown]
     changes = [residual(grey[0], other) for other in grey]
-    maps = [look_at(model, where, x)[0].abs().mean(0).tolist() for x in shown]
+    maps = [as_maps(look_at(model, where, x), where)[0].abs().mean(0).tolist() for x in shown]
     return {
         "n": len(chosen),
         "kinds": list(KINDS),

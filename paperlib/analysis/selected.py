@@ -88,7 +88,7 @@ def selected(models: list[nn.Module], scene: Scene, *, seed: int, n: int = 10) -
     """
     if scene is None or scene.poisoned is None:
         raise PaperlibError("the model was trained on clean data; nothing was selected for it.")
-    (model,), data, attack = models, scene.train, scene.trigger
+    model, data, attack = models[0], scene.train, scene.trigger
     indices = scene.poisoned_set.indices
 
     def margins(index: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ import numpy as np
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.lab.spec import Pairs, pairs
-from paperlib.registry import Method, Registry, check_options
+from paperlib.registry import Method, Registry, check_options, check_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +112,11 @@ def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" =
         Unknown attack, parameter or label policy.
     """
     known(name)
-    made = ATTACKS.settings(name, **dict(params))
+    try:
+        options = {str(option): value for option, value in dict(params).items()}
+    except (TypeError, ValueError):
+        raise PaperlibError(f"params={params!r} must be a mapping or pairs, for example {{'patch': 5}}.") from None
+    made = ATTACKS.settings(name, **options)
     check_attack(made)
     return made if state is None else with_state(made, state)
 
@@ -130,7 +134,7 @@ def check_attack(attack: Any) -> None:
     PaperlibError
         See :func:`paperlib.registry.check_options`.
     """
-    if not callable(attack) or not hasattr(attack, "labels"):
+    if isinstance(attack, type) or not callable(attack) or not hasattr(attack, "labels"):
         raise PaperlibError(f"attack={attack!r} is no attack; make one with attack(name), or give it a field labels.")
     choose("labels", attack.labels, LABEL_POLICIES)
     if is_dataclass(attack):
@@ -139,6 +143,10 @@ def check_attack(attack: Any) -> None:
 
 def with_state(attack: Any, state: "Mapping[str, Tensor]") -> Attack:
     """A copy of ``attack`` whose trigger uses ``state``; attacks without a field ``state`` stay as they are."""
+    if not isinstance(state, Mapping):
+        raise PaperlibError(
+            f"state is a {type(state).__name__}; give the tensors by their names that prepare() or train() made."
+        )
     return replace(attack, state=dict(state)) if hasattr(attack, "state") else attack
 
 
@@ -164,6 +172,24 @@ def stated(attack: Any, name: str, shape: "Sequence[int] | None" = None) -> "Ten
     return found
 
 
+def check_batch(x: Any) -> None:
+    """Refuse what no trigger can be put on.
+
+    Raises
+    ------
+    PaperlibError
+        No tensor of floats (B, C, H, W), or values outside [0, 1] by more than rounding.
+    """
+    import torch
+
+    if not isinstance(x, torch.Tensor) or x.ndim != 4 or not x.is_floating_point():
+        said = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
+        raise PaperlibError(f"x is {said}; a trigger is put on images (B, C, H, W), floats in [0, 1].")
+    low, high = (x.min().item(), x.max().item()) if x.numel() else (0.0, 1.0)
+    if not -0.01 <= low <= high <= 1.01:
+        raise PaperlibError(f"x lies in [{low:.4g}, {high:.4g}]; a trigger is put on images in [0, 1].")
+
+
 def check_ratio(ratio: Any) -> None:
     """Refuse a poisoning ratio that is none.
 
@@ -184,7 +210,7 @@ def check_target(target: Any, classes: int) -> None:
     PaperlibError
         ``target`` is no whole number from 0 to ``classes`` - 1.
     """
-    if not (isinstance(target, Integral) and 0 <= int(target) < classes):
+    if not (isinstance(target, Integral) and not isinstance(target, bool) and 0 <= int(target) < classes):
         raise PaperlibError(f"target={target!r} is no class of this data set; classes are 0 to {classes - 1}.")
 
 
@@ -197,13 +223,17 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
     Raises
     ------
     PaperlibError
-        ``ratio`` outside (0, 1), a draw of no image at all, a target that is no class, or a clean-label ratio above the
+        Labels that are none, ``ratio`` outside (0, 1), a draw of no image at all, a target that is no class, or a clean-label ratio above the
         target class's share of the data; the message names the largest feasible ratio.
     """
-    n = len(y)
     choose("labels", labels, LABEL_POLICIES)
+    y = np.asarray(y)
+    n = y.size
     if n == 0:
         raise PaperlibError("y is empty; give the labels of the training set.")
+    if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0:
+        raise PaperlibError(f"y is {y.dtype} of shape {y.shape}; labels must be integers from 0, (N,).")
+    check_seed(seed)
     check_ratio(ratio)
     check_target(target, int(y.max()) + 1)
     count = round(ratio * n)
@@ -238,12 +268,28 @@ def render(attack: "Callable[[Tensor], Tensor]", x: "Tensor", batch_size: int = 
     """The uint8 images (N, C, H, W) with the trigger, rounded back to uint8.
 
     Small batches stay in the processor's cache: two to three times as fast as thousands of images at once.
+
+    Raises
+    ------
+    PaperlibError
+        What the attack gives back is no image of the same shape, or not finite.
     """
     import torch
 
     out = torch.empty_like(x)
     for part, place in zip(x.split(batch_size), out.split(batch_size), strict=True):
-        place.copy_(attack(part.float().div_(255)).mul(255).round_().clamp_(0, 255))
+        made = attack(part.float().div_(255))
+        if not isinstance(made, torch.Tensor) or made.shape != part.shape:
+            what = f"shape {tuple(made.shape)}" if isinstance(made, torch.Tensor) else f"a {type(made).__name__}"
+            raise PaperlibError(
+                f"the trigger makes {what} of images of shape {tuple(part.shape)}; it must give images of the same shape."
+            )
+        low, high = (made.min().item(), made.max().item()) if made.numel() else (0.0, 0.0)
+        if not made.is_floating_point() or not -1 <= low <= high <= 2:  # a trigger may leave [0, 1] a little
+            raise PaperlibError(
+                f"the trigger makes images of {made.dtype} in [{low:.4g}, {high:.4g}]; they must be floats in [0, 1]."
+            )
+        place.copy_(made.mul(255).round_().clamp_(0, 255))
     return out
 
 
@@ -299,10 +345,12 @@ def poison(data: "ImageData", attack: Any, *, target: int, indices: Any, seed: i
     """
     import torch
 
-    from paperlib.data.inputs import image_data
+    from paperlib.data.inputs import check_from_zero, image_data
 
-    data = image_data(data, "data")
     check_attack(attack)
+    check_seed(seed)
+    data = image_data(data, "data")
+    check_from_zero(data, "data")
     check_target(target, data.n_classes)
     index = positions(indices).to(data.x.device)
     if len(index) and (index.min() < 0 or index.max() >= len(data) or len(index.unique()) != len(index)):
@@ -333,9 +381,20 @@ def poisoned_test(data: "ImageData", attack: Attack, target: int) -> tuple["Imag
 
     All-to-one and clean-label attacks leave out the images whose true class is the target; all-to-all keeps every image.
     ``y`` of the returned data is still the true class, so that ASR and R-Acc are counted on the same images.
+
+    Raises
+    ------
+    PaperlibError
+        What :func:`poison` refuses of data, attack and target; only images of the target class.
     """
+    from paperlib.data.inputs import image_data
+
+    check_attack(attack)
+    data = image_data(data, "data")
     if attack.labels != "all_to_all":
         check_target(target, len(data.class_names))
         data = data.subset((data.y != target).nonzero().squeeze(1))
+        if not len(data):
+            raise PaperlibError(f"data holds images of target class {target} only; ASR needs images of other classes.")
     wanted = poisoned_labels(data.y, attack.labels, target, len(data.class_names))
     return replace(data, x=render(attack, data.x)), wanted

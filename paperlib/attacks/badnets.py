@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paperlib.attacks import check_batch
 from paperlib.attacks.pictures import load, mix
 from paperlib.errors import PaperlibError
 
@@ -52,9 +53,12 @@ class BadNets:
             A value outside [0, 1], a picture that is larger than the images, or unusable
             (:func:`paperlib.attacks.pictures.load`).
         """
+        check_batch(x)
         if not 0 <= self.value <= 1:
             raise PaperlibError(f"value={self.value!r} must lie in [0, 1]: the pixel value of the square.")
         side = max(1, round(self.patch * x.shape[-1] / 32))
+        if side > min(x.shape[-2:]):
+            raise PaperlibError(f"patch={self.patch!r} is larger than the image; it counts pixels of 32.")
         rows, columns, patch = side, side, torch.tensor(self.value, dtype=x.dtype, device=x.device)
         if self.image:
             picture = load(self.image, self.image_sha256, x.shape[1])

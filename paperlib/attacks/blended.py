@@ -38,6 +38,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from paperlib.attacks import check_batch
 from paperlib.attacks.pictures import PICTURES, benchmark, load, mix, trigger_image
 from paperlib.errors import PaperlibError
 
@@ -124,6 +125,7 @@ class Blended:
             A picture that is unusable (:func:`paperlib.attacks.pictures.load`), or the benchmark's, which is not here; ``alpha``
             outside [0, 1].
         """
+        check_batch(x)
         channels, height, width = x.shape[1:]
         if self.image:
             trigger = load(self.image, self.image_sha256, channels, (height, width))

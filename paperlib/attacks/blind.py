@@ -39,7 +39,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from paperlib.attacks import poisoned_labels
+from paperlib.attacks import check_batch, poisoned_labels
 from paperlib.attacks.controlled import Watch, begin, train_with
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
@@ -80,6 +80,7 @@ class Blind:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] with the pattern."""
+        check_batch(x)
         height, width = x.shape[-2:]
         scale = max(1, min(height, width) // 32)
         pattern = torch.tensor(PATTERN, dtype=x.dtype, device=x.device)

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paperlib.attacks import check_batch
 from paperlib.attacks.controlled import Mixed, others
 from paperlib.errors import PaperlibError
 
@@ -50,6 +51,7 @@ class BPP(Mixed):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1], quantised."""
+        check_batch(x)
         return (x * (self.levels - 1)).round() / (self.levels - 1)
 
     def cross(self, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from paperlib.attacks import check_batch
 from paperlib.attacks.chroma import add_colour, cosines
 
 U, V = 0.492, 0.877
@@ -38,5 +39,6 @@ class CTRL:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] with the two frequencies, clipped."""
+        check_batch(x)
         pattern = cosines(x.shape[-2], x.shape[-1], tuple(self.coefficients), self.magnitude)
         return add_colour(x, pattern, blue=U, red=V, attack="CTRL")

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from paperlib.attacks import check_batch
 from paperlib.attacks.chroma import add_colour, cosines
 from paperlib.errors import PaperlibError
 
@@ -49,6 +50,7 @@ class FTrojan:
         PaperlibError
             Sides above ``window`` that it does not divide; images that are not RGB.
         """
+        check_batch(x)
         height, width = x.shape[-2:]
         rows, columns = min(self.window, height), min(self.window, width)
         if self.window < 1 or height % rows or width % columns:

@@ -53,7 +53,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paperlib.attacks import poisoned_labels, stated
+from paperlib.attacks import check_batch, poisoned_labels, stated
 from paperlib.attacks.controlled import (
     Watch,
     begin,
@@ -154,6 +154,7 @@ class InputAware:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1], each with its own trigger."""
+        check_batch(x)
         pattern, mask = self.pattern(x)
         return x + (pattern - x) * mask
 

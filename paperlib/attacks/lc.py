@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from paperlib import models
-from paperlib.attacks import render, stated
+from paperlib.attacks import check_batch, render, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
 from paperlib.models.preact_resnet import PreActResNet18
@@ -87,6 +87,7 @@ class LC:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] as the attacker shows them at test time."""
+        check_batch(x)
         if self.variant == "authors":
             return (x + self.amplitude * corners(*x.shape[2:]).to(x)).clamp(0, 1)
         network = self.network(x.shape[1])

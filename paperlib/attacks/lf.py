@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paperlib.attacks import stated
+from paperlib.attacks import check_batch, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.training import evaluating
@@ -69,6 +69,7 @@ class LF:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] plus the trigger, clipped."""
+        check_batch(x)
         return (x + stated(self, "trigger", x.shape[1:]).to(x)).clamp(0, 1)
 
     def prepare(

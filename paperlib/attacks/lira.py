@@ -40,7 +40,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paperlib.attacks import poisoned_labels, stated
+from paperlib.attacks import check_batch, poisoned_labels, stated
 from paperlib.attacks.controlled import Watch, begin, made_from, pack, train_with, unpack
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
@@ -105,6 +105,7 @@ class LIRA:
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] plus their perturbations, clipped."""
+        check_batch(x)
         mean = tuple(stated(self, "generator.mean").flatten().tolist())
         return self._perturb(x, unpack(self, "generator", lambda: AutoEncoder(mean, mean)))
 

@@ -6,9 +6,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from paperlib.attacks import Attack, Poisoned, check_attack, draw, poison, poisoned_test
+from paperlib.attacks import ATTACKS, Attack, Poisoned, check_attack, check_target, draw, poison, poisoned_test
 from paperlib.data.images import ImageData, clean_subset
-from paperlib.data.inputs import image_data
+from paperlib.data.inputs import check_from_zero, image_data
 from paperlib.data.noise import NoisyLabels
 from paperlib.errors import PaperlibError
 from paperlib.training import Recipe
@@ -102,6 +102,16 @@ class Scene:
         return replace(self, attack=attack, poisoned=poisoned)
 
 
+def name_of(attack: Attack) -> str:
+    """The name of an attack in the registry; of one that is not there, its class."""
+    same = [
+        name
+        for name, method in ATTACKS.items()
+        if method.load() is type(attack) and all(getattr(attack, field) == value for field, value in method.defaults)
+    ]
+    return same[-1] if same else type(attack).__name__
+
+
 def own_scene(
     train: object, test: object, attack: Attack | None = None, *, target: int = 0, ratio: float = 0.1, seed: int = 0
 ) -> Scene:
@@ -122,14 +132,21 @@ def own_scene(
         Images of two sizes or kinds of classes, and what :func:`paperlib.attacks.draw` and :func:`paperlib.attacks.poison` refuse.
     """
     seen, unseen = image_data(train, "train"), image_data(test, "test")
+    check_from_zero(seen, "train")
     if seen.x.shape[1:] != unseen.x.shape[1:]:
         raise PaperlibError(
             f"train holds images of shape {tuple(seen.x.shape[1:])}, test of {tuple(unseen.x.shape[1:])}; they must agree."
         )
-    classes = max((seen.class_names, unseen.class_names), key=len)
+    check_target(target, seen.n_classes)
+    if unseen.n_classes > seen.n_classes:
+        raise PaperlibError(
+            f"test has labels up to {int(unseen.y.max())}, train has classes 0 to {seen.n_classes - 1}; they must agree."
+        )
+    classes = seen.class_names
     seen, unseen = replace(seen, class_names=classes), replace(unseen, class_names=classes)
     scene = Scene(seen, unseen, target=target, seed=seed, ratio=ratio if attack is not None else 0.0)
     if attack is None:
         return scene
     check_attack(attack)
+    scene = replace(scene, name=name_of(attack))
     return scene.under(attack, draw(seen.y.cpu().numpy(), ratio, attack.labels, target, seed))

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paperlib.attacks import check_batch
+
 
 @dataclass(frozen=True)
 class SIG:
@@ -33,6 +35,7 @@ class SIG:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] plus the signal, clipped."""
+        check_batch(x)
         width = x.shape[-1]
         column = torch.arange(width, dtype=x.dtype, device=x.device)
         return (x + self.delta * torch.sin(2 * math.pi * self.frequency * column / width)).clamp(0, 1)

@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paperlib.attacks import stated
+from paperlib.attacks import check_batch, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.training import autocast
@@ -131,6 +131,7 @@ class SSBA:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] with the secret in them."""
+        check_batch(x)
         secret = stated(self, "secret")
         return encode(self.networks(x.shape[1:])[0], x, secret.expand(len(x), -1))
 

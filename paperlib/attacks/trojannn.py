@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.attacks import stated
+from paperlib.attacks import check_batch, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.training import evaluating
@@ -58,6 +58,7 @@ class TrojanNN:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] plus the disc, clipped."""
+        check_batch(x)
         return (x + stated(self, "trigger", x.shape[1:]).to(x)).clamp(0, 1)
 
     def mask(self, height: int, width: int) -> Tensor:

@@ -36,6 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from paperlib.attacks import check_batch
 from paperlib.attacks.controlled import Mixed
 from paperlib.errors import PaperlibError
 
@@ -82,6 +83,7 @@ class WaNet(Mixed):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1], warped."""
+        check_batch(x)
         return _sample(x, self._grid(x).expand(len(x), -1, -1, -1))
 
     def cross(self, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,6 +151,23 @@ def _decode_all(name: str, root: Path, files: Sequence[str], side: int) -> tuple
     return x.permute(0, 3, 1, 2).contiguous(), sums
 
 
+def as_rgb(image: Any, name: object) -> Any:
+    """A picture of PIL as it looks on paper: what is transparent is white, not black.
+
+    Raises
+    ------
+    PaperlibError
+        More than 8 bits per channel; ``name`` is what it is called.
+    """
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        raise PaperlibError(f"{name} has more than 8 bits per channel (mode {image.mode}); save it with 8.")
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("RGB")
+
+
 def _decode(path: Path, side: int) -> tuple[np.ndarray, bool, str]:
     """Pixels (side, side, 3), whether the file is a grey image, and its SHA-256."""
     from PIL import Image
@@ -158,12 +176,7 @@ def _decode(path: Path, side: int) -> tuple[np.ndarray, bool, str]:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             mode = image.mode
-            if mode.startswith(("I", "F")):
-                raise PaperlibError(f"{path} has more than 8 bits per channel (mode {mode}); save it with 8.")
-            seen: Image.Image = image
-            if image.has_transparency_data:  # as it looks on paper: what is transparent is white, not black
-                seen = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            rgb = seen.convert("RGB")
+            rgb = as_rgb(image, path)
     except PaperlibError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -11,6 +11,7 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from paperlib.data.decode import decoded
 from paperlib.data.protocols import PROTOCOLS
 from paperlib.data.unpickle import arrays
 from paperlib.errors import PaperlibError, choose
+from paperlib.registry import check_numbers, check_seed
 
 Indices = Tensor | np.ndarray | Sequence[int]
 PerChannel = tuple[builtins.float, ...]  # spelled out because ImageData has a method named float
@@ -94,43 +96,6 @@ class ImageData:
         return x.to(torch.float32).div_(255)
 
 
-def from_tensors(
-    x: Tensor, y: Tensor, *, class_names: Sequence[str] = (), name: str = "yours", flip: bool = False, pad: int = 0
-) -> ImageData:
-    """An image set from a user's own tensors.
-
-    Parameters
-    ----------
-    x : (N, C, H, W)
-        uint8, or float in [0, 1] (rounded to 8 bits).
-    y : (N,), any integer type
-    class_names
-        Default: "class 0" to the largest label.
-    flip, pad
-        Augmentation when something is trained on these images.
-
-    Raises
-    ------
-    PaperlibError
-        Images of another type, range or shape, labels that are no integers, negative labels, or different lengths.
-    """
-    if x.ndim != 4:
-        raise PaperlibError(f"x has shape {tuple(x.shape)}; images must be (N, C, H, W).")
-    if x.is_floating_point():
-        low, high = (x.min().item(), x.max().item()) if x.numel() else (0.0, 0.0)
-        if not (low >= 0 and high <= 1):
-            raise PaperlibError(f"x lies in [{low:.4g}, {high:.4g}]; images with a fraction must lie in [0, 1].")
-        x = x.mul(255).round().to(torch.uint8)
-    if y.is_floating_point() or y.dtype == torch.bool or (len(y) and y.min() < 0):
-        raise PaperlibError(f"y is {y.dtype}; labels must be integers from 0.")
-    classes = max(int(y.max()) + 1 if len(y) else 0, len(class_names))
-    names = tuple(class_names) or tuple(f"class {k}" for k in range(classes))
-    if len(names) < classes:
-        raise PaperlibError(f"class_names has {len(names)} names, y has labels up to {classes - 1}.")
-    channels = x.shape[1]
-    return ImageData(x, y.long(), names, (0.5,) * channels, (0.25,) * channels, flip, pad, name)
-
-
 def balanced_subset(y: Indices, n: int, seed: int, *, stream: int = 0) -> Tensor:
     """Indices of a seeded, class-balanced subset.
 
@@ -161,8 +126,11 @@ def balanced_subset(y: Indices, n: int, seed: int, *, stream: int = 0) -> Tensor
         ``n`` is outside its range, or ``seed`` is negative.
     """
     labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-    if seed < 0:
-        raise PaperlibError(f"seed={seed} is negative; a seed is 0 or more.")
+    check_seed(seed)
+    if labels.ndim != 1 or (labels.dtype.kind not in "iu" and labels.size):
+        raise PaperlibError(f"y is {labels.dtype} of shape {labels.shape}; labels must be integers, (N,).")
+    if not isinstance(n, Integral) or isinstance(n, bool):
+        raise PaperlibError(f"n={n!r} must be a whole number of images.")
     classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     largest = len(classes) * int(counts.min(initial=len(labels)))
     if not len(classes) <= n <= largest or n < 1:
@@ -210,7 +178,11 @@ def load(name: str, split: str, n: int = 0, seed: int = 0, device: str | torch.d
     DataMissing
         The files are not here and could not be fetched.
     """
+    if not isinstance(name, str):
+        raise PaperlibError(f"name={name!r} must be the name of a data set, for example 'cifar10', or 'folder:/path'.")
     choose("split", split, ("train", "test"))
+    check_numbers("n", n, 0)
+    check_seed(seed)
     data = _own(name, split) if folder.is_folder(name) else LOADERS[choose("name", name, LOADERS)](split)
     if n:
         data = data.subset(balanced_subset(data.y, n, seed))

@@ -6,7 +6,7 @@ is one reading only: channels last, a missing channel axis, the floating type, l
 (composited on white, as :mod:`paperlib.data.decode` does for files). Everything that has two readings is refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paperlib.data.images import ImageData, from_tensors
+from paperlib.data.decode import as_rgb
+from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 
 FORMS = (
     "an ImageData, a pair (images, labels) of tensors, arrays or lists, a torch Dataset of such pairs, or a DataLoader"
 )
 CHANNELS = (1, 3, 4)
+MOST_CLASSES = 100_000
+"""Larger labels are no class numbers."""
 
 
 def image_data(given: Any, argument: str = "data") -> ImageData:
@@ -40,7 +43,7 @@ def image_data(given: Any, argument: str = "data") -> ImageData:
     if isinstance(given, ImageData):
         found = given
     else:
-        names: Sequence[str] = ()
+        names: tuple[str, ...] = ()
         if isinstance(given, torch.utils.data.DataLoader):
             given = given.dataset
         if isinstance(given, torch.utils.data.Dataset) and not isinstance(given, tuple):
@@ -50,10 +53,14 @@ def image_data(given: Any, argument: str = "data") -> ImageData:
             given = _pair(given, argument)
         if not isinstance(given, tuple | list) or len(given) != 2:
             raise PaperlibError(f"{argument} is {_called(given)}; give {FORMS}.")
-        x, y = pixels(given[0], f"{argument}'s images"), labels(given[1], f"{argument}'s labels")
-        if len(x) != len(y):
-            raise PaperlibError(f"{argument} has {len(x)} images and {len(y)} labels; there must be one per image.")
-        found = from_tensors(x, y.to(x.device), class_names=names)
+        x, y, classes = arrays_of(given[0], given[1], f"{argument}'s images", f"{argument}'s labels")
+        names = names or tuple(f"class {k}" for k in range(classes))
+        if len(names) < classes:
+            raise PaperlibError(
+                f"{argument} has labels up to {classes - 1} and names of {len(names)} classes; they must agree."
+            )
+        channels = x.shape[1]
+        found = ImageData(x, y, names, (0.5,) * channels, (0.25,) * channels, False, 0, "yours")
     if len(found) == 0:
         raise PaperlibError(f"{argument} holds no image; give at least one.")
     if not 0 <= int(found.y.min()) <= int(found.y.max()) < found.n_classes:
@@ -63,6 +70,50 @@ def image_data(given: Any, argument: str = "data") -> ImageData:
         )
     check_grey_levels(found.x, f"{argument}'s images")
     return found
+
+
+def from_tensors(
+    x: object, y: object, *, class_names: Sequence[str] = (), name: str = "yours", flip: bool = False, pad: int = 0
+) -> ImageData:
+    """An image set from a user's own tensors, arrays or lists.
+
+    Parameters
+    ----------
+    x, y
+        Images and labels in any form of :func:`image_data`.
+    class_names
+        Default: "class 0" to the largest label, for one-hot rows to the last column.
+    flip, pad
+        Augmentation when something is trained on these images.
+
+    Raises
+    ------
+    PaperlibError
+        What :func:`image_data` refuses, and fewer names than classes.
+    """
+    images, numbers, classes = arrays_of(x, y, "x", "y")
+    names = tuple(class_names) or tuple(f"class {k}" for k in range(classes))
+    if len(names) < classes:
+        raise PaperlibError(f"class_names has {len(names)} names, y has labels up to {classes - 1}.")
+    channels = images.shape[1]
+    return ImageData(images, numbers, names, (0.5,) * channels, (0.25,) * channels, flip, pad, name)
+
+
+def arrays_of(x: Any, y: Any, images: str, numbers: str) -> tuple[Tensor, Tensor, int]:
+    """Images as uint8 (N, C, H, W), labels as int64 (N,) on their device, and how many classes the labels are out of.
+
+    Raises
+    ------
+    PaperlibError
+        As :func:`image_data`; ``images`` and ``numbers`` are what the person calls the two.
+    """
+    pictures = pixels(x, images)
+    y, classes = labels(y, numbers)
+    if len(pictures) != len(y):
+        raise PaperlibError(
+            f"{images} and {numbers} do not belong together: {len(pictures)} images and {len(y)} labels; there must be one per image."
+        )
+    return pictures, y.to(pictures.device), classes
 
 
 def with_outputs(data: ImageData, outputs: int, argument: str) -> ImageData:
@@ -122,6 +173,40 @@ def check_grey_levels(x: Tensor, argument: str) -> None:
         )
 
 
+def check_from_zero(data: ImageData, argument: str) -> None:
+    """Refuse a training set whose labels begin above 0, where no model says which classes there are.
+
+    Raises
+    ------
+    PaperlibError
+        It has one class only, or came without names of classes and has no image of class 0.
+    """
+    if data.n_classes < 2:
+        raise PaperlibError(f"{argument} has one class only; give images of at least two classes.")
+    if data.name == "yours" and (least := int(data.y.min())) > 0:
+        raise PaperlibError(
+            f"{argument} has labels from {least} to {int(data.y.max())} and no image of class 0; lower labels that start at 1 by 1."
+        )
+
+
+def check_several(data: ImageData, argument: str) -> None:
+    """Refuse images that are all of one class, or show nothing.
+
+    Raises
+    ------
+    PaperlibError
+        They are.
+    """
+    present = data.y.unique()
+    if len(present) == 1:
+        raise PaperlibError(
+            f"{argument} holds images of class {int(present)} only, which does not show how classes are told apart; give images of "
+            "several classes."
+        )
+    if int(data.x.min()) == int(data.x.max()):
+        raise PaperlibError(f"{argument}'s images hold nothing but the grey level {int(data.x.max())}; give pictures.")
+
+
 def pixels(x: Any, argument: str = "x") -> Tensor:
     """Images in any layout as uint8 (N, C, H, W), on the device where they lie.
 
@@ -137,6 +222,11 @@ def pixels(x: Any, argument: str = "x") -> Tensor:
         raise PaperlibError(f"{argument} have shape {tuple(x.shape)}; give (N, C, H, W), (N, H, W, C) or (N, H, W).")
     if x.shape[1] not in CHANNELS and x.shape[3] in CHANNELS:
         x = x.permute(0, 3, 1, 2)
+    if x.shape[1] not in CHANNELS or 0 in x.shape[2:]:
+        raise PaperlibError(
+            f"{argument} have {x.shape[1]} channels and {x.shape[2]} x {x.shape[3]} pixels; give images of 1 (grey), 3 (RGB) or 4 "
+            "channels (RGB and alpha), (N, C, H, W) or (N, H, W, C)."
+        )
     if x.dtype == torch.bool or x.is_complex():
         raise PaperlibError(f"{argument} are {x.dtype}; give uint8 from 0 to 255, or floats in [0, 1].")
     if not x.numel():
@@ -174,15 +264,15 @@ def _eight_bits(x: Tensor, argument: str) -> Tensor:
     return x.mul(255).round().to(torch.uint8)
 
 
-def labels(y: Any, argument: str = "y") -> Tensor:
-    """Labels in any usual form as int64 (N,).
+def labels(y: Any, argument: str = "y") -> tuple[Tensor, int]:
+    """Labels in any usual form as int64 (N,), and the number of classes: of one-hot rows their columns, else the largest label + 1.
 
     Raises
     ------
     PaperlibError
         As :func:`image_data`, about the labels.
     """
-    y = as_tensor(y, argument)
+    y, columns = as_tensor(y, argument), 0
     if (
         y.ndim == 2
         and y.shape[1] > 1
@@ -190,16 +280,19 @@ def labels(y: Any, argument: str = "y") -> Tensor:
         and ((y == 0) | (y == 1)).all()
         and (y.sum(1) == 1).all()
     ):
-        y = y.argmax(1)
+        y, columns = y.argmax(1), y.shape[1]
     if y.ndim == 2 and y.shape[1] == 1:
         y = y.squeeze(1)
     if y.ndim != 1:
         raise PaperlibError(f"{argument} have shape {tuple(y.shape)}; give one integer per image, (N,).")
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise PaperlibError(f"{argument} are {y.dtype}; labels must be integers from 0.")
-    if len(y) and int(y.min()) < 0:
-        raise PaperlibError(f"{argument} hold {int(y.min())}; labels must be integers from 0.")
-    return y.long()
+    low, high = (int(y.min()), int(y.max())) if len(y) else (0, 0)
+    if low < 0:
+        raise PaperlibError(f"{argument} hold {low}; labels must be integers from 0.")
+    if high >= MOST_CLASSES:
+        raise PaperlibError(f"{argument} hold {high}; labels must be the numbers of classes, 0 to K - 1.")
+    return y.long(), columns or high + (len(y) > 0)
 
 
 def as_tensor(given: Any, argument: str) -> Tensor:
@@ -245,22 +338,48 @@ def _pair(item: Mapping, argument: str) -> tuple[Any, Any]:
 def _collected(dataset: Any, argument: str) -> tuple[list[Any], list[Any]]:
     """All images and labels of a torch data set, in its order."""
     xs, ys = [], []
-    items = (dataset[i] for i in range(len(dataset))) if hasattr(dataset, "__len__") else iter(dataset)
-    for i, item in enumerate(items):
+    for i, item in enumerate(_items(dataset, argument)):
         if isinstance(item, Mapping):
             item = _pair(item, argument)
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise PaperlibError(f"{argument}[{i}] is {_called(item)}; a data set must give pairs (image, label).")
-        image = item[0]
-        if not isinstance(image, Tensor):
-            image = torch.from_numpy(np.array(image))  # PIL: (H, W) or (H, W, C)
-            if image.ndim == 3:
-                image = image.permute(2, 0, 1)
+        image = (
+            as_tensor(item[0], f"{argument}[{i}]'s image")
+            if isinstance(item[0], Tensor)
+            else _from_file(item[0], f"{argument}[{i}]'s image")
+        )
         xs.append(image[None] if image.ndim == 2 else image)
-        ys.append(int(item[1]))
+        number = as_tensor(item[1], f"{argument}[{i}]'s label")
+        if number.numel() != 1 or number.is_floating_point() or number.is_complex() or number.dtype == torch.bool:
+            raise PaperlibError(f"{argument}[{i}] has the label {item[1]!r}; labels must be integers from 0.")
+        ys.append(int(number))
     if not xs:
         raise PaperlibError(f"{argument} holds no image; give at least one.")
     return xs, ys
+
+
+def _items(dataset: Any, argument: str) -> Iterator[Any]:
+    """The items of a torch data set in its order; what its own code raises becomes one sentence."""
+    i = 0
+    try:
+        for i in range(len(dataset)) if hasattr(dataset, "__len__") else ():
+            yield dataset[i]
+        if not hasattr(dataset, "__len__"):
+            yield from dataset
+    except PaperlibError:
+        raise
+    except Exception as error:
+        raise PaperlibError(
+            f"{argument}[{i}] cannot be read ({type(error).__name__}: {_first(error)}); mend the data set."
+        ) from error
+
+
+def _from_file(image: Any, argument: str) -> Tensor:
+    """An image of a data set that is no tensor: of PIL, or an array; (H, W) or (H, W, C)."""
+    if hasattr(image, "getbands"):
+        image = np.array(image if image.mode == "L" else as_rgb(image, argument))
+    found = as_tensor(image, argument)
+    return found.permute(2, 0, 1) if found.ndim == 3 else found
 
 
 def _names(dataset: Any) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,7 @@ from paperlib import paths
 from paperlib.data.images import Indices
 from paperlib.data.unpickle import arrays
 from paperlib.errors import DataMissing, PaperlibError, choose
+from paperlib.registry import check_numbers, check_seed
 
 SYNTHETIC = ("symmetric", "asymmetric")
 HUMAN = {
@@ -68,10 +70,9 @@ def chosen(y: np.ndarray, rate: float, seed: int) -> np.ndarray:
     PaperlibError
         ``rate`` outside (0, 1) or too small for one sample; a negative seed.
     """
-    if not 0 < rate < 1:
+    if not isinstance(rate, Real) or not 0 < rate < 1:
         raise PaperlibError(f"rate={rate!r} must lie strictly between 0 and 1 (share of the labels that are wrong).")
-    if seed < 0:
-        raise PaperlibError(f"seed={seed} is negative; a seed is 0 or more.")
+    check_seed(seed)
     total = round(rate * len(y))
     if total == 0:
         raise PaperlibError(f"rate={rate!r} of {len(y)} labels rounds to none; give more images or a larger rate.")
@@ -88,6 +89,7 @@ def chosen(y: np.ndarray, rate: float, seed: int) -> np.ndarray:
 def _classes(y: Tensor, n_classes: int) -> np.ndarray:
     if y.ndim != 1 or y.dtype != torch.int64 or len(y) == 0:
         raise PaperlibError(f"y is {y.dtype} of shape {tuple(y.shape)}; labels must be a non-empty int64 tensor (N,).")
+    check_numbers("n_classes", n_classes, 2)
     if n_classes < 2 or y.min() < 0 or y.max() >= n_classes:
         raise PaperlibError(
             f"n_classes={n_classes} but y holds labels from {int(y.min())} to {int(y.max())}; "

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.registry import Method, Registry
+from paperlib.registry import Method, Registry, check_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -192,14 +192,16 @@ def purify(
     """
     from paperlib.data.inputs import image_data
     from paperlib.models.default_layer import with_layer
-    from paperlib.models.foreign import adopt, check_learned, given_back
+    from paperlib.models.foreign import adopt, check_learned, check_trainable, given_back
 
     config, entry = DEFENSES.settings(method, **params), DEFENSES[method]
+    check_seed(seed)
     argument = "clean" if entry.access == CLEAN else "poisoned"
     given = {CLEAN: clean, POISONED: poisoned, NOTHING: None}[entry.access]
     if given is None and entry.access != NOTHING:
         raise PaperlibError(f"method={method!r} works on the {entry.access}; give it as {argument}=.")
     inner, data = adopt(model, None if given is None else image_data(given, argument), argument)
+    check_trainable(inner)
     if data is not None and entry.access == CLEAN:
         check_classes(data)
     if data is not None and not chance_ok:

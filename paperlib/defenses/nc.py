@@ -221,6 +221,7 @@ def nc(
     progress: Callable[[float, str], None] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` that has unlearned the inverted triggers of the flagged classes; unchanged where none is."""
+    recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
     found = invert_all(model, clean, range(clean.n_classes), config, seed=seed, progress=progress)
     norms = found.norm.tolist()
     indices = anomaly_indices(norms)
@@ -235,6 +236,5 @@ def nc(
     model = deepcopy(model).eval()
     if flagged:
         data = stamp_fifths(clean, found, flagged, config.stamped, seed)
-        recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)
         fit(model, data, recipe, seed=seed, partial=True, progress=progress)
     return model, notes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paperlib.errors import PaperlibError
-from paperlib.registry import Method, Registry
+from paperlib.registry import Method, Registry, check_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,26 +112,32 @@ def detect(
         Unknown method or parameter; no image at all; the model or the clean subset that the method needs is not given, or they
         do not fit each other.
     """
-    from paperlib.data.inputs import check_same_size, image_data
+    from paperlib.data.inputs import check_from_zero, check_same_size, check_several, image_data
     from paperlib.models.default_layer import with_layer
     from paperlib.models.foreign import adopt, check_learned
 
     config, found = DETECTORS.settings(method, **params), DETECTORS[method]
+    check_seed(seed)
     images = image_data(data, "data")
-    known = None
+    known = None if clean is None else image_data(clean, "clean")
     if found.access in (MODEL_AND_CLEAN, CLEAN):
-        if clean is None or (hasattr(clean, "__len__") and len(clean) == 0):
+        if known is None:
             raise PaperlibError(f"method={method!r} compares with clean images; give a few of every class as clean=.")
-        known = image_data(clean, "clean")
         check_same_size(images, known)
-    if found.access in (MODEL, MODEL_AND_CLEAN):
-        if model is None:
-            raise PaperlibError(f"method={method!r} looks inside a classifier; give the one trained on data as model=.")
+    else:
+        known = None  # checked, and not for this method
+    if found.access == CLEAN and known is not None:
+        for one, argument in ((images, "data"), (known, "clean")):
+            check_from_zero(one, argument)
+        check_several(known, "clean")
+    if found.access in (MODEL, MODEL_AND_CLEAN) and model is None:
+        raise PaperlibError(f"method={method!r} looks inside a classifier; give the one trained on data as model=.")
+    if model is not None:
         given, (model, adopted) = model, adopt(model, images, "data")
         images = adopted or images
         if known is not None:
             known = adopt(given, known, "clean")[1]
-        if not chance_ok:
+        if not chance_ok and found.access != CLEAN:
             check_learned(model, known or images, "clean" if known else "data")
         config = with_layer(config, model, images.x)
     return found.load()(images, model, known, config, seed=seed, progress=progress)
@@ -141,9 +147,10 @@ def rates(found: Detection, dirty: "Tensor") -> dict[str, Any]:
     """TPR, FPR, F1 and AUROC in percent, and the number flagged, against the truth ``dirty`` (N,) bool."""
     from sklearn.metrics import roc_auc_score
 
+    from paperlib.data.inputs import as_tensor
     from paperlib.metrics import detection_rates
 
-    truth = dirty.cpu().numpy()
+    truth = as_tensor(dirty, "dirty").cpu().numpy()
     counted = detection_rates(found.flagged.cpu().numpy(), truth)
     values = {"tpr": counted.tpr, "fpr": counted.fpr, "f1": counted.f1}
     values["auroc"] = float(roc_auc_score(truth, found.scores.cpu().numpy()))

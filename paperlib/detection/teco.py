@@ -27,6 +27,8 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.models.features import batch_logits
 from paperlib.training import Progress
 
+SEVERITIES = (1, 2, 3, 4, 5)
+
 
 @dataclass(frozen=True)
 class TeCo:
@@ -36,7 +38,7 @@ class TeCo:
         "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
         "saturate", "fog", "brightness", "contrast", "elastic", "pixelate", "jpeg",
     )  # fmt: skip
-    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    severities: tuple[int, ...] = SEVERITIES
     fpr: float = 0.1
     """False-positive rate that the threshold has on the clean images."""
     batch_size: int = 1000
@@ -75,6 +77,8 @@ def teco(
         raise PaperlibError(
             f"kinds has {len(config.kinds)} and severities {len(config.severities)} entries; at least 2 and 1 are needed."
         )
+    if not set(config.severities) <= set(SEVERITIES):
+        raise PaperlibError(f"severities={config.severities!r} must lie in {SEVERITIES[0]} to {SEVERITIES[-1]}.")
     threshold = inconsistency(model, clean, config, seed).quantile(1 - config.fpr).item()
     scores = inconsistency(model, data, config, seed + 1, progress)
     return Detection(scores, scores > threshold, {"threshold": round(threshold, 5)})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics.pairwise import kernel_metrics
+from sklearn.utils.validation import validate_data
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness.moments import aligned
@@ -35,6 +36,23 @@ def number(name: str, value: Any, low: float = 0.0, high: float = np.inf, *, abo
         )
         raise PaperlibError(f"{name}={value!r} is not a number {words}.")
     return float(value)
+
+
+def validated(estimator: Any, *given: Any, **how: Any) -> Any:
+    """What scikit-learn's ``validate_data`` gives; what it refuses, in one sentence of ours.
+
+    Raises
+    ------
+    PaperlibError
+        It refuses X or y.
+    """
+    try:
+        found = validate_data(estimator, *given, **how)
+        return found if len(given) < 2 else (found[0], np.asarray(found[1], dtype=np.float64))
+    except PaperlibError:
+        raise
+    except ValueError as error:
+        raise PaperlibError(f"X and y cannot be used: {' '.join(str(error).split()).rstrip('.')}.") from error
 
 
 def whole(name: str, value: Any, low: int = 1) -> int:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
@@ -167,7 +167,7 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
         """
         loss = self._check_parameters()
         source = index_of(X=X, y=y)
-        X, y = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        X, y = checks.validated(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         inputs, target = np.asarray(X), np.asarray(y, dtype=np.float64)
         n = len(inputs)
         weight = checks.weights(sample_weight, n, source)
@@ -246,7 +246,7 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
 
     def _design(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
-        inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        inputs: FloatArray = checks.validated(self, X, dtype=np.float64, reset=False)
         return np.column_stack(
             [inputs if self._linear else kernel_matrix(self, inputs, self.X_fit_), np.ones(len(inputs))]
         )

@@ -36,7 +36,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
@@ -203,7 +203,7 @@ class StreamedMeanParityRegressor(FairnessKnobs):
 
     def _chunks(self, X: ArrayLike) -> Iterator[FloatArray]:
         check_is_fitted(self)
-        inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        inputs: FloatArray = checks.validated(self, X, dtype=np.float64, reset=False)
         return (self._features(inputs[rows]) for rows in gen_batches(len(inputs), self.chunk_size))
 
     def _check_streaming(self) -> None:

@@ -45,7 +45,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.errors import PaperlibError
 from paperlib.fairness import checks
@@ -165,7 +165,7 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         y = aligned("y", y, X)
-        inputs, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        inputs, targets = checks.validated(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weight = checks.weights(sample_weight, len(inputs), index_of(X=X, y=y))
         targets = np.asarray(targets, dtype=np.float64)
         checks.intercept(self.fit_intercept, targets, weight)
@@ -518,13 +518,13 @@ class MeanParityRegressor(FairnessKnobs):
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predictions (m,) or (m, p) for X (m, d), or for the kernel matrix (m, n) when ``kernel='precomputed'``."""
         check_is_fitted(self)
-        inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        inputs: FloatArray = checks.validated(self, X, dtype=np.float64, reset=False)
         if self.kernel == "linear":
             return inputs @ self.coef_ + self.intercept_
         return self._get_kernel(inputs, self.X_fit_) @ self.dual_coef_ + self.intercept_
 
     def _design(self, X: ArrayLike) -> FloatArray:
-        inputs: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        inputs: FloatArray = checks.validated(self, X, dtype=np.float64, reset=False)
         return inputs if self._primal else self._get_kernel(inputs, self.X_fit_)
 
     def alpha_path(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paperlib.data.images import ImageData
-from paperlib.data.inputs import image_data
+from paperlib.data.inputs import as_tensor, image_data
 from paperlib.errors import PaperlibError
 
 
@@ -28,10 +28,13 @@ def images(x: Any, y: Any, *, clip_values: tuple[float, float] = (0.0, 1.0)) -> 
     PaperlibError
         Images outside ``clip_values``, and what :func:`paperlib.data.inputs.image_data` refuses.
     """
-    low, high = map(float, clip_values)
+    try:
+        low, high = map(float, clip_values)
+    except (TypeError, ValueError):
+        low = high = 0.0
     if not high > low:
         raise PaperlibError(f"clip_values={clip_values!r} must be the values of black and white, for example (0, 1).")
-    x = np.asarray(x, dtype=np.float64)
+    x = as_tensor(x, "x").cpu().double().numpy()
     if x.size and (x.min() < low - 1e-4 or x.max() > high + 1e-4):
         raise PaperlibError(
             f"x lies in [{x.min():.4g}, {x.max():.4g}], outside clip_values={clip_values!r}; give ART's own."

@@ -23,15 +23,8 @@ from paperlib.models.foreign import Resized
 from paperlib.models.preact_resnet import PreActResNet18
 
 NAMES = [
-    "preactresnet18",
-    "vgg19",
-    "vgg19_bn",
-    "efficientnet_b3",
-    "mobilenet_v3_large",
-    "densenet161",
-    "convnext_tiny",
-    "vit_b_16",
-]
+    "preactresnet18", "vgg19", "vgg19_bn", "efficientnet_b3", "mobilenet_v3_large", "densenet161", "convnext_tiny", "vit_b_16",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +50,7 @@ def load(path: str | Path, *, dataset: str = "", name: str = "") -> Result:
     PaperlibError
         No such file, one that holds objects, one that does not say what is needed, or weights of another architecture.
     """
-    found = _read(Path(path))
+    found = _read(path)
     if "model" not in found:
         found = {"model": found.get("state_dict", found)}
     weights = {key.removeprefix("module."): w for key, w in dict(found["model"]).items()}
@@ -71,8 +64,8 @@ def load(path: str | Path, *, dataset: str = "", name: str = "") -> Result:
     return Result(model.eval(), name, dataset, classes, **_poisoned(found.get("bd_train")))
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
+def _read(path: str | Path) -> Mapping[str, Any]:
+    if not isinstance(path, str | Path) or not Path(path).is_file():
         raise PaperlibError(f"{path} is no file; give the attack_result.pt of a finished attack.")
     types = {type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "b1")}
     core: Any = np.zeros(1).__reduce__()[0], np.float64(1).__reduce__()[0]

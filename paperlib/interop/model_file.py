@@ -41,6 +41,10 @@ def load_model(path: Path | str, classes: int, architecture: str = "", normalise
     from paperlib.errors import choose
     from paperlib.models import normalised
 
+    if not isinstance(path, str | Path):
+        raise PaperlibError(
+            f"path={path!r} must be the name of a file: weights in safetensors, or a .pt file of BackdoorBench."
+        )
     path = Path(path)
     if not path.is_file():
         raise PaperlibError(f"{path} is no file; give weights in safetensors, or a .pt file of BackdoorBench.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paperlib.errors import NotApplicable, PaperlibError
 from paperlib.lab.spec import pairs
-from paperlib.registry import Method, Registry
+from paperlib.registry import Method, Registry, check_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +63,7 @@ def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "n
     from paperlib.models.strided import every_other_pixel
 
     method = MODELS[name]
+    check_numbers("width", width, 64)
     cls = method.load()
     with torch.random.fork_rng(devices=[]):  # initialise on the CPU: the same weights on every device
         torch.manual_seed(seed)
@@ -81,11 +82,11 @@ def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float
     Raises
     ------
     PaperlibError
-        No torch model, numbers that are not finite, no positive ``std``, or two different lengths.
+        No torch model, weights or numbers that are not finite, no positive ``std``, or two different lengths.
     """
     import math
 
-    from paperlib.models.foreign import Normalised, unwrapped
+    from paperlib.models.foreign import Normalised, check_weights, unwrapped
 
     try:
         m, s = tuple(map(float, mean)), tuple(map(float, std))
@@ -95,7 +96,10 @@ def normalised(model: "nn.Module", mean: "Sequence[float]", std: "Sequence[float
         raise PaperlibError(f"mean has {len(m)} numbers and std {len(s)}; both need one per channel.")
     if not all(math.isfinite(v) for v in (*m, *s)) or min(s) <= 0:
         raise PaperlibError(f"mean={m!r} must be finite and std={s!r} positive.")
-    return Normalised(unwrapped(model), m, s).to(next(iter(model.parameters())).device).train(model.training)
+    model = unwrapped(model)
+    check_weights(model)
+    made = Normalised(model, m, s).train(model.training)
+    return made if (weight := next(model.parameters(), None)) is None else made.to(weight.device)
 
 
 DRAWN: "dict[tuple[str, str], Callable[[Tensor], object]]" = {
@@ -115,14 +119,19 @@ def fresh(model: "nn.Module", seed: int) -> "nn.Module":
 
     Raises
     ------
+    PaperlibError
+        No torch model, or one whose weights lie nowhere.
     NotApplicable
         A layer holds weights and has no ``reset_parameters``: they would keep what was trained.
     """
     import torch
 
-    from paperlib.models.foreign import Wrapped
+    from paperlib.models.foreign import Wrapped, check_place, check_trainable, unwrapped
     from paperlib.models.strided import every_other_pixel
 
+    model = unwrapped(model)
+    check_place(model)
+    check_trainable(model)
     if isinstance(model, Wrapped):
         shell = deepcopy(model)
         shell.inner = fresh(model.inner, seed)

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
-from paperlib.data.inputs import on_white, with_outputs
+from paperlib.data.inputs import check_several, on_white, with_outputs
 from paperlib.errors import PaperlibError
 from paperlib.models.strided import concerned, every_other_pixel
-from paperlib.training import evaluating, predict
+from paperlib.training import autocast, evaluating, predict
 
 LEARNED = 0.15
 """A model has learned its classes when its accuracy lies this share of the way from chance to 1."""
@@ -159,6 +159,12 @@ def adopt(model: Any, data: ImageData | None = None, argument: str = "data") -> 
             f"the model puts out shape {tuple(output.shape)} for {tried} images; it must be ({tried}, classes): one logit for each of "
             "at least two classes."
         )
+    if not output.is_floating_point() or not output.requires_grad:
+        what = "no gradient (its forward detaches it, or works without gradients)"
+        raise PaperlibError(
+            f"the model puts out {output.dtype} with {what if output.is_floating_point() else 'no fraction'}; it must return its logits "
+            "as they are computed."
+        )
     if not torch.isfinite(output).all():
         raise PaperlibError("the model puts out values that are not finite; it cannot be examined or purified.")
     return model, with_outputs(data, output.shape[1], argument)
@@ -179,7 +185,7 @@ def unwrapped(model: Any) -> nn.Module:
     Raises
     ------
     PaperlibError
-        No torch module, one in TorchScript, or one whose weights are not made yet.
+        No torch module, one in TorchScript, a quantised one, or one whose weights are not made yet.
     """
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
@@ -190,9 +196,40 @@ def unwrapped(model: Any) -> nn.Module:
         raise PaperlibError(
             "model is TorchScript (traced, scripted or frozen); give the torch.nn.Module that it was made from."
         )
+    if any(".quantized" in type(module).__module__ for module in model.modules()):
+        raise PaperlibError(
+            "model has quantised layers, which cannot be trained; give the model before it was quantised."
+        )
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise PaperlibError("model has lazy layers without weights; call it once on a batch of images first.")
     return model
+
+
+def check_place(model: nn.Module) -> None:
+    """Refuse weights that lie nowhere, or in more than one place.
+
+    Raises
+    ------
+    PaperlibError
+        Weights on the meta device, or on different devices.
+    """
+    devices = {weight.device for weight in (*model.parameters(), *model.buffers())}
+    if any(device.type == "meta" for device in devices):
+        raise PaperlibError("the model lies on meta, where it has no weights; load them first.")
+    if len(devices) > 1:
+        raise PaperlibError(f"the model lies on {', '.join(sorted(map(str, devices)))}; move it to one device.")
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a model without weights, of which nothing can be tuned or drawn anew.
+
+    Raises
+    ------
+    PaperlibError
+        It has none.
+    """
+    if next(model.parameters(), None) is None:
+        raise PaperlibError(f"the model ({type(model).__name__}) has no weights; give a classifier that was trained.")
 
 
 def check_weights(model: nn.Module) -> None:
@@ -201,13 +238,9 @@ def check_weights(model: nn.Module) -> None:
     Raises
     ------
     PaperlibError
-        Weights or statistics that are not finite, on the meta device, or on different devices.
+        As :func:`check_place`; weights or statistics that are not finite.
     """
-    devices = {weight.device for _, weight in (*model.named_parameters(), *model.named_buffers())}
-    if any(device.type == "meta" for device in devices):
-        raise PaperlibError("the model lies on meta, where it has no weights; load them first.")
-    if len(devices) > 1:
-        raise PaperlibError(f"the model lies on {', '.join(sorted(map(str, devices)))}; move it to one device.")
+    check_place(model)
     for name, weight in (*model.named_parameters(), *model.named_buffers()):
         if not torch.isfinite(weight).all():
             raise PaperlibError(f"weight {name!r} of the model holds values that are not finite; it cannot be used.")
@@ -222,9 +255,10 @@ def check_learned(model: nn.Module, data: ImageData, argument: str) -> None:
     Raises
     ------
     PaperlibError
-        It has not.
+        It has not, or the images are of one class.
     """
     data = data.subset(torch.linspace(0, len(data) - 1, min(500, len(data))).long().unique())
+    check_several(data, argument)
     chance = data.y.bincount().max().item() / len(data)
     least = chance + LEARNED * (1 - chance)
 
@@ -232,7 +266,7 @@ def check_learned(model: nn.Module, data: ImageData, argument: str) -> None:
         return (predict(candidate, data.x) == data.y).float().mean().item()
 
     found = accuracy(model)
-    if found > least or chance == 1:
+    if found > least:
         return
     raise PaperlibError(
         f"the model is right on {100 * found:.0f} % of {argument}, and chance is {100 * chance:.0f} %; likely cause: "
@@ -265,12 +299,12 @@ def _cause(accuracy: Callable[[nn.Module], float], model: nn.Module, data: Image
 def _try(model: nn.Module, data: ImageData, argument: str) -> Any:
     """What the model returns for the first images."""
     try:
-        with torch.no_grad(), evaluating(model):
-            return model(data.float(torch.arange(min(TRIED, len(data)))))
+        with torch.enable_grad(), evaluating(model), autocast(data.x.device):  # as the methods call it
+            return model(data.float(torch.arange(min(TRIED, len(data)))).requires_grad_().mul(1))
     except PaperlibError:
         raise
     except Exception as error:  # whatever a person's forward() raises
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        said = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}".removesuffix(": ")
         raise PaperlibError(
             f"the model cannot take {argument}'s images of shape {tuple(data.x.shape[1:])} ({said}); give images of the size and "
             "channels that it was made for."

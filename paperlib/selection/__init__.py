@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.registry import Method, Registry
+from paperlib.registry import Method, Registry, check_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,6 +67,7 @@ def search(
     from paperlib.selection.problem import Problem, Rounds, check
 
     config = SELECTIONS.settings(strategy, **params)
+    check_seed(seed)
     if surrogate is None and strategy in SELECTIONS.package and strategy not in WITHOUT_SURROGATE:
         raise PaperlibError(f"strategy={strategy!r} trains a surrogate; give surrogate=, a model for these images.")
     problem = Problem(data, attack, target, ratio, surrogate, batch_size, lr)
@@ -77,8 +78,8 @@ def search(
 
 
 def select(
-    x: "Tensor | ImageData",
-    y: "Tensor | None",
+    x: Any,
+    y: Any,
     trigger: Any,
     ratio: float,
     strategy: str = "lps",
@@ -92,7 +93,8 @@ def select(
     Parameters
     ----------
     x, y
-        Images (N, C, H, W), uint8 or float in [0, 1], and labels (N,); or an ``ImageData`` and None.
+        Images and labels in any form of :func:`paperlib.data.inputs.image_data`; or an ``ImageData``, a ``Dataset`` or a
+        ``DataLoader`` and None.
     trigger
         An attack, ready to be called (prepared where it must be), or the name of one that needs no preparation, or any
         function from images (B, C, H, W) in [0, 1] to the same with the trigger, which counts as all-to-one.
@@ -116,15 +118,16 @@ def select(
     """
     from paperlib import models
     from paperlib.attacks import ATTACKS, attack
-    from paperlib.data.images import from_tensors
+    from paperlib.data.inputs import check_from_zero, from_tensors, image_data
+    from paperlib.models.foreign import adopt
 
     choose("strategy", strategy, SELECTIONS)
-    if y is None:
-        if isinstance(x, tuple) or not hasattr(x, "class_names"):
-            raise PaperlibError("y=None goes with an ImageData; give the labels of these images.")
-        data: Any = x
-    else:
-        data = from_tensors(x, y)  # type: ignore[arg-type]
+    if y is None and hasattr(x, "ndim"):
+        raise PaperlibError(
+            "y=None goes with an ImageData, a Dataset or a DataLoader; give the labels of these images."
+        )
+    data = image_data(x if y is None else from_tensors(x, y), "x")
+    check_from_zero(data, "x")
     if isinstance(trigger, str):
         name, trigger = trigger, attack(trigger)
         if ATTACKS[name].prepare:
@@ -133,8 +136,13 @@ def select(
             )
     elif not hasattr(trigger, "labels"):
         trigger = _Plain(trigger)
-    if isinstance(surrogate, str):
-        surrogate = None if strategy in WITHOUT_SURROGATE else models.build(surrogate, data, width=width)
+    if strategy in WITHOUT_SURROGATE:
+        surrogate = None
+    elif isinstance(surrogate, str):
+        surrogate = models.build(surrogate, data, width=width)
+    elif surrogate is not None:
+        surrogate, adopted = adopt(surrogate, data, "x")
+        data = adopted or data
     return search(data, trigger, ratio, strategy=strategy, surrogate=surrogate, **options)[0]
 
 

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paperlib.attacks import poisoned_labels, render
+from paperlib.attacks import check_attack, check_ratio, check_target, poisoned_labels, render
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
+from paperlib.registry import check_numbers
 from paperlib.training import load_state, load_weights, save_weights
 
 FORWARD = 1 / 3
@@ -96,12 +97,13 @@ def check(problem: Problem) -> None:
         attacker trains the classifier, or a surrogate that does not fit the images and classes.
     """
     data, n, ratio = problem.data, len(problem.data), problem.ratio
-    if not 0 < ratio < 1:
-        raise PaperlibError(f"ratio={ratio!r} must lie strictly between 0 and 1 (share of the whole training set).")
-    if not 0 <= problem.target < data.n_classes:
-        raise PaperlibError(
-            f"target={problem.target!r} is no class of this data set; classes are 0 to {data.n_classes - 1}."
-        )
+    check_ratio(ratio)
+    check_target(problem.target, data.n_classes)
+    check_attack(problem.attack)
+    if not hasattr(problem.attack, "train"):
+        render(problem.attack, data.x[:2])  # what is no trigger is said now
+    check_numbers("batch_size", problem.batch_size, 128)
+    check_numbers("lr", problem.lr, 0.01)
     if problem.count == 0:
         raise PaperlibError(
             f"ratio={ratio!r} of {n} images rounds to no image; the smallest feasible ratio is {1 / n:.2g}."

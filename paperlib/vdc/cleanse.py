@@ -15,6 +15,7 @@ Introduced in notebook 01.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,13 @@ def cleanse(
         Bad arguments, before anything is asked; an endpoint that refuses or is down; a spend limit.
     """
     pictures = as_pictures(images)
+    if isinstance(class_names, str) or not isinstance(class_names, Sequence):
+        raise PaperlibError(f"class_names={class_names!r} must be a list of names.")
     names = tuple(map(str, class_names))
     given = _label_names(labels, names, len(pictures))
     for argument, value in (("alpha", alpha), ("target_fpr", target_fpr)):
+        if value is not None and not isinstance(value, Real):
+            raise PaperlibError(f"{argument}={value!r} must be a number, for example 0.5.")
         if value is not None and not (0 <= value <= 1 if argument == "alpha" else 0 < value < 1):
             bounds = "in [0, 1], such as 0.5" if argument == "alpha" else "strictly between 0 and 1, such as 0.1"
             raise PaperlibError(f"{argument}={value!r} must lie {bounds}.")
@@ -239,6 +244,10 @@ def _label_names(labels: Any, classes: tuple[str, ...], n: int) -> list[str]:
     """The class name that each sample carries."""
     if len(set(classes)) != len(classes) or not classes:
         raise PaperlibError(f"class_names={list(classes)[:5]} must be distinct names, at least one.")
+    if labels is None or isinstance(labels, str):
+        raise PaperlibError(
+            f"labels={labels!r} must be a list of class names or of their positions, one for each image."
+        )
     if hasattr(labels, "tolist"):
         labels = labels.tolist()
     labels = list(labels)

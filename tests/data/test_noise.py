@@ -63,7 +63,7 @@ def test_asymmetric_noise_goes_to_the_next_class_or_where_the_map_says(y: Tensor
         ("asymmetric", {"rate": 1.0}, "rate=1.0 must lie strictly between 0 and 1"),
         ("asymmetric", {"rate": -0.1}, "rate=-0.1 must lie strictly"),
         ("symmetric", {"rate": 1e-5}, "of 1001 labels rounds to none"),
-        ("symmetric", {"rate": 0.2, "seed": -1}, "seed=-1 is negative"),
+        ("symmetric", {"rate": 0.2, "seed": -1}, "seed=-1 must not be negative"),
         ("symmetric", {"rate": 0.2, "n_classes": 6}, "n_classes=6 but y holds labels from 0 to 6"),
         ("worst", {"rate": 0.4}, "rate=0.4 but the rate of kind='worst' is what people made it"),
     ],

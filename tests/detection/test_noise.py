@@ -9,7 +9,8 @@ from torch import Tensor
 
 from paperlib.attacks import attack, poison
 from paperlib.data import noise
-from paperlib.data.images import ImageData, from_tensors
+from paperlib.data.images import ImageData
+from paperlib.data.inputs import from_tensors
 from paperlib.detection import Detection, bhn, cl, cores, detect, frequency, rates, simifeat
 from paperlib.errors import PaperlibError
 

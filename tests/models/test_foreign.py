@@ -173,7 +173,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "lazy": (nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), "lazy layers without weights"),
     "nowhere": (copy.deepcopy(Net()).to("meta"), "the model lies on meta"),
     "NaN": (broken(), "weight 'fc.bias' of the model holds values that are not finite"),
-    "another size": (Picky(), r"cannot take clean's images of shape \(3, 8, 8\) \(Wrong image height!"),
+    "another size": (Picky(), r"cannot take clean's images of shape \(3, 8, 8\) \(AssertionError: Wrong image height!"),
     "segments": (nn.Conv2d(3, 4, 1), r"puts out shape \(2, 4, 8, 8\)"),
     "one output": (nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), r"puts out shape \(2, 1\)"),
     "nothing": (Net(lambda out: None), "the model returns NoneType"),

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.errors import PaperlibError
 from paperlib.fairness import checks
@@ -92,7 +92,7 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
         for name in ("epochs", "batch_size"):
             checks.whole(name, getattr(self, name))
         rows, y = index_of(X=X, y=y), aligned("y", y, X)
-        features, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
+        features, target = checks.validated(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
         weight = checks.weights(sample_weight, len(target), rows)
         groups = training_groups(sensitive_features, weight, rows)[0]
         used = weight > 0
@@ -125,7 +125,7 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predictions (m,)."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         scaled = np.asarray(self.model_.predict(self.scale_X_.transform(features)), dtype=float)
         return self.scale_y_.inverse_transform(scaled.reshape(-1, 1))[:, 0]
 

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper, optional
@@ -116,7 +116,7 @@ class WassersteinBarycentre(Wrapper):
     def predict(self, X: ArrayLike, *, sensitive_features: Sensitive = None) -> FloatArray:
         """Predictions (m,)."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         codes = self._codes(sensitive_features, len(features), X)
         f = np.asarray(self.estimator_.predict(features), dtype=float)
         known = codes >= 0

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper
@@ -91,5 +91,5 @@ class BoundedGroupLossRegressor(Wrapper):
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predictions (m,), the average of the regressions."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         return np.mean([model.predict(features) for model in self.estimators_], axis=0)

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.ridge_penalties import numeric_attributes
@@ -83,6 +83,6 @@ class CorrelationRemoverRegressor(Wrapper):
     def predict(self, X: ArrayLike, *, sensitive_features: Sensitive = None) -> FloatArray:
         """Predictions (m,)."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         S = numeric_attributes(sensitive_features, len(features), X)
         return np.asarray(self.estimator_.predict(self.remover_.transform(np.hstack([S, features]))))

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
@@ -110,7 +110,7 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
         choose("method", self.method, METHODS)
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
         checks.number("alpha", self.alpha)
-        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        features, target = checks.validated(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         rows = index_of(X=X, y=y)
         S = numeric_attributes(sensitive_features, len(target), rows)
         weight = checks.weights(sample_weight, len(target), rows)
@@ -145,7 +145,7 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike, *, sensitive_features: Sensitive | None = None) -> FloatArray:
         """Predictions (m,); the attributes are needed to take their share out of the inputs."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         s = numeric_attributes(sensitive_features, len(features), X) - self.S_mean_
         return (features - self._X_mean - s @ self.decorrelation_) @ self.coef_ + s @ self.coef_s_ + self.y_mean_
 
@@ -159,7 +159,7 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
                 f"method={self.method!r}, unfairness={self.unfairness!r}: predict_path needs a fit of method='nrfc' "
                 "with unfairness=1."
             )
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         s = numeric_attributes(sensitive_features, len(features), X) - self.S_mean_
         factors = [nrfc_factors(*self._variances, bound) for bound in checks.numbers("bounds", bounds, 0.0, 1.0)]
         inflate, shrink = np.array(factors).T

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import check_cv, cross_val_predict
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper
@@ -179,7 +179,7 @@ class MeanParityWrapper(Wrapper):
 
     def _path(self, X: ArrayLike, levels: FloatArray, sensitive_features: Sensitive) -> FloatArray:
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         ordinary = np.asarray(self.estimator_.predict(features), dtype=float)
         if self.inside:
             move = np.asarray(self.fair_.predict(features), dtype=float) - ordinary

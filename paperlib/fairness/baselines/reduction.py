@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import Spectrum
@@ -119,7 +119,7 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
         checks.whole("n_rounds", self.n_rounds)
         for name in ("radius", "step", "alpha"):
             checks.number(name, getattr(self, name))
-        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        features, target = checks.validated(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         rows = index_of(X=X, y=y)
         n = len(target)
         weight = checks.weights(sample_weight, n, rows)
@@ -167,7 +167,7 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
     def predict_all(self, X: ArrayLike) -> FloatArray:
         """Predictions of every predictor of the mixture (m, T); ``weights_`` are their probabilities."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         return np.hstack([features, np.ones((len(features), 1))]) @ self.coef_
 
     def predict(self, X: ArrayLike) -> FloatArray:

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics.pairwise import pairwise_kernels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
@@ -180,7 +180,7 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         eta, alpha = checks.number("eta", self.eta), checks.number("alpha", self.alpha)
         checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, precomputed=False)
         checks.kernel(self.kernel_s, self.gamma_s, 3, 1, precomputed=False, of="_s")
-        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        features, target = checks.validated(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         rows = index_of(X=X, y=y)
         n = len(target)
         weight = checks.weights(sample_weight, n, rows)
@@ -213,7 +213,7 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predictions (m,)."""
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         if self.kernel == "linear":
             return features @ self.coef_ + self.y_mean_
         return kernel_matrix(self, features, self.X_fit_) @ self.dual_coef_ + self.y_mean_
@@ -223,7 +223,7 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         if self.penalty != "hsic":
             raise PaperlibError(f"penalty={self.penalty!r} has no path of weights; use penalty='hsic'.")
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = checks.validated(self, X, dtype=np.float64, reset=False)
         K = features @ self.X_fit_.T if self.kernel == "linear" else kernel_matrix(self, features, self.X_fit_)
         f = K @ self._dual
         levels = checks.numbers("etas", etas)

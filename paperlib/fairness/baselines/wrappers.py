@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import Ridge
-from sklearn.utils.validation import has_fit_parameter, validate_data
+from sklearn.utils.validation import has_fit_parameter
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
@@ -56,7 +56,7 @@ class Wrapper(RegressorMixin, BaseEstimator):
     def _check(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        features, target = validate_data(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
+        features, target = checks.validated(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         return features, target, checks.weights(sample_weight, len(target), index_of(X=X, y=y))
 
     def _learn_groups(self, sensitive_features: Sensitive, weight: FloatArray, X: Any, y: Any) -> NDArray[np.intp]:
