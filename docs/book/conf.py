@@ -57,8 +57,7 @@ _MATHJAX = Path(jupyter_server_mathjax.__file__).parent / "static"
 mathjax_path = "mathjax/MathJax.js?config=TeX-AMS-MML_HTMLorMML-full"
 mathjax2_config = {
     "messageStyle": "none",
-    "jax": ["input/TeX", "output/SVG"],
-    "SVG": {"font": "STIX-Web"},
+    "HTML-CSS": {"availableFonts": [], "preferredFont": None, "imageFont": None, "webFont": "STIX-Web"},
     "tex2jax": {"inlineMath": [["\\(", "\\)"]], "displayMath": [["\\[", "\\]"]], "processClass": "math"},
 }
 myst_update_mathjax = False
