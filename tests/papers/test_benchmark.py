@@ -614,3 +614,12 @@ def test_conclusions_say_what_print_says(monkeypatch: pytest.MonkeyPatch) -> Non
     assert words["filters_fail"] == frame.loc["At 10 % AC stays within 10 points of no defense", "In print"] == "holds"
     assert words["rises_then_falls"] == frame.loc["After FT the mean ASR at 10 % is below that at 5 %", "In print"]
     assert (frame["Survives (%)"] == 50).all()
+
+
+def test_detectors_of_a_minority_also_see_sets_where_poison_is_one() -> None:
+    planned = runs.detections(LAPTOP, 0)
+    for ratio in (0.01, 0.05):
+        assert {name for _, r, name in planned if r == ratio} == set(runs.OF_A_MINORITY)
+    for (attack, ratio, name), spec in planned.items():
+        assert (spec.parent.attack, spec.detector) == (attack, name) and spec.parent.ratio == ratio
+    assert all(ratio == runs.RATIO for _, ratio, _ in runs.detections(SMOKE, 0))
