@@ -184,3 +184,37 @@ def test_a_method_of_a_notebook_says_that_other_processes_cannot_have_it(
 def test_pickling_keeps_a_method() -> None:
     for method in (DEFENSES["npd"], ATTACKS["badnets_a2a"]):
         assert pickle.loads(pickle.dumps(method)) == method
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "default", "wrong"),
+    [
+        ("width", 1, 5, ""),
+        ("width", 0, 5, "width=0 must be at least 1"),
+        ("width", True, 5, "width=True must be a whole number, for example 5"),
+        ("width", 2.5, 5, "width=2.5 must be a whole number"),
+        ("width", "2", 5, "width='2' must be a whole number"),
+        ("lr", True, 0.1, "lr=True must be a number"),
+        ("lr", float("nan"), 0.1, "lr=nan must be a finite number"),
+        ("lr", 7, 0.1, ""),
+        ("lr", -0.1, 0.1, "lr=-0.1 must not be negative"),
+        ("anything", -1, -2, ""),
+        ("variant", 3, "plain", "variant=3 must be a word"),
+        ("flag", 1, False, "flag=1 must be True or False"),
+        ("flag", True, False, ""),
+        ("ratio", 1.5, 0.1, "ratio=1.5"),
+        ("ratio", 1.5, 0.0, "ratio=1.5"),
+        ("ratio", 1.5, 1.0, "ratio=1.5"),
+        ("ratio", 1.0, 0.1, ""),
+        ("ratio", 3, 2.0, ""),
+    ],
+)
+def test_numbers_of_a_wrong_kind_are_refused(name: str, value: object, default: object, wrong: str) -> None:
+    from paperlib.registry import check_numbers
+
+    if not wrong:
+        check_numbers(name, value, default)
+        return
+    with pytest.raises(PaperlibError) as error:
+        check_numbers(name, value, default)
+    assert str(error.value).startswith(wrong)
