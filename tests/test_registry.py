@@ -206,6 +206,8 @@ def test_pickling_keeps_a_method() -> None:
         ("ratio", 1.5, 0.0, "ratio=1.5"),
         ("ratio", 1.5, 1.0, "ratio=1.5"),
         ("ratio", 1.0, 0.1, ""),
+        ("ratio", 0.5, 0.1, ""),
+        ("ratio", 0, 0.1, ""),
         ("ratio", 3, 2.0, ""),
     ],
 )
