@@ -38,7 +38,7 @@ DETECTORS = Registry(
         ),
         "cd": Method("paperlib.detection.cd", "cd", "CD", "CD", access=MODEL_AND_CLEAN),
         "frequency": Method(
-            "paperlib.detection.frequency", "frequency", "Frequency", "Frequency", version=2, access=CLEAN
+            "paperlib.detection.frequency", "frequency", "Frequency", "Frequency", version=3, access=CLEAN
         ),
         "bhn": Method("paperlib.detection.bhn", "bhn", "BHN", "BHN", access=MODEL_AND_CLEAN, needs="fresh weights"),
         "cores": Method("paperlib.detection.cores", "cores", "CORES", "CORES", access=MODEL, needs="fresh weights"),

@@ -129,7 +129,7 @@ SCALES: dict[str, Scale] = {
             "sentinet": {"pasted": 10},
             "teco": {"severities": (1, 3, 5)},
             "cd": {"steps": 20},
-            "frequency": {"epochs": 30, "lr": 1.0, "logarithm": True},
+            "frequency": {"epochs": 45, "lr": 1.0, "logarithm": True},
             "bhn": {"epochs": 60, "batch_size": 32, "lr": 0.05},
             "cores": {"epochs": 12, "lr": 0.02},  # at the paper's 0.1 it says one class of everything
             "cl": {"folds": 3, "epochs": 8, "batch_size": 64, "lr": 0.1, "schedule": "one_cycle"},
