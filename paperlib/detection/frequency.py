@@ -31,6 +31,7 @@ Introduced in notebook 01.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,11 +184,13 @@ def trained(clean: ImageData, config: Frequency, seed: int, progress: Progress =
     device, n = clean.x.device, len(clean)
     generator = torch.Generator(device).manual_seed(seed)
     with seeded(seed, device):
-        net = SpectrumNet(*clean.x.shape[1:], config.logarithm).to(device).to(memory_format=torch.channels_last)
+        net = (
+            SpectrumNet(*clean.x.shape[1:], logarithm=config.logarithm).to(device).to(memory_format=torch.channels_last)
+        )
         kernels = [p for p in net.parameters() if p.ndim == 4]
         others = [p for p in net.parameters() if p.ndim != 4]
         # the gradient of the penalty is twice the kernel
-        groups = [{"params": kernels, "weight_decay": 2 * config.penalty}, {"params": others}]
+        groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": 2 * config.penalty}, {"params": others}]
         optimizer = torch.optim.Adadelta(groups, config.lr, rho=0.95, eps=1e-7)
         for epoch in range(config.epochs):
             for index in torch.randperm(n, generator=generator, device=device).split(config.batch_size):

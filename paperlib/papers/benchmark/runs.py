@@ -234,7 +234,8 @@ OF_A_MINORITY = ("ac", "ss", "spectre", "scan")
 
 def detections(scale: Scale, seed: int) -> dict[tuple[str, float, str], Spec]:
     """Attack, ratio and detector -> the detector on that training set."""
-    part, found = SLICES[scale.name], {}
+    part = SLICES[scale.name]
+    found: dict[tuple[str, float, str], Spec] = {}
     for ratio in (RATIO, *MINORITY[scale.name]):
         for attack in part.detected:
             parent = attacked(scale, attack, None if ratio == RATIO else ratio, seed=seed)

@@ -47,7 +47,7 @@ def victim(scale: Scale, strategy: str, per_class: int, seed: int) -> TrainSpec:
     fields: dict[str, Any] = {"model": MODEL, "attack_params": pairs(alpha=ALPHA, picture="random")}
     ratio = 9 * per_class / there.n_train
     if strategy != "random":
-        surrogate = {} if strategy in WITHOUT_SURROGATE else {"model": MODEL, "lr": LR}
+        surrogate: dict[str, Any] = {} if strategy in WITHOUT_SURROGATE else {"model": MODEL, "lr": LR}
         params = fields["attack_params"]
         fields["selected"] = ex.select(there, strategy, ATTACK, ratio, seed=seed, attack_params=params, **surrogate)
     return ex.train(there, ATTACK, ratio, seed=seed, **fields)
