@@ -184,9 +184,8 @@ def trained(clean: ImageData, config: Frequency, seed: int, progress: Progress =
     device, n = clean.x.device, len(clean)
     generator = torch.Generator(device).manual_seed(seed)
     with seeded(seed, device):
-        net = (
-            SpectrumNet(*clean.x.shape[1:], logarithm=config.logarithm).to(device).to(memory_format=torch.channels_last)
-        )
+        channels, height, width = clean.x.shape[1:]
+        net = SpectrumNet(channels, height, width, config.logarithm).to(device).to(memory_format=torch.channels_last)
         kernels = [p for p in net.parameters() if p.ndim == 4]
         others = [p for p in net.parameters() if p.ndim != 4]
         # the gradient of the penalty is twice the kernel
