@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paperlib.attacks import check_ratio, poisoned_labels, stated
+from paperlib.attacks import check_ratio, poisoned_labels, stated, values_known
 from paperlib.data.images import ImageData
 from paperlib.errors import choose
 from paperlib.training import Log, Progress, Recipe, Step, adversary_of, augment, autocast, fit, loss_function
@@ -93,12 +93,17 @@ def train_with(
     ``state`` returns what the trigger has learned so far, for ``watch``.
     """
     plain = replace(data, pad=0, flip=False)
+
+    def trusted(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+        with values_known():
+            return step(model, x, y, optimizer)
+
     return fit(
         model,
         plain,
         recipe,
         seed=seed,
-        step=step,
+        step=trusted,
         each_epoch=lambda epoch: watch(epoch, state()),
         progress=progress,
     )

@@ -505,3 +505,14 @@ def test_a_backdoor_is_learned(name: str) -> None:
     triggered, wanted = poisoned_test(data, made, 1)
     assert (predict(net, data.x) == data.y).float().mean() > 0.8
     assert (predict(net, triggered.x) == wanted).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("name", ["wanet", "bpp", "blind"])
+def test_values_are_looked_at_at_the_entry_and_not_at_every_step(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    seen = []
+    look = Tensor.aminmax
+    monkeypatch.setattr(Tensor, "aminmax", lambda x, **more: seen.append(1) or look(x, **more))
+    _, made, _ = trained(name)
+    assert not seen, "a GPU would wait at every step"
+    with pytest.raises(PaperlibError, match="lies in"):
+        made(2 * batch())
