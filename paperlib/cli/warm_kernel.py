@@ -38,8 +38,8 @@ class WarmProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         if not FORKS or cmd[:3] != [sys.executable, "-m", "ipykernel_launcher"]:
             return await super().launch_kernel(cmd, **kwargs)
-        self.process = _Forked(cmd[3:], kwargs.get("env") or os.environ, kwargs.get("cwd"))
-        self.pid, self.cwd = self.process.pid, kwargs.get("cwd")
+        forked = _Forked(cmd[3:], kwargs.get("env") or os.environ, kwargs.get("cwd"))
+        self.process, self.pid, self.cwd = forked, forked.pid, kwargs.get("cwd")  # type: ignore[assignment]
         return self.connection_info
 
 
