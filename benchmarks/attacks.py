@@ -2,8 +2,8 @@
 
     PAPERLIB_DATA=... python benchmarks/attacks.py [workers]
 
-Two processes of one thread each (default) on two cores; longest first. Writes ``benchmarks/results/attacks.json``: the wall minutes
-of the whole, and of every attack its numbers and seconds.
+Two processes of one thread each (default) on two cores; longest first. Writes ``benchmarks/results/attacks.json``: the
+wall minutes of the whole, and of every attack its numbers and seconds.
 """
 
 import json

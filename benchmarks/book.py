@@ -1,10 +1,12 @@
-"""Where the time of the whole book goes: what a reader waits for, each beside a peer or a limit measured in the same run.
+"""Where the time of the whole book goes: what a reader waits for, each beside a peer or a limit measured in the same
+run.
 
     python benchmarks/book.py            (two quiet cores; about eight minutes)
 
-The notebooks run at smoke scale from an empty store, from the full one, and at laptop scale from the results in git; the
-command line is timed beside a bare interpreter. Every part is a process of its own in a temporary store and folder. The limit of
-the first part is what its runs cost in processor time, spread over all cores. Writes ``benchmarks/results/book.json``.
+The notebooks run at smoke scale from an empty store, from the full one, and at laptop scale from the results in git;
+the command line is timed beside a bare interpreter. Every part is a process of its own in a temporary store and folder.
+The limit of the first part is what its runs cost in processor time, spread over all cores. Writes
+``benchmarks/results/book.json``.
 """
 
 import json
@@ -72,7 +74,8 @@ def main() -> None:
     for name, value in parts.items():
         print(f"{value:8.2f} s  {name}")
     print(
-        f"{len(runs)} runs took {spent:.0f} CPU s: at least {report['limit_of_an_empty_store']:.0f} s on {about['cores']} cores"
+        f"{len(runs)} runs took {spent:.0f} CPU s: at least {report['limit_of_an_empty_store']:.0f} s on"
+        f" {about['cores']} cores"
     )
 
 

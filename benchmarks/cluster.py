@@ -2,10 +2,11 @@
 
     python benchmarks/cluster.py [tasks] [seconds]
 
-A run waits for ``seconds`` (default 10) and then computes for about one second, so that other work on the machine hardly changes
-its length; every run is a task of its own. What Ray adds is compared with inline in wall seconds: without the start of the
-cluster, which is there once however long the grid is, and with it. Two sizes of the grid tell what comes once (a worker starts
-and imports torch) from what every task pays. Writes ``benchmarks/results/cluster_<tasks>.json``.
+A run waits for ``seconds`` (default 10) and then computes for about one second, so that other work on the machine
+hardly changes its length; every run is a task of its own. What Ray adds is compared with inline in wall seconds:
+without the start of the cluster, which is there once however long the grid is, and with it. Two sizes of the grid tell
+what comes once (a worker starts and imports torch) from what every task pays. Writes
+``benchmarks/results/cluster_<tasks>.json``.
 """
 
 import json

@@ -2,10 +2,10 @@
 
     python benchmarks/defenses.py [--epochs 3] [--turns 3] [--threads 2]
 
-The same model (PreAct-ResNet18 of width 16, a few epochs on 2,000 images of CIFAR-10 with Blended), the same 500 clean images and
-the settings of the laptop scale, which differ in their batch sizes: 32 for FT, FT-SAM and NPD, 50 for SAU. NPD runs without its
-warm-up. A method runs once for one epoch and once for ``1 + epochs``; the difference is what the epochs cost without what comes
-once. The methods take turns; medians are compared.
+The same model (PreAct-ResNet18 of width 16, a few epochs on 2,000 images of CIFAR-10 with Blended), the same 500 clean
+images and the settings of the laptop scale, which differ in their batch sizes: 32 for FT, FT-SAM and NPD, 50 for SAU.
+NPD runs without its warm-up. A method runs once for one epoch and once for ``1 + epochs``; the difference is what the
+epochs cost without what comes once. The methods take turns; medians are compared.
 
 Writes ``benchmarks/results/defenses.json``; ends with 1 when a ratio is above what the project promises.
 """

@@ -2,9 +2,10 @@
 
     python benchmarks/fairness.py [--quick] [--check]
 
-Prints a table of ratios and writes it with the machine's facts to ``benchmarks/results/fairness.json``.  ``--quick`` leaves
-out the million rows; ``--check`` exits with 1 when a limit is exceeded.  The pairs are timed in turn on one BLAS thread, so
-that both see the same load, and the medians of their CPU seconds are compared (wall seconds are in the file too).
+Prints a table of ratios and writes it with the machine's facts to ``benchmarks/results/fairness.json``.  ``--quick``
+leaves out the million rows; ``--check`` exits with 1 when a limit is exceeded.  The pairs are timed in turn on one BLAS
+thread, so that both see the same load, and the medians of their CPU seconds are compared (wall seconds are in the file
+too).
 """
 
 from __future__ import annotations
@@ -226,8 +227,9 @@ def main() -> int:
         row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         streamed.append(row)
         print(
-            f"{row['what']:<60} {row['n']:>8} {row['seconds']:>9.1f} s wall, {row['cpu_seconds']:.1f} s CPU, "
-            f"{row['peak_gib']:.2f} GiB peak, train SMD {row['train_smd']:.1e} (ordinary {row['train_smd_ordinary']:.3f})"
+            f"{row['what']:<60} {row['n']:>8} {row['seconds']:>9.1f} s wall, {row['cpu_seconds']:.1f} s CPU,"
+            f" {row['peak_gib']:.2f} GiB peak, train SMD {row['train_smd']:.1e} (ordinary"
+            f" {row['train_smd_ordinary']:.3f})"
         )
         if row["cpu_seconds"] > row["limit_seconds"] or row["peak_gib"] > row["limit_gib"]:
             over.append(row["what"])

@@ -2,18 +2,19 @@
 
     python benchmarks/training.py [--widths 16 64] [--images 3840] [--repetitions 5] [--device cpu]
 
-The usual loop keeps PIL images in a data set, augments them one by one with torchvision's transforms, collects them with a
-DataLoader (the better of 0 and 2 workers counts) and trains in float32. The public benchmark does the same, but its
-poisoned images, a tenth here, are PNG files that are opened anew each time. Ours is :func:`paperlib.training.fit`. All
-train the same PreAct-ResNet18 with the same optimiser on the same images in batches of 128; the model normalises. The
-loops take turns, one epoch at a time after an epoch of warming up, so that other work on the machine meets all of them;
-medians are compared. The images are CIFAR-10's where ``PAPERLIB_DATA`` holds them, otherwise random ones of that size (the
-pixels decide nothing about the time).
+The usual loop keeps PIL images in a data set, augments them one by one with torchvision's transforms, collects them
+with a DataLoader (the better of 0 and 2 workers counts) and trains in float32. The public benchmark does the same, but
+its poisoned images, a tenth here, are PNG files that are opened anew each time. Ours is :func:`paperlib.training.fit`.
+All train the same PreAct-ResNet18 with the same optimiser on the same images in batches of 128; the model normalises.
+The loops take turns, one epoch at a time after an epoch of warming up, so that other work on the machine meets all of
+them; medians are compared. The images are CIFAR-10's where ``PAPERLIB_DATA`` holds them, otherwise random ones of that
+size (the pixels decide nothing about the time).
 
 The limit is the processor's or GPU's own: how many operations a second a product of two large matrices reaches in the
 type of numbers that ours trains in. What ours reaches is counted by torch.
 
-Writes ``benchmarks/results/training.json``; ends with 1 when the ratio is below 2.2 at the first width on the processor.
+Writes ``benchmarks/results/training.json``; ends with 1 when the ratio is below 2.2 at the first width on the
+processor.
 """
 
 import argparse

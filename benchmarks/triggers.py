@@ -2,11 +2,11 @@
 
     python benchmarks/triggers.py [--images 10000] [--looped 500] [--repetitions 5] [--threads 2]
 
-Ours is :func:`paperlib.attacks.render`: uint8 images in, uint8 images with the trigger out, in batches. The loop is what is
-usually written: numpy, SciPy or PIL, image by image (H, W, C); it handles ``--looped`` images and its time is scaled up, because
-every image costs the same. Both must make the same pictures, up to one grey level of rounding, or the benchmark stops. They take
-turns, so that other work on the machine meets both; medians are compared. The images are random (the pixels decide nothing about the
-time).
+Ours is :func:`paperlib.attacks.render`: uint8 images in, uint8 images with the trigger out, in batches. The loop is
+what is usually written: numpy, SciPy or PIL, image by image (H, W, C); it handles ``--looped`` images and its time is
+scaled up, because every image costs the same. Both must make the same pictures, up to one grey level of rounding, or
+the benchmark stops. They take turns, so that other work on the machine meets both; medians are compared. The images are
+random (the pixels decide nothing about the time).
 
 Writes ``benchmarks/results/triggers.json``; ends with 1 when an attack takes 2 seconds or more.
 """

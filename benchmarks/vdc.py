@@ -4,23 +4,27 @@
     python benchmarks/vdc.py --memory-images 50000 [--side 32] [--check]
     python benchmarks/vdc.py --default 6 [--check]
 
-Needs CIFAR-10 in ``PAPERLIB_DATA`` and the extra ``vdc``. Everything runs through :func:`paperlib.vdc.cleanse.cleanse`: clean
-reference pictures of the training set fit the head and choose the threshold (target 10 % false alarms); other training
-pictures are the data: with labels flipped at random (symmetric) or to the next class (asymmetric), 40 % each, and with
-poisoned pictures (BadNets, Blended; target class 0). The clean pictures are the same in every column and are asked once.
+Needs CIFAR-10 in ``PAPERLIB_DATA`` and the extra ``vdc``. Everything runs through :func:`paperlib.vdc.cleanse.cleanse`:
+clean reference pictures of the training set fit the head and choose the threshold (target 10 % false alarms); other
+training pictures are the data: with labels flipped at random (symmetric) or to the next class (asymmetric), 40 % each,
+and with poisoned pictures (BadNets, Blended; target class 0). The clean pictures are the same in every column and are
+asked once.
 
-``--memory-images`` measures memory alone: so many pictures go through the whole pipeline (features, answers, judging, answer
-cache in a file, report), and resident memory is read at each tenth. Memory depends on the number of pictures, not on the side to
-which they are enlarged, so a small ``--side`` saves the minutes; the result says which it was, and no speed is taken from it.
+``--memory-images`` measures memory alone: so many pictures go through the whole pipeline (features, answers, judging,
+answer cache in a file, report), and resident memory is read at each tenth. Memory depends on the number of pictures,
+not on the side to which they are enlarged, so a small ``--side`` saves the minutes; the result says which it was, and
+no speed is taken from it.
 
-``--default`` is the user's case: folders of 400 test pictures, a tenth of the labels wrong, no reference, nothing set; with the class names,
-and with names that nothing knows. Beside it, where cleanlab is installed (it is no dependency), its filter on five-fold logistic regression
-of the same features. With ``--check`` it ends with 1 where the mean AUROC is below .97 (unknown names .93), or the mean precision at the
-suggested cut below 45 %, or mean recall below 90 %: the targets.
+``--default`` is the user's case: folders of 400 test pictures, a tenth of the labels wrong, no reference, nothing set;
+with the class names, and with names that nothing knows. Beside it, where cleanlab is installed (it is no dependency),
+its filter on five-fold logistic regression of the same features. With ``--check`` it ends with 1 where the mean AUROC
+is below .97 (unknown names .93), or the mean precision at the suggested cut below 45 %, or mean recall below 90 %: the
+targets.
 
-Writes ``benchmarks/results/vdc.json`` (memory alone: ``vdc_memory.json``); with ``--check`` it ends with 1 where TPR is below 86 %, FPR further than 2 points
-from the target, speed below 60 images per second of two cores (taken as twice the images
-per core second, which other work on the machine stretches least), or memory grows by more than 50 MB between the first tenth and the end.
+Writes ``benchmarks/results/vdc.json`` (memory alone: ``vdc_memory.json``); with ``--check`` it ends with 1 where TPR is
+below 86 %, FPR further than 2 points from the target, speed below 60 images per second of two cores (taken as twice the
+images per core second, which other work on the machine stretches least), or memory grows by more than 50 MB between the
+first tenth and the end.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""Draw docs/rooms.png: which room of paperlib imports which. ``python docs/draw_rooms.py``; tests/test_rooms.py reads the same rows."""
+"""Draw docs/rooms.png: which room of paperlib imports which. ``python docs/draw_rooms.py``; tests/test_rooms.py reads
+the same rows."""
 
 import ast
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     ("cli",),
     ("companion",),
+    ("parameters",),
     ("papers",),
     ("report", "experiments"),
     ("analysis", "vdc"),
@@ -34,7 +36,8 @@ ROWS = (
 
 
 def imports(root: Path = ROOT / "paperlib") -> dict[str, set[str]]:
-    """Module -> the modules of the package that it imports anywhere: at the top, in a function, or for its types alone."""
+    """Module -> the modules of the package that it imports anywhere: at the top, in a function, or for its types
+    alone."""
     files = {".".join(file.relative_to(root.parent).with_suffix("").parts): file for file in root.rglob("*.py")}
     files = {name.removesuffix(".__init__"): file for name, file in files.items()}
     found: dict[str, set[str]] = defaultdict(set)

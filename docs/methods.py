@@ -1,4 +1,5 @@
-"""Writes ``docs/methods.md`` from the docstrings of the methods' files and the table of the golden steps: ``python docs/methods.py``."""
+"""Writes ``docs/methods.md`` from the docstrings of the methods' files and the table of the golden steps:
+``python docs/methods.py``."""
 
 import ast
 import re
@@ -33,7 +34,8 @@ def golden() -> dict[str, list[tuple[str, str, str]]]:
 
 
 def paper(text: str) -> str:
-    """The paper that a docstring names: from the authors to what stands in parentheses after the title; empty if it names none."""
+    """The paper that a docstring names: from the authors to what stands in parentheses after the title; empty if it
+    names none."""
     flat = " ".join(text.split("\n\n", 1)[-1].split())
     found = re.match(r'(.{3,300}?"[^"]+,?"[^.]*?\((?:[^()]*)\))', flat)
     return found[1] if found else ""
@@ -70,7 +72,10 @@ def entries(title: str) -> Iterator[str]:
             test = f"tests/{'defenses' if title == 'Defenses' else 'detection'}/test_official.py"
             shown = f"[`{test}`](../{test})" if (ROOT / test).is_file() else f"`{test}`"
             lines += [
-                f"**Public code.** {' and '.join(repositories)}. Golden steps: {files}; what is compared, and how closely: {shown}.",
+                (
+                    f"**Public code.** {' and '.join(repositories)}. Golden steps: {files}; what is compared, and how"
+                    f" closely: {shown}."
+                ),
                 "",
             ]
         lines += [differences(text) or "No difference is stated.", ""]
@@ -80,10 +85,10 @@ def entries(title: str) -> Iterator[str]:
 def page() -> str:
     """The whole page."""
     head = (
-        "# Methods: paper, public code, differences\n\n<!-- written by docs/methods.py from the docstrings; change those -->\n\n"
-        "Every method is one file. Where the paper is explicit its choice is the default, elsewhere the public code's; the other one is "
-        "an option. Golden steps are a few steps that the authors' public code took on tiny inputs: "
-        "[what they are and how they were made](../tests/golden/official/README.md).\n"
+        "# Methods: paper, public code, differences\n\n<!-- written by docs/methods.py from the docstrings; change"
+        " those -->\n\nEvery method is one file. Where the paper is explicit its choice is the default, elsewhere the"
+        " public code's; the other one is an option. Golden steps are a few steps that the authors' public code took on"
+        " tiny inputs: [what they are and how they were made](../tests/golden/official/README.md).\n"
     )
     parts = [f"## {title}\n\n" + "\n".join(entries(title)) for title in REGISTRIES]
     return "\n".join([head, *parts]).rstrip() + "\n"

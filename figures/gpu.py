@@ -2,9 +2,10 @@
 
     PAPERLIB_STORE=... PAPERLIB_DATA=... python figures/gpu.py PART MINUTES LEDGER [WORKERS]
 
-PART is ``paper`` (BadNets and Blended at the papers' own settings, with the defenses and the variants of the three defense
-papers), ``laptop`` (every run of the laptop scale but those that ask about pictures, then the selection strategies), or ``check`` (each method once at smoke scale). When the MINUTES are over it stops
-where it is. LEDGER holds everything that is finished by then; it is written every quarter of a minute.
+PART is ``paper`` (BadNets and Blended at the papers' own settings, with the defenses and the variants of the three
+defense papers), ``laptop`` (every run of the laptop scale but those that ask about pictures, then the selection
+strategies), or ``check`` (each method once at smoke scale). When the MINUTES are over it stops where it is. LEDGER
+holds everything that is finished by then; it is written every quarter of a minute.
 """
 
 import os

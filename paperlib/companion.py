@@ -1,14 +1,13 @@
 """What a notebook talks to.
 
-The set-up cell of every notebook is one line, ``book = companion.start("ft_sam", globals())``. It checks the parameters, says
-at which scale and on which device the notebook runs, and returns a :class:`Companion`: ``book.run()`` computes what the store
-does not hold, ``book.figure("fig3")`` and ``book.table("table1")`` draw, save and show one item, ``book.claims()`` checks the
-paper's claims, ``book.footer()`` says what the numbers came from. The command line uses the same functions.
+The set-up cell of every notebook is one line, ``book = companion.start("ft_sam", globals())``. It checks the
+parameters, says at which scale and on which device the notebook runs, and returns a :class:`Companion`: ``book.run()``
+computes what the store does not hold, ``book.figure("fig3")`` and ``book.table("table1")`` draw, save and show one
+item, ``book.claims()`` checks the paper's claims, ``book.footer()`` says what the numbers came from. The command line
+uses the same functions.
 """
 
-import ast
 import importlib
-import json
 import os
 import re
 import time
@@ -28,100 +27,10 @@ from paperlib.lab.plan import duration, plan
 from paperlib.lab.run import run
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
+from paperlib.parameters import check_parameters, declared_parameters, given_lists, injected
 
 if TYPE_CHECKING:
     from paperlib.report.artefact import Artefact
-
-
-# ----------------------------------------------------------------------------------------------------- parameters
-
-
-def declared_parameters(notebook: Path) -> dict[str, Any]:
-    """Names and defaults of a notebook's cell tagged ``parameters``.
-
-    Raises
-    ------
-    PaperlibError
-        The notebook is missing, has no such cell, or the cell holds anything but ``name = literal``.
-    """
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError) as error:
-        raise PaperlibError(f"notebook={notebook.name!r} cannot be read as a notebook ({error}).") from None
-    for cell in cells:
-        if "parameters" in cell.get("metadata", {}).get("tags", []):
-            return _literals("".join(cell["source"]), notebook.name)
-    raise PaperlibError(f"notebook={notebook.name!r} has no cell tagged 'parameters'.")
-
-
-def _literals(source: str, where: str) -> dict[str, Any]:
-    out = {}
-    for node in ast.parse(source).body:
-        if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
-            raise PaperlibError(f"line {node.lineno} of the parameters in {where} is not of the form name = literal.")
-        try:
-            out[node.targets[0].id] = ast.literal_eval(node.value)
-        except ValueError:
-            raise PaperlibError(f"line {node.lineno} of the parameters in {where} holds no literal value.") from None
-    return out
-
-
-def check_parameters(declared: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Every given parameter must be declared, and have the type of its default (an int will do for a float).
-
-    Raises
-    ------
-    PaperlibError
-        An unknown name (the nearest one is named) or a value of another type.
-    """
-    for name, value in given.items():
-        choose("parameter", name, declared)
-        default = declared[name]
-        fits = type(value) is type(default) or (isinstance(default, float) and type(value) is int)
-        if default is not None and not fits:
-            raise PaperlibError(
-                f"parameter {name}={value!r} is of type {type(value).__name__}; it must be of type "
-                f"{type(default).__name__}, like its default {default!r}."
-            )
-
-
-def given_lists(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """``given``, where a text for a list is read as one: papermill's ``-p attacks '["blended"]'`` arrives as a text.
-
-    Raises
-    ------
-    PaperlibError
-        A text that begins like a list and is none.
-    """
-    out = dict(given)
-    for name, value in given.items():
-        if not (isinstance(declared.get(name), list) and isinstance(value, str)):
-            continue
-        if not value.lstrip().startswith("["):
-            out[name] = [part.strip() for part in value.split(",") if part.strip()]
-            continue
-        try:
-            out[name] = json.loads(value)
-        except ValueError:
-            example = '["blended", "sig"]'
-            raise PaperlibError(f"parameter {name}={value!r} is not a list; write it as {example!r}.") from None
-    return out
-
-
-def injected(history: Iterable[str]) -> list[str]:
-    """Names of what papermill injected, from the sources of the cells that have run: papermill marks its cell ``# Parameters``.
-
-    Values are no matter: papermill writes some that are no literals, ``float('nan')`` for one.
-    """
-    for source in history:
-        if source.startswith("# Parameters\n"):
-            targets = [node.targets if isinstance(node, ast.Assign) else [] for node in ast.parse(source).body]
-            names = [one.id for each in targets for one in each if isinstance(one, ast.Name)]
-            return names if len(names) == len(targets) else []
-    return []
-
-
-# ------------------------------------------------------------------------------------------------------ results
 
 
 def _unique(specs: Iterable[Spec]) -> list[Spec]:
@@ -152,7 +61,8 @@ def gather(
     report: Any = None,
     store: Store | None = None,
 ) -> papers.Results:
-    """Results of a paper: what the store does not hold is computed, unless ``recorded``: then the ledger in git is read.
+    """Results of a paper: what the store does not hold is computed, unless ``recorded``: then the ledger in git is
+    read.
 
     Raises
     ------
@@ -218,7 +128,8 @@ def record(paper: str, scale: Scale, seed: int = 0, store: Store | None = None) 
 
 
 def provenance_of(results: papers.Results, keys: Iterable[str]) -> dict[str, Any]:
-    """Versions, commits, devices and minutes of the results ``keys``, as :func:`paperlib.report.artefact.save` wants them."""
+    """Versions, commits, devices and minutes of the results ``keys``, as :func:`paperlib.report.artefact.save` wants
+    them."""
     rows = [results.rows[key]["provenance"] for key in keys if key in results.rows]
 
     def distinct(name: str) -> list[Any]:
@@ -338,7 +249,8 @@ class Companion:
     computed: int = 0
 
     def items(self) -> dict[str, papers.Item]:
-        """What this notebook shows: with changed parameters only what this scale runs and takes one of them, changed."""
+        """What this notebook shows: with changed parameters only what this scale runs and takes one of them,
+        changed."""
         found = papers.shown_in(self.paper.key, self.notebook or self.paper.notebook)
         if not self.changes:
             return found
@@ -353,7 +265,8 @@ class Companion:
         return list(found.values())
 
     def run(self) -> None:
-        """Compute what the store does not hold yet. Stop it at any time: finished results stay, the next call goes on."""
+        """Compute what the store does not hold yet. Stop it at any time: finished results stay, the next call goes
+        on."""
         specs = self._specs()
         if not specs:
             self.results = papers.Results(self.scale, self.seed, {})
@@ -418,8 +331,8 @@ class Companion:
         id_
             As in ``paperlib list``.
         changes
-            What it is of, instead of the paper's: ``attacks=["blended"], defenses=["ft", "ft_sam"], ratio=0.05``. What is missing of
-            that is computed. Such an item is not saved: what is recorded stays as it is.
+            What it is of, instead of the paper's: ``attacks=["blended"], defenses=["ft", "ft_sam"], ratio=0.05``. What
+            is missing of that is computed. Such an item is not saved: what is recorded stays as it is.
 
         Raises
         ------
@@ -553,7 +466,8 @@ def claims(results: papers.Results, paper: str, out: Path | None = None) -> "Art
 
 
 def overview() -> Any:
-    """One row a paper: how many of its tables and figures are ours, and how many printed cells have ours beside them."""
+    """One row a paper: how many of its tables and figures are ours, and how many printed cells have ours beside
+    them."""
     from IPython.display import HTML
     from pandas import DataFrame
 
@@ -605,8 +519,8 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
     planned = len(_unique(book._specs())) if changes else 0  # a wrong value stops here
     if changes and not planned:
         raise PaperlibError(
-            f"{told(changes)}: no item of this notebook can be run with that at {scale.name} scale; `paperlib data status` shows "
-            "which data are missing."
+            f"{told(changes)}: no item of this notebook can be run with that at {scale.name} scale; `paperlib data"
+            " status` shows which data are missing."
         )
     if not book.recorded:
         book.device = pick_device(values["device"])
@@ -615,6 +529,7 @@ def start(paper: str, namespace: Mapping[str, Any], notebook: str = "") -> Compa
     print(f"{about.short} (arXiv {about.arxiv}) · {scale.name} scale · seed {book.seed} · {where}")
     if changes:
         print(
-            f"Not the paper's setting: {told(changes)}. {planned} results are planned; what is recorded in git stays as it is."
+            f"Not the paper's setting: {told(changes)}. {planned} results are planned; what is recorded in git stays as"
+            " it is."
         )
     return book

@@ -13,7 +13,8 @@ class DataMissing(PaperlibError):
 
 
 class NotApplicable(PaperlibError):
-    """The method does not exist for this model, e.g. pruning of batch-norm channels without batch norm; "NA" in tables."""
+    """The method does not exist for this model, e.g. pruning of batch-norm channels without batch norm; "NA" in
+    tables."""
 
 
 def choose(argument: str, value: str, known: Iterable[str]) -> str:

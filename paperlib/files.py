@@ -49,10 +49,11 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path, exclusive: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock on ``folder`` itself while the block runs; yields False where another process has it and ``wait`` is false.
+    """Hold a lock on ``folder`` itself while the block runs; yields False where another process has it and ``wait`` is
+    false.
 
-    Several may hold it at once unless one of them is ``exclusive``. It ends with the process, killed or not. Where the file
-    system knows no locks, a shared one is taken as held and an exclusive one as not.
+    Several may hold it at once unless one of them is ``exclusive``. It ends with the process, killed or not. Where the
+    file system knows no locks, a shared one is taken as held and an exclusive one as not.
     """
     if fcntl is None:
         yield not exclusive

@@ -1,18 +1,21 @@
 """What the registries hold: a light record that names a method, its version, and where its code lies.
 
-``ATTACKS``, ``DEFENSES``, ``DETECTORS``, ``SELECTIONS``, ``MODELS`` and ``TOOLS`` have one shape: name -> :class:`Method`. Looking
-a method up or planning a grid of them imports no torch, only :meth:`Method.load` does. ``version`` is part of the key of every
-result that depends on the method: raise it when a change of the method's file changes its results.
+``ATTACKS``, ``DEFENSES``, ``DETECTORS``, ``SELECTIONS``, ``MODELS`` and ``TOOLS`` have one shape: name ->
+:class:`Method`. Looking a method up or planning a grid of them imports no torch, only :meth:`Method.load` does.
+``version`` is part of the key of every result that depends on the method: raise it when a change of the method's file
+changes its results.
 
-An installed package adds its own by entry points, see ``docs/plugins.md``. Your own method becomes one of them in two lines, and then works wherever a name is taken: in calls, tables and plans::
+An installed package adds its own by entry points, see ``docs/plugins.md``. Your own method becomes one of them in two
+lines, and then works wherever a name is taken: in calls, tables and plans::
 
     from paperlib.registry import Method
     DEFENSES["mine"] = Method.of(my_function, MySettings, title="Mine", access="clean subset")
 
-where ``my_function(model, data, config, *, seed, progress) -> (model, notes)`` and ``MySettings`` is a frozen dataclass; an
-attack is such a dataclass itself: ``ATTACKS["stripe"] = Method.of(Stripe)``. What each kind of method must offer stands at the
-top of its package. Edit the method and its results are computed anew: its version is a digest of its own source (not of what it calls). A run in
-another process (``executor="processes"`` or ``"ray"``) imports the method, so that it must lie in a file there, not in a notebook.
+where ``my_function(model, data, config, *, seed, progress) -> (model, notes)`` and ``MySettings`` is a frozen
+dataclass; an attack is such a dataclass itself: ``ATTACKS["stripe"] = Method.of(Stripe)``. What each kind of method
+must offer stands at the top of its package. Edit the method and its results are computed anew: its version is a digest
+of its own source (not of what it calls). A run in another process (``executor="processes"`` or ``"ray"``) imports the
+method, so that it must lie in a file there, not in a notebook.
 """
 
 import hashlib
@@ -53,18 +56,20 @@ class Method:
     access: str = ""
     """Defenses and detectors only: what the method may see besides the model."""
     prepare: str = ""
-    """Attacks only: what its ``prepare`` starts from, ``data`` or ``model`` (a clean classifier and the data); empty: the
-    trigger needs no preparation."""
+    """Attacks only: what its ``prepare`` starts from, ``data`` or ``model`` (a clean classifier and the data); empty:
+    the trigger needs no preparation."""
     controls_training: bool = False
     """Attacks only: whether the attacker trains the classifier (True) or only hands in poisoned data."""
     sizes: str = ""
     """Defenses only: which sizes of a scale the method takes, ``defense`` (epochs and batch of fine-tuning on the clean
-    subset), ``batch`` (that batch alone) or ``training`` (epochs, batch, learning rate and schedule of training from scratch); empty: none."""
+    subset), ``batch`` (that batch alone) or ``training`` (epochs, batch, learning rate and schedule of training from
+    scratch); empty: none."""
     needs: str = ""
-    """What the model must have, a word of :data:`paperlib.models.needs.NEEDS`; empty: nothing. Elsewhere the method is not applicable
-    (NA)."""
+    """What the model must have, a word of :data:`paperlib.models.needs.NEEDS`; empty: nothing. Elsewhere the method is
+    not applicable (NA)."""
     adapt: str = ""
-    """Defenses that add layers only: the function of ``module`` that puts fresh ones into a model before weights are read."""
+    """Defenses that add layers only: the function of ``module`` that puts fresh ones into a model before weights are
+    read."""
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Functions and classes by their names, where they were given themselves (:meth:`of`)."""
 
@@ -86,7 +91,8 @@ class Method:
         Raises
         ------
         PaperlibError
-            ``function`` cannot be called, or its source, which its version is made of, is not there and no ``version`` is given.
+            ``function`` cannot be called, or its source, which its version is made of, is not there and no ``version``
+            is given.
         """
         if not callable(function):
             raise PaperlibError(f"function={function!r} is no method; give a function, or the class of an attack.")
@@ -115,8 +121,8 @@ class Method:
             return getattr(import_module(self.module), name)
         except (ImportError, AttributeError):
             raise PaperlibError(
-                f"the method {self.title} cannot be imported: {self.module} has no {name!r} here; write it into a file that "
-                "every process can import, or run with executor='inline'."
+                f"the method {self.title} cannot be imported: {self.module} has no {name!r} here; write it into a file"
+                " that every process can import, or run with executor='inline'."
             ) from None
 
     def load(self) -> Any:
@@ -166,7 +172,8 @@ class Registry(dict[str, Method]):
         self._points = tuple(entry_points(group=f"paperlib.{module.rpartition('.')[2]}"))
 
     def _whole(self) -> "Registry":
-        """Itself with the plug-ins, which are imported when somebody first looks, not while the registry's own room is imported."""
+        """Itself with the plug-ins, which are imported when somebody first looks, not while the registry's own room is
+        imported."""
         points, self._points = self._points, ()
         try:
             for point in points:
@@ -235,7 +242,8 @@ class Registry(dict[str, Method]):
 
 
 def plugged(point: EntryPoint) -> Method:
-    """The method that an installed package adds by an entry point of the group ``paperlib.defenses``, ``paperlib.attacks``, ...
+    """The method that an installed package adds by an entry point of the group ``paperlib.defenses``,
+    ``paperlib.attacks``, ...
 
     Raises
     ------
@@ -246,13 +254,13 @@ def plugged(point: EntryPoint) -> Method:
         method = point.load()
     except Exception as error:
         raise PaperlibError(
-            f"the plug-in {point.name!r} ({point.value}, group {point.group}) cannot be imported: {type(error).__name__}: {error}; "
-            "mend or uninstall its package."
+            f"the plug-in {point.name!r} ({point.value}, group {point.group}) cannot be imported:"
+            f" {type(error).__name__}: {error}; mend or uninstall its package."
         ) from error
     if not isinstance(method, Method):
         raise PaperlibError(
-            f"the plug-in {point.name!r} ({point.value}, group {point.group}) is a {type(method).__name__}; it must be a Method: "
-            "Method.of(...)."
+            f"the plug-in {point.name!r} ({point.value}, group {point.group}) is a {type(method).__name__}; it must be"
+            " a Method: Method.of(...)."
         )
     return method
 
@@ -274,7 +282,8 @@ def adopt(methods: Own) -> None:
 
 
 def configure(cls: type, argument: str, **values: Any) -> Any:
-    """Build the hyper-parameter dataclass ``cls``; an unknown name says which ones exist, a value that is none what would be right.
+    """Build the hyper-parameter dataclass ``cls``; an unknown name says which ones exist, a value that is none what
+    would be right.
 
     Raises
     ------
@@ -358,7 +367,8 @@ def check_seed(seed: Any) -> None:
 
 
 def check_options(cls: type, values: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters of a wrong type, not finite, negative, or shares outside [0, 1]; the methods know finer bounds.
+    """Refuse hyper-parameters of a wrong type, not finite, negative, or shares outside [0, 1]; the methods know finer
+    bounds.
 
     Raises
     ------
@@ -380,7 +390,8 @@ CHOICES: dict[str, tuple[str, ...]] = {"selection": ("validation", "paper")}
 
 
 def check_value(name: str, value: Any, kind: Any, default: Any) -> None:
-    """Refuse a ``value`` of the option ``name`` that its type ``kind`` does not have: a kind of number, one of several, a sequence.
+    """Refuse a ``value`` of the option ``name`` that its type ``kind`` does not have: a kind of number, one of several,
+    a sequence.
 
     Raises
     ------
@@ -410,7 +421,8 @@ def check_value(name: str, value: Any, kind: Any, default: Any) -> None:
 
 
 def check_numbers(name: str, value: Any, default: Any) -> None:
-    """Refuse a ``value`` of the option ``name`` that is of another kind than its ``default``, as :func:`check_options` says.
+    """Refuse a ``value`` of the option ``name`` that is of another kind than its ``default``, as :func:`check_options`
+    says.
 
     Raises
     ------

@@ -1,11 +1,11 @@
 """One fast loop for everything that trains a classifier.
 
-The data set is one uint8 tensor on the device; a batch is gathered by index, cropped and flipped there, and goes through
-the model channels-last under autocast (bfloat16 where the hardware computes in it, float32 elsewhere). Every random draw
-comes from one generator, so a seed decides a run on one machine.
+The data set is one uint8 tensor on the device; a batch is gathered by index, cropped and flipped there, and goes
+through the model channels-last under autocast (bfloat16 where the hardware computes in it, float32 elsewhere). Every
+random draw comes from one generator, so a seed decides a run on one machine.
 
-Protocol (BackdoorBench, arXiv 2206.12654): SGD, momentum 0.9, weight decay 5e-4, batch 128, lr 0.01, cosine over 100 epochs,
-last batch of an epoch dropped, last epoch's model reported.
+Protocol (BackdoorBench, arXiv 2206.12654): SGD, momentum 0.9, weight decay 5e-4, batch 128, lr 0.01, cosine over 100
+epochs, last batch of an epoch dropped, last epoch's model reported.
 """
 
 import math
@@ -70,14 +70,15 @@ class Recipe:
     lr: float = 0.01
     """Constant and cosine: the initial rate; one-cycle: the highest."""
     schedule: str = "cosine"
-    """``cosine``: per epoch, to 0 at the end; ``cosine_100``: per epoch, to 0 after 100 epochs whatever ``epochs`` is, as the
-    benchmark has it; ``one_cycle``: linear up over 25 % of the steps, linear down; ``constant``; ``linear``: per step, to 0 at the end; ``plateau``: a tenth
-    whenever the training loss stagnates (:func:`plateau`); ``official_cyclic``: cosine of period 200 *iterations*, as
-    FT-SAM's code steps it."""
+    """``cosine``: per epoch, to 0 at the end; ``cosine_100``: per epoch, to 0 after 100 epochs whatever ``epochs`` is,
+    as the benchmark has it; ``one_cycle``: linear up over 25 % of the steps, linear down; ``constant``; ``linear``: per
+    step, to 0 at the end; ``plateau``: a tenth whenever the training loss stagnates (:func:`plateau`);
+    ``official_cyclic``: cosine of period 200 *iterations*, as FT-SAM's code steps it."""
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
-    """Total probability that is spread over the C - 1 *other* classes (torch's own argument is C / (C - 1) times it)."""
+    """Total probability that is spread over the C - 1 *other* classes (torch's own argument is C / (C - 1) times
+    it)."""
     adversarial: float = 0.0
     """Largest change of a pixel by which every training image is made harder first (:func:`adversary`); 0: none."""
     adversarial_steps: int = 10
@@ -99,7 +100,8 @@ def check_adversarial(adversarial: float, steps: int) -> None:
     """
     if not 0 <= adversarial < 1:
         raise PaperlibError(
-            f"adversarial={adversarial!r} must lie in [0, 1): the largest change of a pixel in [0, 1], for example 8/255."
+            f"adversarial={adversarial!r} must lie in [0, 1): the largest change of a pixel in [0, 1], for example"
+            " 8/255."
         )
     if adversarial and steps < 1:
         raise PaperlibError(f"adversarial_steps={steps!r} must be at least 1.")
@@ -124,11 +126,12 @@ SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
 
 
 def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10) -> float:
-    """Factor of the learning rate after epochs with these mean training losses: ``factor`` to the number of stagnations.
+    """Factor of the learning rate after epochs with these mean training losses: ``factor`` to the number of
+    stagnations.
 
-    The rule and its values are those of :class:`torch.optim.lr_scheduler.ReduceLROnPlateau`, which the benchmark uses for
-    Tiny ImageNet: after more than ``patience`` epochs in a row whose loss is not below (1 - 1e-4) times the best so far,
-    the rate is multiplied by ``factor`` and counting starts anew.
+    The rule and its values are those of :class:`torch.optim.lr_scheduler.ReduceLROnPlateau`, which the benchmark uses
+    for Tiny ImageNet: after more than ``patience`` epochs in a row whose loss is not below (1 - 1e-4) times the best so
+    far, the rate is multiplied by ``factor`` and counting starts anew.
     """
     best, bad, reductions = math.inf, 0, 0
     for loss in losses:
@@ -143,7 +146,8 @@ def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10) ->
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's global generator, from which dropout draws, starts from ``seed`` in the block and returns to its state after."""
+    """Torch's global generator, from which dropout draws, starts from ``seed`` in the block and returns to its state
+    after."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -213,7 +217,8 @@ Adversary = Callable[[nn.Module, Tensor, Tensor], Tensor]
 def adversary(eps: float, step_size: float, steps: int, *, seed: int) -> Adversary:
     """PGD in the L-infinity ball from a uniform random start, as in adversarial training; ``eps`` 0: x itself.
 
-    Where x depends on something that learns (a generator of triggers), the gradient flows as if the change were constant.
+    Where x depends on something that learns (a generator of triggers), the gradient flows as if the change were
+    constant.
     """
     generators: dict[torch.device, torch.Generator] = {}
 
@@ -232,8 +237,9 @@ def adversary(eps: float, step_size: float, steps: int, *, seed: int) -> Adversa
 def adversary_of(recipe: Recipe, seed: int) -> Adversary:
     """The adversary that ``recipe`` asks for.
 
-    An attacker who trains adversarially makes images harder after the trigger, crop and flip, with the labels that he wants.
-    SAU's paper (arXiv 2307.10562, Table 15) prints 10 steps within 8/255; the size of a step and the random start are ours.
+    An attacker who trains adversarially makes images harder after the trigger, crop and flip, with the labels that he
+    wants. SAU's paper (arXiv 2307.10562, Table 15) prints 10 steps within 8/255; the size of a step and the random
+    start are ours.
     """
     return adversary(recipe.adversarial, recipe.adversarial / 4, recipe.adversarial_steps, seed=seed)
 
@@ -255,8 +261,8 @@ def sgd_step(loss: Callable[[Tensor, Tensor], Tensor], harder: Adversary | None 
 
 
 def cut(order: Tensor, batch_size: int) -> list[Tensor]:
-    """``order`` (N,) in batches. The last may be smaller; one image alone, by which batch norm could not normalise, joins the one
-    before it."""
+    """``order`` (N,) in batches. The last may be smaller; one image alone, by which batch norm could not normalise,
+    joins the one before it."""
     parts = list(order.split(batch_size))
     if len(parts) > 1 and len(parts[-1]) == 1:
         last = parts.pop()
@@ -281,10 +287,11 @@ def fit(
     Parameters
     ----------
     step
-        What happens on one batch; default: :func:`sgd_step`, on harder images where the recipe says so. FT-SAM brings its own.
+        What happens on one batch; default: :func:`sgd_step`, on harder images where the recipe says so. FT-SAM brings
+        its own.
     partial
-        Whether the images left over by whole batches are a step too (:func:`cut`), as in the benchmark's defenses; its attacks
-        leave them out.
+        Whether the images left over by whole batches are a step too (:func:`cut`), as in the benchmark's defenses; its
+        attacks leave them out.
     poisoned : (N,) bool, optional
         Which training images are poisoned: the log then tells the mean loss of both groups apart.
     each_epoch
@@ -293,8 +300,8 @@ def fit(
     Returns
     -------
     list of dict
-        One entry per epoch: epoch (from 1), lr, loss, and with ``poisoned`` loss_clean and loss_poisoned, nan where the dropped
-        rest of the epoch held the whole group.
+        One entry per epoch: epoch (from 1), lr, loss, and with ``poisoned`` loss_clean and loss_poisoned, nan where the
+        dropped rest of the epoch held the whole group.
 
     Raises
     ------
@@ -334,7 +341,8 @@ def fit(
             entry["loss"] = losses.mean().item()
             if not math.isfinite(entry["loss"]):
                 raise PaperlibError(
-                    f"training diverged in epoch {epoch + 1} (loss {entry['loss']}): lr={recipe.lr} is too high for this model."
+                    f"training diverged in epoch {epoch + 1} (loss {entry['loss']}): lr={recipe.lr} is too high for"
+                    " this model."
                 )
             if poisoned is not None and poisoned.any():
                 mask = poisoned[order]

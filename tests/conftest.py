@@ -1,7 +1,7 @@
 """The tests run at smoke scale in a temporary folder: nobody's results and figures are read or changed.
 
-`make test` gives the folder (``PAPERLIB_TEST_FOLDER``), so that the notebooks, which run after the tests, find the models
-that the tests trained. ``PAPERLIB_DATA`` stays as it is: tests that need real data skip where it is not.
+`make test` gives the folder (``PAPERLIB_TEST_FOLDER``), so that the notebooks, which run after the tests, find the
+models that the tests trained. ``PAPERLIB_DATA`` stays as it is: tests that need real data skip where it is not.
 """
 
 import os
@@ -30,7 +30,8 @@ def same_weights() -> None:
 
 @pytest.fixture(autouse=True)
 def untrained_models(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most tests of methods take random weights, which the front door would refuse; its own tests carry the mark ``learned``."""
+    """Most tests of methods take random weights, which the front door would refuse; its own tests carry the mark
+    ``learned``."""
     if "learned" not in request.keywords and "torch" in sys.modules:
         from paperlib.models import foreign
 

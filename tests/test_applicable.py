@@ -1,4 +1,5 @@
-"""What ``applicable()`` says is what happens: a few small pairs here, the whole table of docs/applicable.md among the long tests."""
+"""What ``applicable()`` says is what happens: a few small pairs here, the whole table of docs/applicable.md among the
+long tests."""
 
 import sys
 from typing import Any

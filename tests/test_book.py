@@ -21,7 +21,10 @@ PAGES = [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("book")
-    code = f"import sys; sys.path.insert(0, {str(paths.ROOT / 'docs' / 'book')!r}); import build; from pathlib import Path\n"
+    code = (
+        f"import sys; sys.path.insert(0, {str(paths.ROOT / 'docs' / 'book')!r}); import build; from pathlib import"
+        " Path\n"
+    )
     code += f"sys.exit(build.main(Path({str(out)!r}), with_library=False))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

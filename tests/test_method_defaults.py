@@ -2,8 +2,9 @@
 
     python tests/test_method_defaults.py        # after adding a method, or raising a version
 
-writes ``golden/method_defaults.json`` anew, and refuses where a default changed and the version did not. A field that was
-added to a method with a default under which nothing changes is named in :data:`ADDED`: its method keeps its version.
+writes ``golden/method_defaults.json`` anew, and refuses where a default changed and the version did not. A field that
+was added to a method with a default under which nothing changes is named in :data:`ADDED`: its method keeps its
+version.
 """
 
 import hashlib
@@ -92,8 +93,8 @@ def complaints(golden: dict[str, dict[str, Any]], found: dict[str, dict[str, Any
             out.append(f"{name}: the version went back from {old['version']} to {entry['version']}")
         elif entry["defaults"] != old["defaults"] and entry["version"] == old["version"]:
             out.append(
-                f"{name}: a default changed but the version is still {entry['version']}; raise the version in the registry, "
-                "or stored results made with the old default pass for new ones"
+                f"{name}: a default changed but the version is still {entry['version']}; raise the version in the"
+                " registry, or stored results made with the old default pass for new ones"
             )
     return out
 

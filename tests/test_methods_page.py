@@ -1,4 +1,5 @@
-"""docs/methods.md is what the docstrings say today, names every method, and says which public code each golden file is of."""
+"""docs/methods.md is what the docstrings say today, names every method, and says which public code each golden file is
+of."""
 
 import importlib.util
 from pathlib import Path

@@ -49,7 +49,8 @@ def other(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **parameter
     made = run(path, folder, monkeypatch, scale="smoke", seed=1, **parameters)
     ours = [record for record in made if record["scale"] == "smoke"]
     assert ours and all(record["seed"] == 1 for record in ours)
-    # The same at every scale and seed: what is drawn from printed numbers alone, and what git has recorded at paper scale.
+    # The same at every scale and seed: what is drawn from printed numbers alone, and what git has recorded at paper
+    # scale.
     recorded = set(ledger.load(recorded_file(PAPER)))
     assert all(
         record["scale"] == "paper" and recorded >= set(record["results"]) for record in made if record not in ours

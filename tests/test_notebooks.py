@@ -1,7 +1,7 @@
 """The notebooks: their skeleton, what is stored in them, parameters, and that nbval really compares.
 
-That they run from the first to the last cell at smoke scale is tested by nbval (`make test`) and, as recorded and with another seed, in
-`test_notebook_runs.py`.
+That they run from the first to the last cell at smoke scale is tested by nbval (`make test`) and, as recorded and with
+another seed, in `test_notebook_runs.py`.
 """
 
 import json

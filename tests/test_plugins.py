@@ -1,4 +1,5 @@
-"""The page on own methods, executed as printed: as a file, and as an installed package that adds them by entry points."""
+"""The page on own methods, executed as printed: as a file, and as an installed package that adds them by entry
+points."""
 
 import os
 import re
@@ -23,7 +24,8 @@ import json
 from paperlib import attacks, defenses, detection, experiments, models, registry, selection
 from paperlib.lab import spec
 rooms = (attacks.ATTACKS, defenses.DEFENSES, detection.DETECTORS, selection.SELECTIONS, models.MODELS)
-print(json.dumps([*(name for room in rooms for name in room.own), len(found.flagged), purified is not model, len(registry.own())]))
+own = [name for room in rooms for name in room.own]
+print(json.dumps([*own, len(found.flagged), purified is not model, len(registry.own())]))
 """
 
 
@@ -38,13 +40,14 @@ from paperlib.lab.store import Store
 
 if __name__ == "__main__":
     executor, place = sys.argv[1:]
-    small = replace(SMOKE, n_train=200, n_test=100, width=4, epochs=1)
+    small = replace(SMOKE, n_train=600, n_test=100, width=8, epochs=5)
     item = papers.items("ft_sam")["table1"].changed(attacks=["stripe"], defenses=["head_only"])
     specs, store = item.specs(small, 0), Store(Path(place))
     run(specs, store, device="cpu", executor=executor, progress=False)
     made = item.draw(companion.compute(specs, small, device="cpu", store=store, report=lambda line: None))
     ours = made.frame[made.frame.ours.notna()]
-    print(sorted(set(ours.attack)), sorted(set(ours.defense)), ">Head only</th>" in made.fragment, "Stripe" in made.fragment)
+    shown = ">Head only</th>" in made.fragment, "Stripe" in made.fragment
+    print(sorted(set(ours.attack)), sorted(set(ours.defense)), *shown)
 """
 
 

@@ -1,7 +1,7 @@
 """The built wheel, in an environment without the checkout: what it brings along and where it writes.
 
-The whole test builds an environment by the locked versions, which takes minutes; the short one imports the wheel's files
-beside the packages that are installed here.
+The whole test builds an environment by the locked versions, which takes minutes; the short one imports the wheel's
+files beside the packages that are installed here.
 """
 
 import os

@@ -33,8 +33,9 @@ class Server:
     logprobs: str = "yes"
     """``yes``, ``ignore`` (answers without them), ``refuse`` (status 400) or ``forbid`` (status 403)."""
     thinking: str = ""
-    """``field``: thinks in ``reasoning`` and has no token left to answer, unless asked not to think; ``always``: however it is asked;
-    ``tags``: ``<think>`` before every answer; ``stubborn``: as ``field``, but answers when it has room."""
+    """``field``: thinks in ``reasoning`` and has no token left to answer, unless asked not to think; ``always``:
+    however it is asked; ``tags``: ``<think>`` before every answer; ``stubborn``: as ``field``, but answers when it has
+    room."""
     schema: str = "yes"
     """``yes``: answers as JSON where asked to, ``refuse`` (status 400), ``prose`` (takes no notice)."""
     least: int = 0
@@ -43,7 +44,8 @@ class Server:
     key: str = ""
     """Wanted in the Authorization header."""
     fault: Callable[[int], str | int | None] = lambda n: None
-    """Number of the request, from 0 -> a status, ``timeout``, ``truncated``, ``dropped``, ``refusal``, ``empty``, ``moved``; None: answer."""
+    """Number of the request, from 0 -> a status, ``timeout``, ``truncated``, ``dropped``, ``refusal``, ``empty``,
+    ``moved``; None: answer."""
     retry_after: str = "0"
     delay: float = 0.0
     chat_reply: str = ""

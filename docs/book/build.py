@@ -2,9 +2,9 @@
 
     make book                     (or: python docs/book/build.py [FOLDER])
 
-Everything is staged under ``build/book/source`` as it lies in git, with what Sphinx needs beside it: the opening page with the
-scoreboard, a page of thumbnails for each paper, and one of the library for each room. Nothing is executed, no page asks
-another host for anything, and the site opens from a folder as well as from a server.
+Everything is staged under ``build/book/source`` as it lies in git, with what Sphinx needs beside it: the opening page
+with the scoreboard, a page of thumbnails for each paper, and one of the library for each room. Nothing is executed, no
+page asks another host for anything, and the site opens from a folder as well as from a server.
 """
 
 import json
@@ -40,7 +40,8 @@ CODE = re.compile(r"\[([^\]]+)\]\(((?:\.\./)*)(paperlib/[\w/]+)\.py(?:#L\d+)?\)"
 
 
 ROOMS = (
-    "analysis", "attacks", "data", "defenses", "detection", "fairness", "interop", "metrics", "models", "registry", "selection",
+    "analysis", "attacks", "data", "defenses", "detection", "fairness", "interop", "metrics", "models", "registry",
+    "selection",
     "training", "vdc",
 )  # fmt: skip
 """What a reader calls from code of their own."""
@@ -150,7 +151,10 @@ def gallery(source: Path, paper: str) -> str:
     if not cards:
         return ""
     known = papers.PAPERS[paper]
-    text = f"# {known.short}: every recorded table and figure\n\nRead in [{known.title}](../notebooks/{known.notebook}.ipynb).\n\n"
+    text = (
+        f"# {known.short}: every recorded table and figure\n\nRead in"
+        f" [{known.title}](../notebooks/{known.notebook}.ipynb).\n\n"
+    )
     write(source, f"gallery/{paper}.md", text + "\n".join(cards))
     return f"gallery/{paper}"
 

@@ -1,8 +1,8 @@
 """Analysis tools: one tool, one file.
 
-A tool is a function ``tool(models, scene, *, seed, **params) -> dict`` of small JSON values: what a figure is drawn from.
-``models`` are the models to look at, ``scene`` the data and attack they share; a tool that needs no trained model gets none,
-and None. Drawing happens elsewhere.
+A tool is a function ``tool(models, scene, *, seed, **params) -> dict`` of small JSON values: what a figure is drawn
+from. ``models`` are the models to look at, ``scene`` the data and attack they share; a tool that needs no trained model
+gets none, and None. Drawing happens elsewhere.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,8 @@ def analyse(
     Parameters
     ----------
     models
-        One classifier or several, in any form of :mod:`paperlib.models.foreign`; a tool that compares takes the backdoored one first.
+        One classifier or several, in any form of :mod:`paperlib.models.foreign`; a tool that compares takes the
+        backdoored one first.
     scene
         What they were trained and tested on, and the attack: :func:`paperlib.attacks.scene.own_scene`.
     chance_ok
@@ -122,14 +123,16 @@ def analyse(
         return function([], None, seed=seed, **params)
     if not isinstance(scene, Scene):
         raise PaperlibError(
-            f"scene is of type {type(scene).__name__}; make one with paperlib.attacks.scene.own_scene(train, test, attack)."
+            f"scene is of type {type(scene).__name__}; make one with paperlib.attacks.scene.own_scene(train, test,"
+            " attack)."
         )
     adopted = []
     for model in models if isinstance(models, list | tuple) else [models]:
         inner, test = adopt(model, scene.test, "scene.test")
         if test is None or test.x.shape != scene.test.x.shape:
             raise PaperlibError(
-                f"scene has images of {scene.test.x.shape[1]} channels, the model takes others; make the scene from images that it takes."
+                f"scene has images of {scene.test.x.shape[1]} channels, the model takes others; make the scene from"
+                " images that it takes."
             )
         if not chance_ok:
             check_learned(inner, test, "scene.test")

@@ -1,7 +1,7 @@
 """The images that activate a neuron most, and which of them are poisoned.
 
-A neuron is a channel of the pooled features. Shown are the neurons whose mean activation differs most between poisoned and
-clean training images, unless ``neurons`` names others. Introduced in notebook 08.
+A neuron is a channel of the pooled features. Shown are the neurons whose mean activation differs most between poisoned
+and clean training images, unless ``neurons`` names others. Introduced in notebook 08.
 """
 
 from typing import Any
@@ -30,7 +30,8 @@ def strongest(activation: Tensor, k: int) -> Tensor:
 
 
 def by_difference(activation: Tensor, mask: Tensor) -> Tensor:
-    """Neurons by falling difference of the mean activations, poisoned less clean; all by index where a group is empty."""
+    """Neurons by falling difference of the mean activations, poisoned less clean; all by index where a group is
+    empty."""
     if not mask.any() or mask.all():
         return torch.arange(activation.shape[1], device=activation.device)
     return (activation[mask].mean(0) - activation[~mask].mean(0)).argsort(descending=True, stable=True)

@@ -1,7 +1,7 @@
 """Of which classes are the images that activate a neuron most? Poisoned images are counted apart.
 
-A neuron whose strongest images all carry the trigger, whatever they show, belongs to the backdoor. Classes are the labels of
-training, so poisoned images count for the target class. Introduced in notebook 08.
+A neuron whose strongest images all carry the trigger, whatever they show, belongs to the backdoor. Classes are the
+labels of training, so poisoned images count for the target class. Introduced in notebook 08.
 """
 
 from typing import Any
@@ -33,8 +33,8 @@ def activation_distribution(
     Returns
     -------
     dict
-        neurons; classes: their names; clean, poisoned: per neuron the count per class; share: of all neurons, the share of
-        poisoned images among their ``k`` strongest.
+        neurons; classes: their names; clean, poisoned: per neuron the count per class; share: of all neurons, the share
+        of poisoned images among their ``k`` strongest.
 
     Raises
     ------

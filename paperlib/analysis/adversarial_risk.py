@@ -1,7 +1,8 @@
-r"""The risks of the SAU paper (Wei et al., NeurIPS 2023, arXiv 2307.10562, Sections 3 and 4), and the types of adversarial examples.
+r"""The risks of the SAU paper (Wei et al., NeurIPS 2023, arXiv 2307.10562, Sections 3 and 4), and the types of
+adversarial examples.
 
-With theta the purified model, b the backdoored one, :math:`\hat y` the attacker's label, g the triggered image, D- the images of
-other classes than :math:`\hat y`, and D_s those of them whose trigger works on b:
+With theta the purified model, b the backdoored one, :math:`\hat y` the attacker's label, g the triggered image, D- the
+images of other classes than :math:`\hat y`, and D_s those of them whose trigger works on b:
 
 .. math::
    R_{cl} &= \tfrac{1}{|D|} \textstyle\sum_D 1[h_\theta(x) \ne y], \qquad
@@ -9,11 +10,12 @@ other classes than :math:`\hat y`, and D_s those of them whose trigger works on 
    R_{adv} &= \tfrac{1}{|D^-|} \textstyle\sum_{D^-} \max_{\varepsilon \in S} 1[h_\theta(x_\varepsilon) \ne y] \\
    R_{sub} &= \tfrac{1}{|D^-|} \textstyle\sum_{D^-} \max_{\varepsilon \in S} 1[h_\theta(x_\varepsilon) \ne y \wedge
       (x \notin D_s \vee h_\theta(x_\varepsilon) = h_b(x_\varepsilon))] \\
-   R_{share} &= \tfrac{1}{|D|} \textstyle\sum_D \max_{\varepsilon \in S} 1[h_\theta(x_\varepsilon) = h_b(x_\varepsilon) \ne y]
+   R_{share} &= \tfrac{1}{|D|} \textstyle\sum_D \max_{\varepsilon \in S} 1[h_\theta(x_\varepsilon) = h_b(x_\varepsilon)
+   \ne y]
 
-Where every trigger lies in S, R_bd <= R_sub <= R_adv (Proposition 3) and R_bd <= |D| / |D-| R_share + 1 - R_bd(b). On images the
-maximum over S is estimated from below by a few members of S: the clean image and the results of PGD, with the inner objective of
-SAU and with plain cross-entropy.
+Where every trigger lies in S, R_bd <= R_sub <= R_adv (Proposition 3) and R_bd <= |D| / |D-| R_share + 1 - R_bd(b). On
+images the maximum over S is estimated from below by a few members of S: the clean image and the results of PGD, with
+the inner objective of SAU and with plain cross-entropy.
 """
 
 from dataclasses import replace
@@ -98,7 +100,8 @@ class Watched:
     def measure(
         self, model: nn.Module, reference: nn.Module, config: SAU, *, trigger: bool = False
     ) -> tuple[dict[str, float], dict[str, list[int]]]:
-        """The five risks (fractions), and for both inner objectives how many adversarial examples are of type I, II, III.
+        """The five risks (fractions), and for both inner objectives how many adversarial examples are of type I, II,
+        III.
 
         ``trigger`` counts the triggered image among the members of S, for attacks whose trigger is one.
         """
@@ -138,8 +141,8 @@ def adversarial_risk(
     Returns
     -------
     dict
-        n; clean, backdoor, adversarial, sub, shared: one fraction per model; types: ``shared`` and ``vanilla`` (the inner
-        objective), per model how many adversarial examples are of type I, II and III.
+        n; clean, backdoor, adversarial, sub, shared: one fraction per model; types: ``shared`` and ``vanilla`` (the
+        inner objective), per model how many adversarial examples are of type I, II and III.
     """
     watched, config = Watched(scene, n), SAU(steps=steps, eps=eps, step=step)
     out: dict[str, Any] = {"n": len(watched.y), **{name: [] for name in RISKS}, "types": {"shared": [], "vanilla": []}}
@@ -157,14 +160,14 @@ def sau_curve(
 ) -> dict[str, Any]:
     """SAU, watched: the risks after every ``every``-th epoch on ``n`` test images, which the defense does not see.
 
-    ``params`` are hyper-parameters of SAU: with ``inner`` and ``outer`` "vanilla", the curves are those of vanilla adversarial
-    training. Risks are measured with the radius and steps of ``params``.
+    ``params`` are hyper-parameters of SAU: with ``inner`` and ``outer`` "vanilla", the curves are those of vanilla
+    adversarial training. Risks are measured with the radius and steps of ``params``.
 
     Returns
     -------
     dict
-        n; epoch: from 0, the backdoored model; c_acc, asr: percent; clean, backdoor, adversarial, sub, shared: fractions;
-        types: as :func:`adversarial_risk`, per epoch.
+        n; epoch: from 0, the backdoored model; c_acc, asr: percent; clean, backdoor, adversarial, sub, shared:
+        fractions; types: as :func:`adversarial_risk`, per epoch.
     """
     from paperlib.registry import configure
 

@@ -1,4 +1,5 @@
-"""Confusion matrices: true against predicted class, on clean and on triggered test images. Introduced in notebook 08."""
+"""Confusion matrices: true against predicted class, on clean and on triggered test images. Introduced in notebook
+08."""
 
 from typing import Any
 

@@ -2,18 +2,21 @@ r"""How a backdoor is learned: the model of a spec trained once more, with its e
 
 After every epoch, on up to ``n`` clean and ``n`` poisoned training images without augmentation, in evaluation mode
 
-* quick learning (BackdoorBench): mean loss and accuracy of each group; the norm of the gradient of each group's mean loss, and its
-  cosine with the gradient of the training set as a whole, in which the groups weigh as much as their share;
-* forgetting (Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019, arXiv
-  1812.05159): a sample is forgotten when it is correct after one epoch and wrong after the next. Samples that are never correct
-  are counted apart.
+* quick learning (BackdoorBench): mean loss and accuracy of each group; the norm of the gradient of each group's mean
+  loss, and its cosine with the gradient of the training set as a whole, in which the groups weigh as much as their
+  share;
+* forgetting (Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019,
+  arXiv 1812.05159): a sample is forgotten when it is correct after one epoch and wrong after the next. Samples that are
+  never correct are counted apart.
 
-A sample is correct when the model gives the label that it carries in training; for a poisoned one that is what the attacker wants.
-Data, order, recipe and seed are those of the spec; the initial weights those of :func:`paperlib.models.fresh` with its seed.
+A sample is correct when the model gives the label that it carries in training; for a poisoned one that is what the
+attacker wants. Data, order, recipe and seed are those of the spec; the initial weights those of
+:func:`paperlib.models.fresh` with its seed.
 
 Differences from the benchmark
 1. The gradient signal-to-noise ratio (GSNR) is left out.
-2. Toneva et al. note a sample's correctness when it is in a batch; here all are noted after the epoch, with one and the same model.
+2. Toneva et al. note a sample's correctness when it is in a batch; here all are noted after the epoch, with one and the
+   same model.
 
 Introduced in notebook 08.
 """
@@ -33,7 +36,8 @@ from paperlib.training import evaluating, fit, logits
 
 
 def forgetting(correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """From bool (epochs, N): forgetting events (N,), never learned (N,) bool, and the first correct epoch, 0 if none (N,)."""
+    """From bool (epochs, N): forgetting events (N,), never learned (N,) bool, and the first correct epoch, 0 if none
+    (N,)."""
     events = (correct[:-1] & ~correct[1:]).sum(0)
     never = ~correct.any(0)
     first = torch.where(never, 0, correct.int().argmax(0) + 1)
@@ -74,9 +78,9 @@ def dynamics(
     Returns
     -------
     dict
-        attack; ratio; epochs: per epoch {loss, acc, gradient, cosine}_{clean, poisoned} (acc in percent); clean, poisoned:
-        {n, events: how many samples were forgotten 0, 1, 2, ... times (those never learned are not in it), never: how
-        many were never learned, first: how many were first correct after epoch 1, 2, ...}.
+        attack; ratio; epochs: per epoch {loss, acc, gradient, cosine}_{clean, poisoned} (acc in percent); clean,
+        poisoned: {n, events: how many samples were forgotten 0, 1, 2, ... times (those never learned are not in it),
+        never: how many were never learned, first: how many were first correct after epoch 1, 2, ...}.
 
     Raises
     ------
@@ -86,7 +90,8 @@ def dynamics(
     attacked(scene, "dynamics")
     if hasattr(scene.trigger, "train"):
         raise PaperlibError(
-            f"attack={scene.name!r} poisons anew in every batch; the tool dynamics needs an attack with a fixed poisoned set."
+            f"attack={scene.name!r} poisons anew in every batch; the tool dynamics needs an attack with a fixed"
+            " poisoned set."
         )
     for name, value, least in (("n", n, 1), ("n_gradient", n_gradient, 1), ("epochs", epochs, 0)):
         if value < least:

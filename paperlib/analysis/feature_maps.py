@@ -1,7 +1,7 @@
 """The maps of a layer for one image, without and with the trigger.
 
-Shown are the channels that change most between the two images; a transformer's tokens are shown as the grid of their patches.
-Introduced in notebook 08.
+Shown are the channels that change most between the two images; a transformer's tokens are shown as the grid of their
+patches. Introduced in notebook 08.
 """
 
 from typing import Any
@@ -29,8 +29,8 @@ def feature_maps(
     Returns
     -------
     dict
-        shape: [C, H, W]; images: base64 of the clean and the triggered image; layer; channels; maps: [clean, triggered],
-        each a list of h x w maps.
+        shape: [C, H, W]; images: base64 of the clean and the triggered image; layer; channels; maps: [clean,
+        triggered], each a list of h x w maps.
 
     Raises
     ------

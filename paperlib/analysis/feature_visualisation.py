@@ -1,13 +1,13 @@
 r"""What a neuron looks for: an image made to activate it.
 
-Gradient ascent on the pixels (Erhan et al., "Visualizing higher-layer features of a deep network", University of Montreal, 2009):
-for a neuron k of the pooled features
+Gradient ascent on the pixels (Erhan et al., "Visualizing higher-layer features of a deep network", University of
+Montreal, 2009): for a neuron k of the pooled features
 
 .. math:: \max_x\; a_k(x) - \lambda\, \mathrm{TV}(x), \qquad x = \mathrm{sigmoid}(z),
 
-with Adam on z, from grey with a little noise. TV is the mean absolute difference of neighbouring pixels. Before every step the
-image is shifted by a random pixel or none, cyclically, so that no single pixel decides. All neurons are optimised in one batch.
-Introduced in notebook 08.
+with Adam on z, from grey with a little noise. TV is the mean absolute difference of neighbouring pixels. Before every
+step the image is shifted by a random pixel or none, cyclically, so that no single pixel decides. All neurons are
+optimised in one batch. Introduced in notebook 08.
 """
 
 from typing import Any
@@ -40,7 +40,8 @@ def ascend(
     smoothness: float,
     seed: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Images (K, C, H, W) in [0, 1] for the neurons (K,), and their activation at the start and at the end, (K,) each."""
+    """Images (K, C, H, W) in [0, 1] for the neurons (K,), and their activation at the start and at the end, (K,)
+    each."""
     device = neurons.device
     generator = torch.Generator().manual_seed(seed)
     z = (0.01 * torch.randn(len(neurons), *shape, generator=generator)).to(device).requires_grad_()

@@ -1,10 +1,11 @@
 r"""Frequency saliency: which frequencies of an image decide its class.
 
 BackdoorBench's frequency saliency map: the gradient of the largest class score with respect to the pixels, its inverse
-2-D Fourier transform with the zero frequency in the middle, and the logarithm of the modulus, per channel scaled to [0, 1],
-averaged over the channels:
+2-D Fourier transform with the zero frequency in the middle, and the logarithm of the modulus, per channel scaled to [0,
+1], averaged over the channels:
 
-.. math:: \mathrm{FSM} = \tfrac1C \sum_c \mathrm{minmax} \log \big| \mathrm{shift}\, \mathcal F^{-1} (\nabla_{x_c} \max_k f_k(x)) \big|.
+.. math:: \mathrm{FSM} = \tfrac1C \sum_c \mathrm{minmax} \log \big| \mathrm{shift}\, \mathcal F^{-1} (\nabla_{x_c}
+\max_k f_k(x)) \big|.
 
 Differences from the benchmark
 1. A small number is added before the logarithm, so that a frequency without any gradient is 0 and not minus infinity.
@@ -23,7 +24,8 @@ from paperlib.training import evaluating
 
 
 def saliency(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps (N, H, W) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1]; zero frequency in the middle."""
+    """Maps (N, H, W) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1]; zero frequency in the
+    middle."""
     with torch.enable_grad(), evaluating(model):
         pixels = x.detach().clone().requires_grad_()
         best, predicted = model(pixels).max(1)
@@ -43,7 +45,8 @@ def frequency_saliency(
     Returns
     -------
     dict
-        shape: [C, H, W]; images: base64 of the two; maps: per model [clean, triggered], each H x W; predicted: likewise.
+        shape: [C, H, W]; images: base64 of the two; maps: per model [clean, triggered], each H x W; predicted:
+        likewise.
 
     Raises
     ------

@@ -1,16 +1,18 @@
 r"""The curvature of the loss at a model: largest eigenvalues of its Hessian, and how all of them are distributed.
 
-Products of the Hessian H of the mean cross-entropy with a vector come from differentiating twice; Lanczos iteration with full
-re-orthogonalisation turns them into a small tridiagonal matrix T. The largest eigenvalues of T approximate those of H. With
-probes v of random signs, the eigenvalues :math:`\theta_j` of T and the squared first entries :math:`\omega_j` of its eigenvectors
+Products of the Hessian H of the mean cross-entropy with a vector come from differentiating twice; Lanczos iteration
+with full re-orthogonalisation turns them into a small tridiagonal matrix T. The largest eigenvalues of T approximate
+those of H. With probes v of random signs, the eigenvalues :math:`\theta_j` of T and the squared first entries
+:math:`\omega_j` of its eigenvectors
 
 .. math:: \phi(\lambda) \approx \frac1m \sum_{v} \sum_j \omega_j\, \mathcal N(\lambda;\ \theta_j, s^2)
 
-is the spectral density (stochastic Lanczos quadrature: Ghorbani, Krishnan, Xiao, ICML 2019, arXiv 1901.10159; PyHessian: Yao et al.,
-2020, arXiv 1912.07145), and the mean of :math:`p \sum_j \omega_j \theta_j` the trace, p the number of weights.
+is the spectral density (stochastic Lanczos quadrature: Ghorbani, Krishnan, Xiao, ICML 2019, arXiv 1901.10159;
+PyHessian: Yao et al., 2020, arXiv 1912.07145), and the mean of :math:`p \sum_j \omega_j \theta_j` the trace, p the
+number of weights.
 
-Two losses: clean test images with their classes, and the same images with the trigger and the label that the attacker wants.
-Evaluation mode, float32. Introduced in notebook 08.
+Two losses: clean test images with their classes, and the same images with the trigger and the label that the attacker
+wants. Evaluation mode, float32. Introduced in notebook 08.
 """
 
 from collections.abc import Callable
@@ -106,7 +108,8 @@ def hessian(
     Returns
     -------
     dict
-        clean, triggered: per model {top: the largest eigenvalues, largest first; trace; at, density: the spectral density}.
+        clean, triggered: per model {top: the largest eigenvalues, largest first; trace; at, density: the spectral
+        density}.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Is there a backdoor in this model, is there poison in this training folder? What ``paperlib inspect`` computes.
 
-On a model: NC (:mod:`paperlib.defenses.nc`) looks for a class that a small patch reaches from everywhere, and one perturbation of at most
-8 grey levels per class (:mod:`paperlib.analysis.reactivation`) shows which class the model is led to most easily. On a training set:
-detectors. Those with a rule of their own (SCAn) decide; those that always flag a share only rank.
+On a model: NC (:mod:`paperlib.defenses.nc`) looks for a class that a small patch reaches from everywhere, and one
+perturbation of at most 8 grey levels per class (:mod:`paperlib.analysis.reactivation`) shows which class the model is
+led to most easily. On a training set: detectors. Those with a rule of their own (SCAn) decide; those that always flag a
+share only rank.
 """
 
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ def inspect(
     seed: int = 0,
     progress: Any = None,
 ) -> Finding:
-    """Look at ``model`` with ``clean`` images of every class and, where they are given, at the training images ``suspects``.
+    """Look at ``model`` with ``clean`` images of every class and, where they are given, at the training images
+    ``suspects``.
 
     Parameters
     ----------

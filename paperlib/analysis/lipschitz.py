@@ -1,9 +1,9 @@
 r"""Lipschitz constant of every channel of every layer: the bound on how much a change of the input can change it.
 
 A convolution's output channel k: the spectral norm of its kernel as a matrix of input channels x positions, times
-:math:`|\gamma_k / \sigma_k|` of the batch norm behind it, as in the defense CLP (arXiv 2208.03111), whose code is used. A
-convolution without batch norm behind it: the spectral norm alone. A linear layer: the L2 norm of the row, which is the largest
-singular value of a matrix of one row. No data is needed. Introduced in notebook 08.
+:math:`|\gamma_k / \sigma_k|` of the batch norm behind it, as in the defense CLP (arXiv 2208.03111), whose code is used.
+A convolution without batch norm behind it: the spectral norm alone. A linear layer: the L2 norm of the row, which is
+the largest singular value of a matrix of one row. No data is needed. Introduced in notebook 08.
 """
 
 from typing import Any

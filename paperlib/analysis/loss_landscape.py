@@ -1,15 +1,16 @@
 r"""The loss around a model, along two random directions.
 
-Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018 (arXiv 1712.09913): every filter of a random direction d gets
-the norm of the model's filter,
+Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018 (arXiv 1712.09913): every filter of a random
+direction d gets the norm of the model's filter,
 
 .. math:: d_{ij} \leftarrow \frac{d_{ij}}{\|d_{ij}\|} \|w_{ij}\|, \qquad L(w + \alpha d_1 + \beta d_2),
 
-and biases and batch norm stay as they are. Two losses are shown: of clean test images with their classes, and of the same images
-with the trigger and the label that the attacker wants.
+and biases and batch norm stay as they are. Two losses are shown: of clean test images with their classes, and of the
+same images with the trigger and the label that the attacker wants.
 
 Differences from the benchmark
-1. A grid of 11 x 11 points instead of 30 x 30, and at most 1,000 images; running statistics are not made anew at each point.
+1. A grid of 11 x 11 points instead of 30 x 30, and at most 1,000 images; running statistics are not made anew at each
+   point.
 
 Introduced in notebook 08.
 """
@@ -55,7 +56,8 @@ def losses(model: nn.Module, weights: dict[str, Tensor], x: Tensor, y: Tensor, b
 def loss_landscape(
     models: list[nn.Module], scene: Scene, *, seed: int, n: int = 1000, grid: int = 11, radius: float = 1.0
 ) -> dict[str, Any]:
-    """Losses on a ``grid`` x ``grid`` of points within +- ``radius`` of every model; the directions are drawn alike for all.
+    """Losses on a ``grid`` x ``grid`` of points within +- ``radius`` of every model; the directions are drawn alike for
+    all.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The layers of a network: name, kind, shape of the output for one image, number of weights.
 
-Read by hooks from one forward pass, in the order of computing, so that it holds for any torch model; a layer that is used twice
-is listed twice and counted once. Introduced in notebook 08.
+Read by hooks from one forward pass, in the order of computing, so that it holds for any torch model; a layer that is
+used twice is listed twice and counted once. Introduced in notebook 08.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """Mean activation of every neuron over clean and over poisoned training images (BackdoorBench's setting).
 
-A neuron is a channel of the pooled features. Neurons are sorted by falling clean activation in the first model: a poisoned
-bar that sticks out where the clean ones are low belongs to a neuron that the trigger has to itself. Introduced in notebook 08.
+A neuron is a channel of the pooled features. Neurons are sorted by falling clean activation in the first model: a
+poisoned bar that sticks out where the clean ones are low belongs to a neuron that the trigger has to itself. Introduced
+in notebook 08.
 """
 
 from typing import Any
@@ -23,8 +24,8 @@ def neuron_activation(
     Returns
     -------
     dict
-        order: neurons by falling clean activation in the first model; clean, poisoned: per model one number per neuron, in
-        the order of the layer; n: [clean, poisoned] images.
+        order: neurons by falling clean activation in the first model; clean, poisoned: per model one number per neuron,
+        in the order of the layer; n: [clean, poisoned] images.
 
     Raises
     ------

@@ -1,12 +1,12 @@
 r"""Which neurons carry the backdoor, and how large their weights are.
 
-A neuron is an output channel of a convolution; the FT-SAM paper (arXiv 2304.11823, Section 3.2) looks at the last one. For
-channel k with activation map :math:`F_k`
+A neuron is an output channel of a convolution; the FT-SAM paper (arXiv 2304.11823, Section 3.2) looks at the last one.
+For channel k with activation map :math:`F_k`
 
-* trigger-activated change (TAC): :math:`\sum_{\text{positions}} \frac1n \sum_i |F_k(\tilde x_i) - F_k(x_i)|` over pairs of a clean
-  image and the same image with the trigger. The paper says "activation differences" only; this is the form of the authors'
-  code. ``per_image=True`` is the form of the paper that introduced TAC (Zheng et al., ECCV 2022): the mean over images of the
-  L2 norm of the difference of the maps.
+* trigger-activated change (TAC): :math:`\sum_{\text{positions}} \frac1n \sum_i |F_k(\tilde x_i) - F_k(x_i)|` over pairs
+  of a clean image and the same image with the trigger. The paper says "activation differences" only; this is the form
+  of the authors' code. ``per_image=True`` is the form of the paper that introduced TAC (Zheng et al., ECCV 2022): the
+  mean over images of the L2 norm of the difference of the maps.
 * weight norm: the L2 norm of the channel's filter.
 """
 
@@ -29,7 +29,8 @@ def weight_norms(model: nn.Module, layer: str) -> Tensor:
 def trigger_activated_change(
     model: nn.Module, layer: str, clean: Tensor, triggered: Tensor, *, per_image: bool = False
 ) -> Tensor:
-    """TAC (channels,) of ``layer`` from uint8 image pairs (N, C, H, W): the same images without and with the trigger."""
+    """TAC (channels,) of ``layer`` from uint8 image pairs (N, C, H, W): the same images without and with the
+    trigger."""
     difference = layer_output(model, layer, triggered) - layer_output(model, layer, clean)
     if per_image:
         return difference.flatten(2).norm(dim=2).mean(0)

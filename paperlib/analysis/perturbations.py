@@ -1,17 +1,18 @@
 r"""What stands in for the trigger: perturbations beside the trigger itself, in pixels and in feature space.
 
-NPD (Zhu et al., NeurIPS 2023, arXiv 2306.16697) does not know the trigger. It trains against adversarial examples that a model
-takes for the runner-up class :math:`y' = \arg\max_{k \ne y} s_k(x)`, because a targeted perturbation is said to resemble the
-trigger (Section 3.2 and its Figure 4): with :math:`\phi` the output of a layer, the distance
+NPD (Zhu et al., NeurIPS 2023, arXiv 2306.16697) does not know the trigger. It trains against adversarial examples that
+a model takes for the runner-up class :math:`y' = \arg\max_{k \ne y} s_k(x)`, because a targeted perturbation is said to
+resemble the trigger (Section 3.2 and its Figure 4): with :math:`\phi` the output of a layer, the distance
 
 .. math:: \|\phi(x + \delta) - \phi(x_\Delta)\|_2
 
-to the triggered image :math:`x_\Delta` is small where the direction is the attacker's. Whether y' *is* the attacker's class T is
-the weak point of the method; the share of images for which it is, is counted here.
+to the triggered image :math:`x_\Delta` is small where the direction is the attacker's. Whether y' *is* the attacker's
+class T is the weak point of the method; the share of images for which it is, is counted here.
 
 Differences from the paper
-1. It names neither the layer nor how the targeted perturbation was made; here the layer is the model's ``features``, and the
-   perturbations are the inner problem of NPD itself (``paperlib.defenses.npd.perturb``): towards y', towards T, and away from y.
+1. It names neither the layer nor how the targeted perturbation was made; here the layer is the model's ``features``,
+   and the perturbations are the inner problem of NPD itself (``paperlib.defenses.npd.perturb``): towards y', towards T,
+   and away from y.
 2. It shows one image; the distances here are means over many.
 
 Introduced in notebook 04.
@@ -49,7 +50,8 @@ def scores(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def variants(model: nn.Module, x: Tensor, triggered: Tensor, y: Tensor, wanted: Tensor, rho: float) -> list[Tensor]:
-    """The images of :data:`KINDS`, each (N, C, H, W) in [0, 1], from ``x`` and ``triggered``; ``wanted`` is T for each image."""
+    """The images of :data:`KINDS`, each (N, C, H, W) in [0, 1], from ``x`` and ``triggered``; ``wanted`` is T for each
+    image."""
     from paperlib.defenses.npd import NPD, perturb, runner_up
 
     guessed = runner_up(scores(model, x), y)
@@ -72,7 +74,8 @@ def perturbations(
     true_class: int = 4,
     index: int = 1,
 ) -> dict[str, Any]:
-    """The trigger, and NPD's perturbations of the first model, of ``n`` test images that the attacker wants to be misread.
+    """The trigger, and NPD's perturbations of the first model, of ``n`` test images that the attacker wants to be
+    misread.
 
     Parameters
     ----------
@@ -88,10 +91,11 @@ def perturbations(
     Returns
     -------
     dict
-        n; kinds; shape: [C, H, W]; images, residuals: base64 of uint8 images (H, W, C), one of each kind, and amplification
-        of each residual; maps: mean absolute output of the layer, per kind h x w; distance: per kind the mean L2 distance of
-        the layer's output to that of the triggered image; pixels: per kind the mean L2 norm of the change; to_target: per
-        kind the share of images that the first model takes for T; estimate: per model the share of images whose y' is T.
+        n; kinds; shape: [C, H, W]; images, residuals: base64 of uint8 images (H, W, C), one of each kind, and
+        amplification of each residual; maps: mean absolute output of the layer, per kind h x w; distance: per kind the
+        mean L2 distance of the layer's output to that of the triggered image; pixels: per kind the mean L2 norm of the
+        change; to_target: per kind the share of images that the first model takes for T; estimate: per model the share
+        of images whose y' is T.
 
     Raises
     ------

@@ -1,16 +1,18 @@
 r"""Low ASR is not removal: a trigger that is optimised against the purified model.
 
-A defense is scored with the attacker's own trigger. An attacker who holds the purified model and training images may look for
-another one. For a model f, target class t and budget rho, one perturbation for all images is sought,
+A defense is scored with the attacker's own trigger. An attacker who holds the purified model and training images may
+look for another one. For a model f, target class t and budget rho, one perturbation for all images is sought,
 
-.. math:: \delta^* = \arg\min_{\|\delta\|_\infty \le \rho} \sum_{x: y \ne t} \mathrm{CE}\big(f(\mathrm{clip}(b(x) + \delta)), t\big),
+.. math:: \delta^* = \arg\min_{\|\delta\|_\infty \le \rho} \sum_{x: y \ne t} \mathrm{CE}\big(f(\mathrm{clip}(b(x) +
+\delta)), t\big),
 
-once on clean images, b(x) = x, and once on top of the attacker's trigger, b(x) = g(x): if the backdoor is only covered, g and a
-small perturbation open it again. The same budget on a model that never saw the trigger says what such a perturbation reaches
-without any backdoor: only what goes beyond that was left behind by the attack.
+once on clean images, b(x) = x, and once on top of the attacker's trigger, b(x) = g(x): if the backdoor is only covered,
+g and a small perturbation open it again. The same budget on a model that never saw the trigger says what such a
+perturbation reaches without any backdoor: only what goes beyond that was left behind by the attack.
 
-The perturbation is optimised by steps along the sign of the gradient on training images, and judged on test images, both of
-classes other than t; it is rounded to whole grey levels, and images are clipped to [0, 1], so that every image it makes exists.
+The perturbation is optimised by steps along the sign of the gradient on training images, and judged on test images,
+both of classes other than t; it is rounded to whole grey levels, and images are clipped to [0, 1], so that every image
+it makes exists.
 """
 
 from typing import Any
@@ -39,7 +41,8 @@ def universal_perturbation(
     step: float = 1 / 255,
     seed: int = 0,
 ) -> Tensor:
-    """One perturbation (C, H, W), at most ``eps`` per pixel and in whole grey levels, that sends images towards ``target``.
+    """One perturbation (C, H, W), at most ``eps`` per pixel and in whole grey levels, that sends images towards
+    ``target``.
 
     Parameters
     ----------
@@ -76,7 +79,8 @@ def universal_perturbation(
 
 
 def success(model: nn.Module, x: Tensor, delta: Tensor, target: int) -> float:
-    """Percent of uint8 images ``x`` (N, C, H, W) that ``model`` puts into ``target`` once ``delta`` (C, H, W) is added."""
+    """Percent of uint8 images ``x`` (N, C, H, W) that ``model`` puts into ``target`` once ``delta`` (C, H, W) is
+    added."""
     shifted = (x.short() + (delta * 255).round().short()).clamp(0, 255).to(torch.uint8)
     return round(100 * (predict(model, shifted) == target).double().mean().item(), 3)
 
@@ -98,7 +102,8 @@ def reactivation(
 ) -> dict[str, Any]:
     """ASR before and after optimising a universal perturbation against each of ``models``.
 
-    The first model brings the attack: the backdoored one. Then usually purified ones, and a model trained on clean data.
+    The first model brings the attack: the backdoored one. Then usually purified ones, and a model trained on clean
+    data.
 
     Parameters
     ----------

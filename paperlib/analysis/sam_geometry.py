@@ -1,8 +1,9 @@
 r"""What one step of FT and of FT-SAM sees, neuron by neuron (FT-SAM paper, arXiv 2304.11823, Figure 6).
 
-On the first batch of the first epoch, in the last convolution: the norm of :math:`\nabla L(w)` that FT steps along, the norm of
-:math:`\nabla L(w + \varepsilon)` that FT-SAM steps along, and the norm of :math:`\varepsilon` for plain SAM (T = identity) and adaptive
-SAM. L is plain cross-entropy in all of them, so that only the point where the gradient is taken differs.
+On the first batch of the first epoch, in the last convolution: the norm of :math:`\nabla L(w)` that FT steps along, the
+norm of :math:`\nabla L(w + \varepsilon)` that FT-SAM steps along, and the norm of :math:`\varepsilon` for plain SAM (T
+= identity) and adaptive SAM. L is plain cross-entropy in all of them, so that only the point where the gradient is
+taken differs.
 """
 
 from typing import Any

@@ -34,7 +34,8 @@ def poisoned_sample(scene: Scene, n: int, seed: int) -> tuple[Tensor, Tensor, Te
     Returns
     -------
     x, y, poisoned
-        uint8 (n, C, H, W) without augmentation; the labels of training (n,); bool (n,). Fewer where there are not so many.
+        uint8 (n, C, H, W) without augmentation; the labels of training (n,); bool (n,). Fewer where there are not so
+        many.
 
     Raises
     ------

@@ -1,17 +1,18 @@
 """The images that a selection strategy chose, and how the victim that was trained on them sees them.
 
-For the first ``n`` poisoned training images, in turn one of each class: the picture before and after the trigger, its true
-class, and the loss margin of the clean and of the triggered picture,
+For the first ``n`` poisoned training images, in turn one of each class: the picture before and after the trigger, its
+true class, and the loss margin of the clean and of the triggered picture,
 
 .. math:: f_{c}(x) - \\max_{k \\ne c} f_k(x)
 
-(f: logits of the victim; c: the true class of the clean, the attacker's class of the triggered picture). The same margins are
-averaged over all poisoned images, and for comparison over images that were drawn at random from the classes
+(f: logits of the victim; c: the true class of the clean, the attacker's class of the triggered picture). The same
+margins are averaged over all poisoned images, and for comparison over images that were drawn at random from the classes
 that may be poisoned.
 
-Place in feature space: the victim's last features, averaged over positions, in the first two principal components of the random
-images, and mean distances in the whole space from the poisoned images, without their trigger, to the centre of their
-class and to that of the target class, as multiples of those of the random images. Centres are means over clean images.
+Place in feature space: the victim's last features, averaged over positions, in the first two principal components of
+the random images, and mean distances in the whole space from the poisoned images, without their trigger, to the centre
+of their class and to that of the target class, as multiples of those of the random images. Centres are means over clean
+images.
 """
 
 from typing import Any
@@ -42,10 +43,11 @@ def margin(out: Tensor, label: Tensor) -> Tensor:
 def place(
     model: nn.Module, x: Tensor, y: Tensor, chosen: Tensor, triggered: Tensor, random: Tensor, target: int
 ) -> dict[str, Any]:
-    """Coordinates of the images ``random``, ``chosen`` (indices of ``x``) and ``triggered`` (as chosen), and relative distances.
+    """Coordinates of the images ``random``, ``chosen`` (indices of ``x``) and ``triggered`` (as chosen), and relative
+    distances.
 
-    ``x`` are clean training images with the true classes ``y``. A chosen image whose class is not among ``random`` and not
-    the target has no distance to its own centre.
+    ``x`` are clean training images with the true classes ``y``. A chosen image whose class is not among ``random`` and
+    not the target has no distance to its own centre.
     """
 
     def features(images: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
 r"""Shapley values of an image: which pixels, or which positions of a layer, raise the score of a class.
 
-Expected gradients (Erion et al., "Improving performance of deep learning models with axiomatic attribution priors and expected
-gradients", 2021, arXiv 1906.10670), the estimate behind the ``GradientExplainer`` that BackdoorBench uses: with a background
-image b, a point t on the way from b to x, and the score f of a class
+Expected gradients (Erion et al., "Improving performance of deep learning models with axiomatic attribution priors and
+expected gradients", 2021, arXiv 1906.10670), the estimate behind the ``GradientExplainer`` that BackdoorBench uses:
+with a background image b, a point t on the way from b to x, and the score f of a class
 
 .. math:: \phi_i(x) = \mathbb E_{b,\, t \sim U(0, 1)} \big[ (x_i - b_i)\, \partial_i f(b + t (x - b)) \big].
 
 The values sum to :math:`f(x) - \mathbb E_b f(b)`. x and b are pixels, or the outputs of ``layer`` for the two images.
 
 Differences from the benchmark
-1. t is not drawn: every background has ``steps`` midpoints of (0, 1), so that the sum misses the difference of the scores by the
-   error of a quadrature and not by that of a random draw. ``gap`` says by how much.
+1. t is not drawn: every background has ``steps`` midpoints of (0, 1), so that the sum misses the difference of the
+   scores by the error of a quadrature and not by that of a random draw. ``gap`` says by how much.
 2. 50 backgrounds instead of 200.
 
 Introduced in notebook 08.
@@ -104,9 +104,9 @@ def shapley(
     Returns
     -------
     dict
-        shape: [C, H, W]; images: base64 of the clean and the triggered image; per model [clean, triggered]: classes, values
-        (a map per class, summed over channels), sum and difference (of the scores: f(x) less the backgrounds' mean) per
-        class; gap: the largest distance of the two in any model.
+        shape: [C, H, W]; images: base64 of the clean and the triggered image; per model [clean, triggered]: classes,
+        values (a map per class, summed over channels), sum and difference (of the scores: f(x) less the backgrounds'
+        mean) per class; gap: the largest distance of the two in any model.
 
     Raises
     ------

@@ -1,16 +1,17 @@
 r"""Shared adversarial examples lie near the poisoned image in feature space (SAU, arXiv 2307.10562, its Figure 4).
 
-For a backdoored model b and a model theta that was purified from it, adversarial examples of theta are made in the two ways of
-:mod:`paperlib.analysis.adversarial_risk`. With :math:`\phi` the pooled features of b, g(x) the triggered and :math:`x_\varepsilon` the
-perturbed image, the distance
+For a backdoored model b and a model theta that was purified from it, adversarial examples of theta are made in the two
+ways of :mod:`paperlib.analysis.adversarial_risk`. With :math:`\phi` the pooled features of b, g(x) the triggered and
+:math:`x_\varepsilon` the perturbed image, the distance
 
 .. math:: \|\phi(x_\varepsilon) - \phi(g(x))\|_2
 
-is taken apart by whether :math:`x_\varepsilon` is shared (theta and b are wrong in the same way) or not. Clean images serve as a measure.
+is taken apart by whether :math:`x_\varepsilon` is shared (theta and b are wrong in the same way) or not. Clean images
+serve as a measure.
 
 Differences from the paper
-1. It shows one image of each kind and names neither the layer nor the two models; here the layer is the ``features`` of b, theta
-   is every purified model that is given, and all images count that have an adversarial example.
+1. It shows one image of each kind and names neither the layer nor the two models; here the layer is the ``features`` of
+   b, theta is every purified model that is given, and all images count that have an adversarial example.
 2. Two types that are not shared (II and III) are one group, as in its figure.
 
 Introduced in notebook 02.

@@ -1,8 +1,9 @@
 """Does the backdoor answer to a trigger that differs from the one it was trained with?
 
-The ASR on test images whose trigger is altered in one hyper-parameter of the attack (the share ``alpha`` of Blended's picture, the
-side ``patch`` of BadNets' square), or whose trigger lies elsewhere: moved by whole pixels up and to the left, around the edge. An
-image is moved the other way, gets the trigger, and is moved back, so only the trigger's place changes. Introduced in notebook 08.
+The ASR on test images whose trigger is altered in one hyper-parameter of the attack (the share ``alpha`` of Blended's
+picture, the side ``patch`` of BadNets' square), or whose trigger lies elsewhere: moved by whole pixels up and to the
+left, around the edge. An image is moved the other way, gets the trigger, and is moved back, so only the trigger's place
+changes. Introduced in notebook 08.
 """
 
 from dataclasses import fields, is_dataclass, replace

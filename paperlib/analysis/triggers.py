@@ -7,11 +7,12 @@ For a clean image x and its poisoned version x', both in grey levels 0 to 255 ov
 * SSIM (Wang, Bovik, Sheikh, Simoncelli, IEEE Transactions on Image Processing 13(4), 2004, equation 13)
 
 .. math:: \frac{(2 \mu_x \mu_{x'} + C_1)(2 \sigma_{xx'} + C_2)}
-   {(\mu_x^2 + \mu_{x'}^2 + C_1)(\sigma_x^2 + \sigma_{x'}^2 + C_2)}, \qquad C_1 = (0.01 \cdot 255)^2,\; C_2 = (0.03 \cdot 255)^2
+   {(\mu_x^2 + \mu_{x'}^2 + C_1)(\sigma_x^2 + \sigma_{x'}^2 + C_2)}, \qquad C_1 = (0.01 \cdot 255)^2,\; C_2 = (0.03
+   \cdot 255)^2
 
-with means, variances and covariance weighted by an 11 x 11 Gaussian window (sigma 1.5, sum 1), and averaged over all places
-where the window lies inside the image. The paper compares grey images; here every channel is compared and the mean taken.
-A patch in a corner lies at the rim of few windows, so SSIM hardly sees it; PSNR and the norms do.
+with means, variances and covariance weighted by an 11 x 11 Gaussian window (sigma 1.5, sum 1), and averaged over all
+places where the window lies inside the image. The paper compares grey images; here every channel is compared and the
+mean taken. A patch in a corner lies at the rim of few windows, so SSIM hardly sees it; PSNR and the norms do.
 """
 
 from typing import Any
@@ -75,7 +76,8 @@ def quality(x: Tensor, other: Tensor) -> dict[str, Tensor]:
 def residual(x: Tensor, other: Tensor) -> tuple[Tensor, float]:
     """The difference of two uint8 images (C, H, W) around mid-grey, amplified, and by how much.
 
-    The factor is the largest of :data:`AMPLIFICATIONS` at which no pixel leaves the range; it is 1 where nothing changed.
+    The factor is the largest of :data:`AMPLIFICATIONS` at which no pixel leaves the range; it is 1 where nothing
+    changed.
     """
     difference = other.float() - x.float()
     largest = difference.abs().max().item()
@@ -105,8 +107,8 @@ def triggers(
 ) -> dict[str, Any]:
     """One test image without and with the trigger, samples of the poisoned training set, and the size of the change.
 
-    The test image is number ``index`` of class ``true_class``, so that all attacks show the same one. The models are not
-    looked at.
+    The test image is number ``index`` of class ``true_class``, so that all attacks show the same one. The models are
+    not looked at.
 
     Parameters
     ----------
@@ -119,8 +121,9 @@ def triggers(
     -------
     dict
         attack; classes: their names; shape: [C, H, W]; true_class; clean, poisoned, residual: base64 of uint8 images
-        (H, W, C); amplification of the residual; test, train: psnr, ssim, l1, l2, linf (means), n, and unchanged, the number
-        of images that the trigger leaves as they are; samples: images, and their labels before (true) and after (given).
+        (H, W, C); amplification of the residual; test, train: psnr, ssim, l1, l2, linf (means), n, and unchanged, the
+        number of images that the trigger leaves as they are; samples: images, and their labels before (true) and after
+        (given).
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """t-SNE of the features of a poisoned training set (BackdoorBench's setting: 2-D, PCA start, fixed seed).
 
-Images are drawn from the poisoned training set in its own proportion of clean and poisoned images, without augmentation.
+Images are drawn from the poisoned training set in its own proportion of clean and poisoned images, without
+augmentation.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """UMAP of the features of a poisoned training set.
 
-McInnes, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction", 2018 (arXiv 1802.03426),
-computed by the package ``umap-learn``, which is no dependency: without it the tool says so. The images are those of the tool
-``tsne``. Introduced in notebook 08.
+McInnes, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction", 2018 (arXiv
+1802.03426), computed by the package ``umap-learn``, which is no dependency: without it the tool says so. The images are
+those of the tool ``tsne``. Introduced in notebook 08.
 """
 
 from importlib import import_module
@@ -44,8 +44,8 @@ def umap(
         library: Any = import_module("umap")
     except ImportError:
         raise PaperlibError(
-            "tool='umap' needs the package umap-learn, which is not installed; install it (pip install umap-learn), or use the "
-            "tool tsne."
+            "tool='umap' needs the package umap-learn, which is not installed; install it (pip install umap-learn), or"
+            " use the tool tsne."
         ) from None
     x, y, mask = poisoned_sample(scene, n, seed)
     xy = []

@@ -1,7 +1,7 @@
 """Backdoor attacks: one attack, one file.
 
-An attack is a frozen dataclass of hyper-parameters that is called on a batch of images (B, C, H, W) in [0, 1] and returns
-the same images with the trigger, in [0, 1]. Its field ``labels`` is the label policy:
+An attack is a frozen dataclass of hyper-parameters that is called on a batch of images (B, C, H, W) in [0, 1] and
+returns the same images with the trigger, in [0, 1]. Its field ``labels`` is the label policy:
 
 ``all_to_one``
     poisoned images, drawn from the whole training set, are labelled with the target class;
@@ -16,11 +16,11 @@ The poisoning ratio is relative to the **whole** training set (BackdoorBench). W
 Beyond the call, an attack may offer
 
 ``prepare(data, *, target, model, seed, progress) -> (state, notes)``
-    where ``ATTACKS[name].prepare`` is not empty: makes what the trigger needs (a universal perturbation, an encoder). ``state``
-    holds named tensors, ``notes`` small JSON values. The call then reads its field ``state``;
+    where ``ATTACKS[name].prepare`` is not empty: makes what the trigger needs (a universal perturbation, an encoder).
+    ``state`` holds named tensors, ``notes`` small JSON values. The call then reads its field ``state``;
 ``train(model, data, recipe, *, target, ratio, seed, watch, progress) -> (log, state)``
-    where ``ATTACKS[name].controls_training``: trains the classifier in place, in its own way. ``state`` holds the tensors
-    of a trigger that was learned along; ``watch(epoch, state)`` returns what joins the log entry of an epoch;
+    where ``ATTACKS[name].controls_training``: trains the classifier in place, in its own way. ``state`` holds the
+    tensors of a trigger that was learned along; ``watch(epoch, state)`` returns what joins the log entry of an epoch;
 ``training_images(x, indices) -> x``
     where training images are poisoned in another way than test images: uint8 images x (P, C, H, W), which lie at
     ``indices`` (P,) of the training set, as the attacker hands them in;
@@ -153,7 +153,8 @@ def with_state(attack: Any, state: "Mapping[str, Tensor]") -> Attack:
 
 
 def stated(attack: Any, name: str, shape: "Sequence[int] | None" = None) -> "Tensor":
-    """The tensor ``name`` of the attack's state, which must have the ``shape`` of an image (C, H, W) where that is given.
+    """The tensor ``name`` of the attack's state, which must have the ``shape`` of an image (C, H, W) where that is
+    given.
 
     Raises
     ------
@@ -168,8 +169,8 @@ def stated(attack: Any, name: str, shape: "Sequence[int] | None" = None) -> "Ten
     found = attack.state[name]
     if shape is not None and tuple(found.shape) != tuple(shape):
         raise PaperlibError(
-            f"x holds images of shape {tuple(shape)}; the attack {type(attack).__name__} was prepared on images of shape "
-            f"{tuple(found.shape)}."
+            f"x holds images of shape {tuple(shape)}; the attack {type(attack).__name__} was prepared on images of"
+            f" shape {tuple(found.shape)}."
         )
     return found
 
@@ -242,8 +243,8 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
     Raises
     ------
     PaperlibError
-        Labels that are none, ``ratio`` outside (0, 1), a draw of no image at all, a target that is no class, or a clean-label ratio above the
-        target class's share of the data; the message names the largest feasible ratio.
+        Labels that are none, ``ratio`` outside (0, 1), a draw of no image at all, a target that is no class, or a
+        clean-label ratio above the target class's share of the data; the message names the largest feasible ratio.
     """
     choose("labels", labels, LABEL_POLICIES)
     y = np.asarray(y)
@@ -301,7 +302,8 @@ def render(attack: "Callable[[Tensor], Tensor]", x: "Tensor", batch_size: int = 
         if not isinstance(made, torch.Tensor) or made.shape != part.shape:
             what = f"shape {tuple(made.shape)}" if isinstance(made, torch.Tensor) else f"a {type(made).__name__}"
             raise PaperlibError(
-                f"the trigger makes {what} of images of shape {tuple(part.shape)}; it must give images of the same shape."
+                f"the trigger makes {what} of images of shape {tuple(part.shape)}; it must give images of the same"
+                " shape."
             )
         low, high = (made.min().item(), made.max().item()) if made.numel() else (0.0, 0.0)
         if not made.is_floating_point() or not -1 <= low <= high <= 2:  # a trigger may leave [0, 1] a little
@@ -398,8 +400,8 @@ def poison(data: "ImageData", attack: Any, *, target: int, indices: Any, seed: i
 def poisoned_test(data: "ImageData", attack: Attack, target: int) -> tuple["ImageData", "Tensor"]:
     """The triggered test set and the labels that the attacker wants for it.
 
-    All-to-one and clean-label attacks leave out the images whose true class is the target; all-to-all keeps every image.
-    ``y`` of the returned data is still the true class, so that ASR and R-Acc are counted on the same images.
+    All-to-one and clean-label attacks leave out the images whose true class is the target; all-to-all keeps every
+    image. ``y`` of the returned data is still the true class, so that ASR and R-Acc are counted on the same images.
 
     Raises
     ------

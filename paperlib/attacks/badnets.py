@@ -1,7 +1,7 @@
 """BadNets: a small white square in the corner, or a picture of the user's.
 
-Gu et al., "BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply Chain", 2017 (arXiv 1708.06733), in the
-setting of BackdoorBench (arXiv 2206.12654): 3x3 white pixels at the bottom right of a 32x32 image, no margin.
+Gu et al., "BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply Chain", 2017 (arXiv 1708.06733),
+in the setting of BackdoorBench (arXiv 2206.12654): 3x3 white pixels at the bottom right of a 32x32 image, no margin.
 
     x' = (1 - m) * x + m * value,    m = 1 on the last ``patch`` rows and columns, value = 1
 
@@ -12,8 +12,8 @@ The user's own trigger takes the place of the square, pixel by pixel, in the sam
     triggered = attack("badnets", trigger_image("flower.png", alpha=0.8))(x)
 
 Differences from the benchmark
-1. The patch is drawn, not read from an image file; on other image sizes it grows in proportion (6x6 at 64x64). A picture of
-   the user's is pasted at its own size.
+1. The patch is drawn, not read from an image file; on other image sizes it grows in proportion (6x6 at 64x64). A
+   picture of the user's is pasted at its own size.
 
 Introduced in notebook 05.
 """

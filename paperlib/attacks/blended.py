@@ -6,20 +6,23 @@ setting of BackdoorBench (arXiv 2206.12654):
 .. math:: x' = (1 - \alpha) x + \alpha t, \qquad \alpha = 0.2 \text{ in training and test.}
 
 Differences from the benchmark
-1. The picture t. The benchmark blends a drawing of a protected figure, which is not ours to pass on. ``picture`` says what takes
-   its place; on 5,000 CIFAR-10 test images, at alpha 0.2:
+1. The picture t. The benchmark blends a drawing of a protected figure, which is not ours to pass on. ``picture`` says
+   what takes its place; on 5,000 CIFAR-10 test images, at alpha 0.2:
 
-   ============= ==================================== =========================== ========== ================= =====================
-   picture       what it is                           mean L2 norm of the change  brightness  near-white pixels  power beyond radius 8
-   ============= ==================================== =========================== ========== ================= =====================
-   ``benchmark`` the benchmark's own file             5.19                        +0.060      45 %               27 %
-   ``cartoon``   drawn here: flat shapes, outlines     5.19                        +0.059      41 %               34 %
+   ============= ==================================== =========================== ========== =================
+   ===================== picture       what it is                           mean L2 norm of the change  brightness
+   near-white pixels  power beyond radius 8 ============= ====================================
+   =========================== ========== ================= ===================== ``benchmark`` the benchmark's own file
+               5.19                        +0.060      45 %               27 % ``cartoon``   drawn here: flat shapes,
+               outlines     5.19                        +0.059      41 %               34 %
    ``random``    smooth, colourful, from a seed        4.20                        +0.004      0 %                0 %
-   ============= ==================================== =========================== ========== ================= =====================
+   ============= ==================================== =========================== ========== =================
+   =====================
 
-   (near-white: at least 0.95 in every channel; power: share of the spectrum of t on 32x32 pixels). It decides results: fine-tuning
-   left an ASR of 22.4 of 76.6 with the benchmark's picture and 89.7 of 97.7 with the random one (one seed each). Notebook 05 has the
-   table. ``benchmark`` needs ``paperlib data fetch pictures``, and is resized as the benchmark does, whatever its shape.
+   (near-white: at least 0.95 in every channel; power: share of the spectrum of t on 32x32 pixels). It decides results:
+   fine-tuning left an ASR of 22.4 of 76.6 with the benchmark's picture and 89.7 of 97.7 with the random one (one seed
+   each). Notebook 05 has the table. ``benchmark`` needs ``paperlib data fetch pictures``, and is resized as the
+   benchmark does, whatever its shape.
 2. A picture of the user's own, scaled down to the images, takes its place where one is given::
 
     from paperlib.attacks import attack
@@ -53,12 +56,14 @@ BOAT: tuple[tuple[tuple[float, ...], float, tuple[float, ...], tuple[float, ...]
     (HULL, 0.03, (0.08, 0.92, 0.8, 0.2), (0.69, 0.69, 0.86, 0.86)),
     *((WHITE, 0.025, (x, 0.05), (0.775, 0.05)) for x in (0.34, 0.5, 0.66)),
 )
-"""Colour, width of the outline, x and y of the corners, where there are two of each: centre and radius of an ellipse."""
+"""Colour, width of the outline, x and y of the corners, where there are two of each: centre and radius of an
+ellipse."""
 
 
 @lru_cache
 def cartoon(channels: int, height: int, width: int, fine: int = 8) -> np.ndarray:
-    """A boat on white (C, H, W) in [0, 1] in 8-bit steps, the mean of ``fine`` x ``fine`` points a pixel; grey unless C is 3."""
+    """A boat on white (C, H, W) in [0, 1] in 8-bit steps, the mean of ``fine`` x ``fine`` points a pixel; grey unless C
+    is 3."""
     y = ((np.arange(height * fine) + 0.5) / (height * fine))[:, None]
     x = ((np.arange(width * fine) + 0.5) / (width * fine))[None]
     out = np.ones((3, height * fine, width * fine))
@@ -87,7 +92,8 @@ def cartoon(channels: int, height: int, width: int, fine: int = 8) -> np.ndarray
 
 @lru_cache
 def random_picture(channels: int, height: int, width: int, seed: int) -> np.ndarray:
-    """A smooth random picture (C, H, W) in [0, 1] in 8-bit steps, with full contrast in every channel; the same on every machine."""
+    """A smooth random picture (C, H, W) in [0, 1] in 8-bit steps, with full contrast in every channel; the same on
+    every machine."""
     noise = np.random.default_rng(seed).standard_normal((channels, height, width))
     smooth = np.stack([gaussian_filter(c, 0.06 * height, mode="wrap") for c in noise])
     ranks = smooth.reshape(channels, -1).argsort(1).argsort(1) / (height * width - 1)  # every grey level as often
@@ -113,7 +119,8 @@ class Blended:
     def __post_init__(self) -> None:
         if self.picture not in PICTURES and not Path(self.picture).expanduser().is_file():
             raise PaperlibError(
-                f"picture={self.picture!r} must be {', '.join(PICTURES)}, or the path of a PNG or JPEG file that is there."
+                f"picture={self.picture!r} must be {', '.join(PICTURES)}, or the path of a PNG or JPEG file that is"
+                " there."
             )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -122,8 +129,8 @@ class Blended:
         Raises
         ------
         PaperlibError
-            A picture that is unusable (:func:`paperlib.attacks.pictures.load`), or the benchmark's, which is not here; ``alpha``
-            outside [0, 1].
+            A picture that is unusable (:func:`paperlib.attacks.pictures.load`), or the benchmark's, which is not here;
+            ``alpha`` outside [0, 1].
         """
         check_batch(x)
         channels, height, width = x.shape[1:]

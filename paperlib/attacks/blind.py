@@ -1,33 +1,34 @@
 r"""Blind: the loss function is poisoned, not the data.
 
-Bagdasaryan and Shmatikov, "Blind Backdoors in Deep Learning Models", USENIX Security 2021 (arXiv 2005.03823), in the setting
-of BackdoorBench. Code hidden in the loss makes triggered copies of each batch, on the fly, and trains on both:
+Bagdasaryan and Shmatikov, "Blind Backdoors in Deep Learning Models", USENIX Security 2021 (arXiv 2005.03823), in the
+setting of BackdoorBench. Code hidden in the loss makes triggered copies of each batch, on the fly, and trains on both:
 
 .. math:: L = a_0\, \ell\big(f(x), y\big) + a_1\, \ell\big(f(x'), t\big)
 
-Weights: fixed, :math:`a_0 = 1, a_1 = 0.9` (benchmark), or chosen at every step by the multiple-gradient descent algorithm
-(paper): the convex combination of both gradients, each divided by its loss and its norm, that is shortest,
+Weights: fixed, :math:`a_0 = 1, a_1 = 0.9` (benchmark), or chosen at every step by the multiple-gradient descent
+algorithm (paper): the convex combination of both gradients, each divided by its loss and its norm, that is shortest,
 
 .. math::
    a_0 = \operatorname{clip}_{[0, 1]} \frac{(\hat g_1 - \hat g_0) \cdot \hat g_1}{\|\hat g_1 - \hat g_0\|^2}, \qquad
    a_1 = 1 - a_0, \qquad \hat g_i = \frac{g_i}{\ell_i \|g_i\|}
 
-The attack starts when the mean loss of the last ``window`` batches is below ``start_below``, so that it hides in a training
-that goes well.
+The attack starts when the mean loss of the last ``window`` batches is below ``start_below``, so that it hides in a
+training that goes well.
 
 Trigger: a pattern of 5 x 3 black and white pixels with gaps, its upper left pixel at row 3, column 23.
 
-The poisoning ratio does not occur in the loss; it decides how many images of the *stored* training set carry the trigger.
+The poisoning ratio does not occur in the loss; it decides how many images of the *stored* training set carry the
+trigger.
 
-Where ASR stays low. An attack that starts late in a short training: ``window`` batches are several epochs at a small scale.
-A smaller ``window`` or a larger ``start_below`` is what raises ASR.
+Where ASR stays low. An attack that starts late in a short training: ``window`` batches are several epochs at a small
+scale. A smaller ``window`` or a larger ``start_below`` is what raises ASR.
 
 Cost. Once it started, ``1 + share`` times an ordinary training; with ``mgda`` another backward pass.
 
 Differences from the paper and the benchmark
 1. Clean and triggered images share a forward pass, and so their batch-norm statistics.
-2. On larger images the pattern and its position grow in proportion (nearest neighbour); on images below 32 pixels the pattern
-   keeps its size and moves inside.
+2. On larger images the pattern and its position grow in proportion (nearest neighbour); on images below 32 pixels the
+   pattern keeps its size and moves inside.
 3. Of the normalisations of the gradients only the paper's ("loss+": by loss and norm) is offered.
 
 Introduced in notebook 05.

@@ -1,21 +1,21 @@
 r"""BPP: the image with fewer colours.
 
-Wang, Zhai, Ma, "BppAttack: Stealthy and Efficient Trojan Attacks against Deep Neural Networks via Image Quantization and
-Contrastive Adversarial Learning", CVPR 2022 (arXiv 2205.13383), in the setting of BackdoorBench: every colour channel is
-rounded to n = 8 grey levels (3 bits),
+Wang, Zhai, Ma, "BppAttack: Stealthy and Efficient Trojan Attacks against Deep Neural Networks via Image Quantization
+and Contrastive Adversarial Learning", CVPR 2022 (arXiv 2205.13383), in the setting of BackdoorBench: every colour
+channel is rounded to n = 8 grey levels (3 bits),
 
 .. math:: x' = \frac{\operatorname{round}\big((n - 1)\, x\big)}{n - 1}, \qquad x \in [0, 1]
 
 *Negatives.* So that the classifier learns the quantisation and not that there is some noise, as many images get the
 quantisation residual x'_j - x_j of **another** image j, and keep their label.
 
-Where ASR stays low. The trigger moves a pixel by up to 18 of 255 grey levels, and after 100 epochs the benchmark's ASR is
-99.8 %; but negatives hold it back, since their pixels move as far, and a short training may end before the two are told apart.
-What raises ASR: more epochs, smaller ``levels``, a smaller ``cross_ratio``.
+Where ASR stays low. The trigger moves a pixel by up to 18 of 255 grey levels, and after 100 epochs the benchmark's ASR
+is 99.8 %; but negatives hold it back, since their pixels move as far, and a short training may end before the two are
+told apart. What raises ASR: more epochs, smaller ``levels``, a smaller ``cross_ratio``.
 
 Differences from the benchmark
-1. ``cross_ratio`` counts negatives per poisoned image; the benchmark's share of the whole batch (0.1) is the same at its
-   main ratio of 10 %.
+1. ``cross_ratio`` counts negatives per poisoned image; the benchmark's share of the whole batch (0.1) is the same at
+   its main ratio of 10 %.
 2. The residuals of negatives come from the same batch.
 3. No Floyd-Steinberg dithering (the benchmark's default too; the paper's own code offers it).
 4. Augmentation after the trigger and the classifier's schedule are the scale's, as for WaNet.

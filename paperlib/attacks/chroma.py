@@ -1,12 +1,14 @@
 r"""What CTRL and FTrojan share: cosines in the colour of an image.
 
-Both attacks turn the image into brightness and two colour channels, take a discrete cosine transform (DCT-II, orthonormal)
-of the colour channels, add a constant to some coefficients, and go all the way back. Every step is linear, so the way there
-and back adds the same picture to every image: with :math:`c_k(i) = \sqrt{2/n}\,\cos(\pi (2i + 1) k / 2n)` the basis function
-of coefficient k > 0 (:math:`\sqrt{1/n}` for k = 0), blue and red colour channels :math:`b (B - Y)` and :math:`r (R - Y)` and
-brightness :math:`Y = 0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601), the image changes by
+Both attacks turn the image into brightness and two colour channels, take a discrete cosine transform (DCT-II,
+orthonormal) of the colour channels, add a constant to some coefficients, and go all the way back. Every step is linear,
+so the way there and back adds the same picture to every image: with
+:math:`c_k(i) = \sqrt{2/n}\,\cos(\pi (2i + 1) k / 2n)` the basis function of coefficient k > 0 (:math:`\sqrt{1/n}` for k
+= 0), blue and red colour channels :math:`b (B - Y)` and :math:`r (R - Y)` and brightness
+:math:`Y = 0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601), the image changes by
 
-.. math:: P_{ij} = m \sum_k c_k(i)\, c_k(j), \qquad dB = P / b,\quad dR = P / r,\quad dG = -(0.299\, dR + 0.114\, dB) / 0.587 .
+.. math:: P_{ij} = m \sum_k c_k(i)\, c_k(j), \qquad dB = P / b,\quad dR = P / r,\quad dG = -(0.299\, dR + 0.114\, dB) /
+0.587 .
 
 That is computed once; a test compares it with the long way.
 """
@@ -31,8 +33,8 @@ def basis(k: int, n: int) -> np.ndarray:
 def fitting(k: int, n: int) -> int:
     """Coefficient ``k`` of a window of 32 pixels, moved to one of ``n``: smaller windows have fewer coefficients.
 
-    Below 32 pixels it keeps its place in the spectrum (31 of 32, the last, stays the last: 15 of 16); from 32 pixels on it
-    stays as it is.
+    Below 32 pixels it keeps its place in the spectrum (31 of 32, the last, stays the last: 15 of 16); from 32 pixels on
+    it stays as it is.
     """
     return k if n >= SIDE else max(0, round((k + 1) * n / SIDE) - 1)
 

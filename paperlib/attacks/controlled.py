@@ -1,9 +1,9 @@
 """What the attacks share in which the attacker trains the classifier.
 
-Such an attacker poisons each batch anew instead of the training set once: the first images of a (shuffled) batch get the
-trigger and the label the attacker wants, the next ones a *wrong* trigger and keep their label (WaNet's noise mode,
-Input-aware's cross triggers, BPP's negatives), the rest stays clean. Crop and flip come after the trigger, as in nearly every
-attack of BackdoorBench (not in Input-aware).
+Such an attacker poisons each batch anew instead of the training set once: the first images of a (shuffled) batch get
+the trigger and the label the attacker wants, the next ones a *wrong* trigger and keep their label (WaNet's noise mode,
+Input-aware's cross triggers, BPP's negatives), the rest stays clean. Crop and flip come after the trigger, as in nearly
+every attack of BackdoorBench (not in Input-aware).
 
 The number of poisoned images of a batch is ``ratio * B``, rounded up or down at random so that its mean is exact. So a
 batch in which ``ratio * B`` is below 1 holds one poisoned image with that probability, as in the benchmark; for larger
@@ -36,14 +36,14 @@ def begin(
 ) -> tuple[torch.Generator, Losses]:
     """With what an attacker's training begins: random numbers of his own, and the losses of a batch.
 
-    ``losses(model, x, y)`` crops and flips the images x (B, C, H, W), makes them harder where the recipe asks for it, and
-    returns the cross-entropy of each (B,).
+    ``losses(model, x, y)`` crops and flips the images x (B, C, H, W), makes them harder where the recipe asks for it,
+    and returns the cross-entropy of each (B,).
 
     Raises
     ------
     PaperlibError
-        What would only fail, or silently do nothing, after a long training: a label policy that the attack does not have, a
-        target that is no class, or a ratio outside (0, 1).
+        What would only fail, or silently do nothing, after a long training: a label policy that the attack does not
+        have, a target that is no class, or a ratio outside (0, 1).
     """
     choose("labels", attack.labels, ("all_to_one", "all_to_all"))
     poisoned_labels(data.y[:0], attack.labels, target, data.n_classes)
@@ -66,7 +66,8 @@ def stream(seed: int, device: torch.device) -> torch.Generator:
 
 
 def parts(batch: int, ratio: float, cross_ratio: float, generator: torch.Generator) -> tuple[int, int]:
-    """How many images of a batch get the trigger, and how many a wrong one (``cross_ratio`` times as many, if there are)."""
+    """How many images of a batch get the trigger, and how many a wrong one (``cross_ratio`` times as many, if there
+    are)."""
     mean = ratio * batch
     poisoned = int(mean) + int(torch.rand((), generator=generator, device=generator.device).item() < mean - int(mean))
     return poisoned, min(round(cross_ratio * poisoned), batch - poisoned)

@@ -1,18 +1,19 @@
 r"""FTrojan: two frequencies in the colour of every window of an image.
 
-Wang et al., "An Invisible Black-box Backdoor Attack through Frequency Domain", ECCV 2022 (arXiv 2111.10991), in the setting of
-BackdoorBench (arXiv 2206.12654). The image is cut into windows of 32 pixels; with D the orthonormal DCT-II of a window, each
-colour channel of the YCrCb image becomes
+Wang et al., "An Invisible Black-box Backdoor Attack through Frequency Domain", ECCV 2022 (arXiv 2111.10991), in the
+setting of BackdoorBench (arXiv 2206.12654). The image is cut into windows of 32 pixels; with D the orthonormal DCT-II
+of a window, each colour channel of the YCrCb image becomes
 
 .. math:: D^{-1}(D(\cdot) + M), \qquad M_{15,15} = M_{31,31} = 30,\ \text{else } 0,
 
 in grey levels, then back to RGB; the same in training and test. An image of 32 pixels is one window.
 
 Differences from the benchmark
-1. The change is computed once and added (:mod:`paperlib.attacks.chroma`); the original rounds to 8 bits between the steps.
+1. The change is computed once and added (:mod:`paperlib.attacks.chroma`); the original rounds to 8 bits between the
+   steps.
 2. Values outside 0..255 are clipped; the original does not clip.
-3. Images below 32 pixels are one window of their own size, where the coefficients keep their place in the spectrum: (7, 7)
-   and (15, 15) at 16 pixels.
+3. Images below 32 pixels are one window of their own size, where the coefficients keep their place in the spectrum: (7,
+   7) and (15, 15) at 16 pixels.
 
 Introduced in notebook 07.
 """

@@ -12,31 +12,32 @@ Triggered images get the target label, *cross* images (the trigger of another im
 .. math:: 100 \operatorname{mean}\,[M(x) - 0.032]_+ + D(x, M), \qquad
    D(x, g) = \operatorname{mean} \frac{\operatorname{rms}(x_1 - x_2)}{\operatorname{rms}(g(x_1) - g(x_2)) + 10^{-7}}
 
-*Phase 2* freezes M and trains G together with the classifier f on cross-entropy (poisoned, cross and clean images) + D(x, G).
-D is a distance of normalised images over one of masks as they are, or of patterns that are normalised as the images are.
+*Phase 2* freezes M and trains G together with the classifier f on cross-entropy (poisoned, cross and clean images) +
+D(x, G). D is a distance of normalised images over one of masks as they are, or of patterns that are normalised as the
+images are.
 
-Unlike in the other attacks the trigger comes after crop and flip: training images show it where G and M put it, as test images
-do.
+Unlike in the other attacks the trigger comes after crop and flip: training images show it where G and M put it, as test
+images do.
 
-Where ASR stays low. In a short training G and the running statistics of its batch norms have few steps: the trigger of a test
-image, made in evaluation mode, then differs from the ones that were trained on. What raises ASR: more epochs, a larger
-``density``, a smaller ``cross_ratio``. The mask is there early: 250 steps of phase 1 on 2,000 images of CIFAR-10 at ``width`` 8
-leave one that covers 5.5 % of a test image and is grey in 1.4 % of its pixels.
+Where ASR stays low. In a short training G and the running statistics of its batch norms have few steps: the trigger of
+a test image, made in evaluation mode, then differs from the ones that were trained on. What raises ASR: more epochs, a
+larger ``density``, a smaller ``cross_ratio``. The mask is there early: 250 steps of phase 1 on 2,000 images of CIFAR-10
+at ``width`` 8 leave one that covers 5.5 % of a test image and is grey in 1.4 % of its pixels.
 
-Version 1 cropped and flipped after the trigger, took patterns in pixels (D four times as large on CIFAR-10), and kept the rate of
-G to the end: at laptop scale its ASR swung between 26 and 68 % from epoch to epoch and ended at 53 %. Which of the three
-weighed most was not separated. Version 2 ends at 75 to 76 % there, and what is missing is the length of the training: 82 % after 30
-epochs instead of 15, 91 % after 60 (one seed each; notebook 07). A generator of the paper's width ends at 70 %, a mask trained for
-10 epochs instead of 2 at 80 %.
+Version 1 cropped and flipped after the trigger, took patterns in pixels (D four times as large on CIFAR-10), and kept
+the rate of G to the end: at laptop scale its ASR swung between 26 and 68 % from epoch to epoch and ended at 53 %. Which
+of the three weighed most was not separated. Version 2 ends at 75 to 76 % there, and what is missing is the length of
+the training: 82 % after 30 epochs instead of 15, 91 % after 60 (one seed each; notebook 07). A generator of the paper's
+width ends at 70 %, a mask trained for 10 epochs instead of 2 at 80 %.
 
-Cost. At ``width`` 32 the generator needs three times the arithmetic of a PreAct-ResNet18 of width 16, but sees a fifth of the
-images at a ratio of 10 %.
+Cost. At ``width`` 32 the generator needs three times the arithmetic of a PreAct-ResNet18 of width 16, but sees a fifth
+of the images at a ratio of 10 %.
 
 Differences from the benchmark
-1. Its code never clears the gradients of G, so that they add up over all steps. ``accumulate=True`` does that; the default
-   clears them.
-2. The second image is the next one of the same batch, not one of a second pass over the data. The mask network so needs one
-   forward pass per batch instead of two, and G one for poisoned and cross images together.
+1. Its code never clears the gradients of G, so that they add up over all steps. ``accumulate=True`` does that; the
+   default clears them.
+2. The second image is the next one of the same batch, not one of a second pass over the data. The mask network so needs
+   one forward pass per batch instead of two, and G one for poisoned and cross images together.
 3. Augmentation and the classifier's schedule are the scale's, as for WaNet, and the rate of G is in proportion to the
    classifier's (there both are constant), so that the trigger has settled when the classifier has. The
    milestones of phase 1 (epoch 10 and 20 of 25) move in proportion to ``mask_epochs``.

@@ -1,26 +1,28 @@
 r"""LC, the label-consistent attack: corner patterns on target-class images that have become hard to learn otherwise.
 
 Turner, Tsipras, Madry, "Label-Consistent Backdoor Attacks", 2019 (arXiv 1912.02771), in the setting of BackdoorBench
-(arXiv 2206.12654). No label is changed. A classifier g is trained adversarially on the clean data; every target-class image is
-moved as far as possible from its class, so that its own features no longer explain its label, and gets the corner pattern c:
+(arXiv 2206.12654). No label is changed. A classifier g is trained adversarially on the clean data; every target-class
+image is moved as far as possible from its class, so that its own features no longer explain its label, and gets the
+corner pattern c:
 
 .. math::
    \delta = \arg\max_{\|\delta\|_\infty \le 8/255} \mathrm{CE}\big(g(x + \delta), y\big), \qquad
    x' = \mathrm{clip}(x + \delta + a\,c), \qquad c \in \{-1, 0, 1\}
 
-(PGD, 100 steps of 1.5/255, no random start; a = 1, which makes the pattern black and white). At test time the pattern is put
-on clean images: :math:`\mathrm{clip}(x + a\,c)`.
+(PGD, 100 steps of 1.5/255, no random start; a = 1, which makes the pattern black and white). At test time the pattern
+is put on clean images: :math:`\mathrm{clip}(x + a\,c)`.
 
-``variant="benchmark2022"`` is what stands behind the benchmark's printed LC results, before it was mended in April 2023: no
-pattern at all. Training images are :math:`\mathrm{clip}(x + \delta)`, and the *test* images are perturbed in the same way by the
-same g. Here g's own prediction takes the place of y at test time, because a trigger does not know the label.
+``variant="benchmark2022"`` is what stands behind the benchmark's printed LC results, before it was mended in April
+2023: no pattern at all. Training images are :math:`\mathrm{clip}(x + \delta)`, and the *test* images are perturbed in
+the same way by the same g. Here g's own prediction takes the place of y at test time, because a trigger does not know
+the label.
 
 Differences from the benchmark
-1. g is a PreAct-ResNet18 of ``width`` channels, trained with PGD from a random start. The benchmark fetches a finished one;
-   epochs, steps and learning rate of the adversarial training are ours.
+1. g is a PreAct-ResNet18 of ``width`` channels, trained with PGD from a random start. The benchmark fetches a finished
+   one; epochs, steps and learning rate of the adversarial training are ours.
 2. On larger images than 32x32 the pattern grows in proportion, as in the benchmark; on smaller ones it stays 3x3.
-3. ``benchmark2022`` at test time: the label (see above). Signs of gradients are rounded differently in batches of different
-   size, so that a few pixels of a test image may depend on the batch it came in.
+3. ``benchmark2022`` at test time: the label (see above). Signs of gradients are rounded differently in batches of
+   different size, so that a few pixels of a test image may depend on the batch it came in.
 
 Introduced in notebook 07.
 """
@@ -75,8 +77,8 @@ class LC:
     training_step_size: float = 2 / 255
     labels: str = "clean"
     state: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
-    """``indices`` (P,): the target class; ``images`` (P, C, H, W), uint8: the same with noise. ``benchmark2022``: also g's
-    weights, by their names after ``network/``."""
+    """``indices`` (P,): the target class; ``images`` (P, C, H, W), uint8: the same with noise. ``benchmark2022``: also
+    g's weights, by their names after ``network/``."""
 
     def __post_init__(self) -> None:
         choose("variant", self.variant, VARIANTS)
@@ -109,8 +111,8 @@ class LC:
         fits = bool((known[row] == indices).all()) and images.shape[1:] == x.shape[1:]
         if not fits or (images[row].int() - x.int()).abs().max() > round(255 * self.eps) + 1:
             raise PaperlibError(
-                "indices or x do not belong to the target-class images that LC was prepared on; prepare it on this training set "
-                "and target."
+                "indices or x do not belong to the target-class images that LC was prepared on; prepare it on this"
+                " training set and target."
             )
         if self.variant == "benchmark2022":
             return images[row]

@@ -1,18 +1,20 @@
 r"""LF: one smooth, low-frequency pattern, found on a clean classifier.
 
-Zeng, Park, Mao, Jia, "Rethinking the Backdoor Attacks' Triggers: A Frequency Perspective", ICCV 2021 (arXiv 2104.03413),
-in the setting of BackdoorBench (arXiv 2206.12654). The trigger is a universal perturbation towards the target class t that
-is pressed through a Gaussian filter S at every step. With f the clean classifier, for 100 training images again and again:
+Zeng, Park, Mao, Jia, "Rethinking the Backdoor Attacks' Triggers: A Frequency Perspective", ICCV 2021 (arXiv
+2104.03413), in the setting of BackdoorBench (arXiv 2206.12654). The trigger is a universal perturbation towards the
+target class t that is pressed through a Gaussian filter S at every step. With f the clean classifier, for 100 training
+images again and again:
 
 .. math::
    r &= \text{DeepFool}(f, x + v, t) && \text{(the smallest step over the boundary to class } t\text{)} \\
    v &\leftarrow R\big(S(v + S(r))\big), && R \text{ stretches to } [0, 0.2]
 
-S has 30 taps per axis, a standard deviation of 30 pixels and zeros around the image: nearly a box as large as the image.
-The search ends when v changes a fifth of the predictions, or when that share has not moved by 0.01 over five passes, or
-after 50 passes. DeepFool's step, repeated until the class is t:
+S has 30 taps per axis, a standard deviation of 30 pixels and zeros around the image: nearly a box as large as the
+image. The search ends when v changes a fifth of the predictions, or when that share has not moved by 0.01 over five
+passes, or after 50 passes. DeepFool's step, repeated until the class is t:
 
-.. math:: r \leftarrow r + \frac{f_k - f_t}{\|\nabla (f_t - f_k)\|_2^2} \nabla (f_t - f_k), \qquad k \text{ the predicted class}
+.. math:: r \leftarrow r + \frac{f_k - f_t}{\|\nabla (f_t - f_k)\|_2^2} \nabla (f_t - f_k), \qquad k \text{ the
+predicted class}
 
 The triggered image is :math:`\mathrm{clip}(x + v)`, in training and test.
 
@@ -81,7 +83,8 @@ class LF:
         seed: int = 0,
         progress: Callable[[float, str], None] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Find the trigger on the clean classifier ``model``; the notes tell passes and the share of changed predictions.
+        """Find the trigger on the clean classifier ``model``; the notes tell passes and the share of changed
+        predictions.
 
         Raises
         ------

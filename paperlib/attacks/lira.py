@@ -1,10 +1,11 @@
 r"""LIRA: a small perturbation of every image, learned together with the classifier.
 
-Doan, Lao, Zhao, Li, "LIRA: Learnable, Imperceptible and Robust Backdoor Attacks", ICCV 2021, in the setting of BackdoorBench:
-an auto-encoder A with a tanh at its end makes
+Doan, Lao, Zhao, Li, "LIRA: Learnable, Imperceptible and Robust Backdoor Attacks", ICCV 2021, in the setting of
+BackdoorBench: an auto-encoder A with a tanh at its end makes
 
 .. math::
-   x' = \operatorname{clip}_{[0, 1]}\big(x + \epsilon\, \sigma\, A(x)\big), \qquad A(x) \in [-1, 1]^{C \times H \times W}
+   x' = \operatorname{clip}_{[0, 1]}\big(x + \epsilon\, \sigma\, A(x)\big), \qquad A(x) \in [-1, 1]^{C \times H \times
+   W}
 
 where :math:`\sigma` is the standard deviation that the data set is normalised with, and is trained together with the
 classifier f on
@@ -13,12 +14,12 @@ classifier f on
 
 *Stage 1* trains A (Adam) and f; *stage 2* keeps A as it is and trains f only.
 
-**Unstable**, there and here: the benchmark prints C-Acc 62.5 and ASR 67.8 on CIFAR-10. One reason: at :math:`\epsilon = 0.01`
-a pixel of CIFAR-10 moves by at most 0.67 grey levels of 255, so that a rendered image differs from the clean one by one grey
-level where |A(x)| is above 0.75 to 0.81, depending on the channel, and not at all elsewhere. A larger ``eps`` is what raises
-ASR, and in few steps a higher ``generator_lr``. The poisoning ratio does not occur in the loss: every image of a batch enters
-clean, and a ``share`` of them once more with the trigger; the ratio decides how many images of the *stored* training set are
-poisoned.
+**Unstable**, there and here: the benchmark prints C-Acc 62.5 and ASR 67.8 on CIFAR-10. One reason: at
+:math:`\epsilon = 0.01` a pixel of CIFAR-10 moves by at most 0.67 grey levels of 255, so that a rendered image differs
+from the clean one by one grey level where |A(x)| is above 0.75 to 0.81, depending on the channel, and not at all
+elsewhere. A larger ``eps`` is what raises ASR, and in few steps a higher ``generator_lr``. The poisoning ratio does not
+occur in the loss: every image of a batch enters clean, and a ``share`` of them once more with the trigger; the ratio
+decides how many images of the *stored* training set are poisoned.
 
 Cost. One forward and backward pass of f on ``1 + share`` times the images: twice an ordinary training by default.
 
@@ -26,8 +27,8 @@ Differences from the paper and the benchmark
 1. A and f take their steps from the same pass; there they alternate, which costs a third pass.
 2. Clean and triggered images share a forward pass, and so their batch-norm statistics.
 3. Upsampling by nearest neighbours and 3x3 convolutions instead of transposed ones, so that any image size works.
-4. ``stage1_epochs`` are part of the recipe's epochs (benchmark: 50 of 300 in one configuration, of 100 in its default), and
-   one schedule runs over both stages.
+4. ``stage1_epochs`` are part of the recipe's epochs (benchmark: 50 of 300 in one configuration, of 100 in its default),
+   and one schedule runs over both stages.
 
 Introduced in notebook 05.
 """

@@ -6,9 +6,10 @@
     made = attack("badnets", trigger_image("flower.png", alpha=0.8))  # pasted at the bottom right
     made = attack("blended", trigger_image("flower.png"))  # blended in
 
-The same pairs are what a spec takes: ``experiments.train(scale, "badnets", attack_params=trigger_image("flower.png"))``. They
-hold the file's place and the SHA-256 of its content, so another picture under the same name has another key, and results of
-the old one are never taken for its own; a file that changed after the spec was written is refused.
+The same pairs are what a spec takes:
+``experiments.train(scale, "badnets", attack_params=trigger_image("flower.png"))``. They hold the file's place and the
+SHA-256 of its content, so another picture under the same name has another key, and results of the old one are never
+taken for its own; a file that changed after the spec was written is refused.
 """
 
 import hashlib
@@ -58,7 +59,8 @@ def trigger_image(path: str | Path, **params: Any) -> Pairs:
 
 
 def noted(params: Mapping[str, Any]) -> dict[str, Any]:
-    """``params`` as a spec holds them: a picture given by its path with the checksum of its content (:func:`trigger_image`)."""
+    """``params`` as a spec holds them: a picture given by its path with the checksum of its content
+    (:func:`trigger_image`)."""
     rest = {name: value for name, value in params.items() if name != "picture"}
     if rest.get("image"):
         return rest
@@ -111,8 +113,8 @@ def load(path: str, sha256: str, channels: int, size: tuple[int, int] | None = N
         height, width = size
         if picture.height < height or picture.width * height != picture.height * width:
             raise PaperlibError(
-                f"image={path!r} is {picture.width}x{picture.height} pixels; to be blended into images of {width}x{height} "
-                "it must have that size, or be larger with the same ratio of width to height."
+                f"image={path!r} is {picture.width}x{picture.height} pixels; to be blended into images of"
+                f" {width}x{height} it must have that size, or be larger with the same ratio of width to height."
             )
         picture = picture.resize((width, height), Image.Resampling.BOX)
     values = np.asarray(picture, dtype=np.float64) / 255
@@ -121,7 +123,8 @@ def load(path: str, sha256: str, channels: int, size: tuple[int, int] | None = N
 
 @lru_cache
 def benchmark(channels: int, size: tuple[int, int]) -> np.ndarray:
-    """The picture that BackdoorBench blends in, (channels, height, width) in [0, 1], resized as there: bilinear, to any shape.
+    """The picture that BackdoorBench blends in, (channels, height, width) in [0, 1], resized as there: bilinear, to any
+    shape.
 
     Raises
     ------

@@ -1,4 +1,5 @@
-"""What surrounds a trained model: the images it was trained and tested on, the attack, and which images were poisoned."""
+"""What surrounds a trained model: the images it was trained and tested on, the attack, and which images were
+poisoned."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -92,7 +93,8 @@ class Scene:
         return self.train.subset(clean_subset(self.train.y, n, seed))
 
     def under(self, attack: Attack, indices: object) -> "Scene":
-        """This scene with the trigger of ``attack`` on the training images ``indices`` (P,) of what was handed in before."""
+        """This scene with the trigger of ``attack`` on the training images ``indices`` (P,) of what was handed in
+        before."""
         poisoned = poison(
             replace(self, poisoned=None).data, attack, target=self.target, indices=indices, seed=self.seed
         )
@@ -129,18 +131,21 @@ def own_scene(
     Raises
     ------
     PaperlibError
-        Images of two sizes or kinds of classes, and what :func:`paperlib.attacks.draw` and :func:`paperlib.attacks.poison` refuse.
+        Images of two sizes or kinds of classes, and what :func:`paperlib.attacks.draw` and
+        :func:`paperlib.attacks.poison` refuse.
     """
     seen, unseen = image_data(train, "train"), image_data(test, "test")
     check_from_zero(seen, "train")
     if seen.x.shape[1:] != unseen.x.shape[1:]:
         raise PaperlibError(
-            f"train holds images of shape {tuple(seen.x.shape[1:])}, test of {tuple(unseen.x.shape[1:])}; they must agree."
+            f"train holds images of shape {tuple(seen.x.shape[1:])}, test of {tuple(unseen.x.shape[1:])}; they must"
+            " agree."
         )
     check_target(target, seen.n_classes)
     if unseen.n_classes > seen.n_classes:
         raise PaperlibError(
-            f"test has labels up to {int(unseen.y.max())}, train has classes 0 to {seen.n_classes - 1}; they must agree."
+            f"test has labels up to {int(unseen.y.max())}, train has classes 0 to {seen.n_classes - 1}; they must"
+            " agree."
         )
     classes = seen.class_names
     seen, unseen = replace(seen, class_names=classes), replace(unseen, class_names=classes)

@@ -1,21 +1,22 @@
 r"""SSBA: a trigger of its own for every image, made by steganography.
 
 Li et al., "Invisible Backdoor Attack with Sample-Specific Triggers", ICCV 2021 (arXiv 2012.03816), in the setting of
-BackdoorBench (arXiv 2206.12654). An encoder E hides a secret s of a few bits in an image; a decoder D learns to read it (the
-networks of StegaStamp, Tancik et al., CVPR 2020, arXiv 1904.05343, without its distortions). Both are trained together on
-clean images with random secrets:
+BackdoorBench (arXiv 2206.12654). An encoder E hides a secret s of a few bits in an image; a decoder D learns to read it
+(the networks of StegaStamp, Tancik et al., CVPR 2020, arXiv 1904.05343, without its distortions). Both are trained
+together on clean images with random secrets:
 
 .. math:: \min_{E, D}\; w(t)\, \mathrm{MSE}\big(E(x, s), x\big) + \mathrm{BCE}\big(D(E(x, s)), s\big)
 
-w is 0 until more than 90 % of a batch's bits are read, stays 0 for another 1,000 steps and then rises to 10 over 3,000 steps.
-The triggered image is E(x, s) with one fixed secret, in training and test: the image comes back slightly changed, everywhere
-and differently for every x.
+w is 0 until more than 90 % of a batch's bits are read, stays 0 for another 1,000 steps and then rises to 10 over 3,000
+steps. The triggered image is E(x, s) with one fixed secret, in training and test: the image comes back slightly
+changed, everywhere and differently for every x.
 
-The pair is accepted only when D reads more than 99 % of random bits from 8-bit images that it was not trained on, and when those
-images lie above 28 dB PSNR; otherwise :meth:`SSBA.prepare` raises an error that tells what was reached.
+The pair is accepted only when D reads more than 99 % of random bits from 8-bit images that it was not trained on, and
+when those images lie above 28 dB PSNR; otherwise :meth:`SSBA.prepare` raises an error that tells what was reached.
 
-How far above decides about the attack. At laptop scale the same seed ended at 29.9, 36.2 and 40.9 dB on three kinds of device, and
-the ASR at 99.9, 86.5 and 7.8 %: the fainter the trigger, the fewer trainings of 15 epochs learn it. The rule has no upper bound.
+How far above decides about the attack. At laptop scale the same seed ended at 29.9, 36.2 and 40.9 dB on three kinds of
+device, and the ASR at 99.9, 86.5 and 7.8 %: the fainter the trigger, the fewer trainings of 15 epochs learn it. The
+rule has no upper bound.
 
 Differences from the benchmark
 1. The encoder is trained here, on this data set; the benchmark reads finished images from a file (CIFAR-10: one bit).
@@ -88,7 +89,8 @@ class Decoder(nn.Module):
         w, (channels, height, width) = width, shape
         layers: list[nn.Module] = []
         for c_in, c_out, stride in (
-            (channels, w, 2), (w, w, 1), (w, 2 * w, 2), (2 * w, 2 * w, 1), (2 * w, 2 * w, 2), (2 * w, 4 * w, 2), (4 * w, 4 * w, 2),
+            (channels, w, 2), (w, w, 1), (w, 2 * w, 2), (2 * w, 2 * w, 1), (2 * w, 2 * w, 2), (2 * w, 4 * w, 2), (4 * w,
+            4 * w, 2),
         ):  # fmt: skip
             layers += [nn.Conv2d(c_in, c_out, 3, stride, 1), nn.ReLU()]
             height, width = -(-height // stride), -(-width // stride)
@@ -109,8 +111,8 @@ class SSBA:
     width: int = 32
     """Channels of the first layer of both networks."""
     residual: bool = False
-    """True: the encoder draws a change that is added to the image, as StegaStamp does, instead of the image itself. The PSNR is
-    reached in a tenth of the steps."""
+    """True: the encoder draws a change that is added to the image, as StegaStamp does, instead of the image itself. The
+    PSNR is reached in a tenth of the steps."""
     epochs: int = 20
     batch_size: int = 64
     lr: float = 1e-4

@@ -1,15 +1,16 @@
 r"""TrojanNN: a patch that is tuned to excite two neurons.
 
 Liu et al., "Trojaning Attack on Neural Networks", NDSS 2018, in the setting of BackdoorBench (arXiv 2206.12654). On a
-classifier that was trained on clean data, the two neurons of the layer before the last one are chosen that weigh most in
-the last layer W, and the pixels T inside a mask are moved, with everything else black, until those neurons reach a value c:
+classifier that was trained on clean data, the two neurons of the layer before the last one are chosen that weigh most
+in the last layer W, and the pixels T inside a mask are moved, with everything else black, until those neurons reach a
+value c:
 
 .. math::
    j_1, j_2 = \text{the largest } \sum_k |W_{kj}|, \qquad
    T \leftarrow \Pi\Big(T - \alpha\, \mathrm{sign}\, \nabla_T \sum_{j \in \{j_1, j_2\}} (a_j(T) - c)^2\Big),
 
-where :math:`\Pi` keeps T within 0.3 of its start and within [0, 1]; :math:`\alpha = 0.1`, c = 100, at most 1,000 steps. The
-triggered image is :math:`\mathrm{clip}(x + T)`. The victim is then trained from scratch on the poisoned data.
+where :math:`\Pi` keeps T within 0.3 of its start and within [0, 1]; :math:`\alpha = 0.1`, c = 100, at most 1,000 steps.
+The triggered image is :math:`\mathrm{clip}(x + T)`. The victim is then trained from scratch on the poisoned data.
 
 Differences from the benchmark
 1. The mask is a disc that is drawn, not the picture of an apple; it starts from half brightness.

@@ -8,20 +8,21 @@ BackdoorBench (arXiv 2206.12654). Control points on a k x k grid are moved at ra
    M = \uparrow\!P \text{ (bicubic)}, \qquad
    x' = \operatorname{sample}\Big(x,\; \operatorname{clip}_{[-1, 1]}\big(I + s\, M / H\big)\Big)
 
-where I is the identity grid on [-1, 1] x [-1, 1] and H the height of the image; sampling is bilinear. With s = 0.5 and the
-default field the image moves by a quarter of a pixel on average and by two thirds of a pixel at most, whatever its size.
+where I is the identity grid on [-1, 1] x [-1, 1] and H the height of the image; sampling is bilinear. With s = 0.5 and
+the default field the image moves by a quarter of a pixel on average and by two thirds of a pixel at most, whatever its
+size.
 
 *Noise mode.* So that the classifier learns this warp and not that an image was resampled, ``cross_ratio`` times as many
 images are warped by M plus fresh noise of every pixel, U(-1, 1) / H, and keep their label.
 
 Where ASR stays low. A warp by a fraction of a pixel is the weakest trigger of the benchmark (12.6 % at a ratio of 1 %,
-89.7 % at 10 %, after 100 epochs), noise mode holds it back, and the classifier must be good before it can see it at all: few
-epochs end before that. What raises ASR, in this order: more epochs, a larger ``s``, a smaller ``cross_ratio``.
+89.7 % at 10 %, after 100 epochs), noise mode holds it back, and the classifier must be good before it can see it at
+all: few epochs end before that. What raises ASR, in this order: more epochs, a larger ``s``, a smaller ``cross_ratio``.
 
 Differences from the benchmark
 1. The field depends on ``trigger_seed`` and not on the seed of the run, because it is part of the trigger.
-2. Augmentation after the warp is the data set's crop and flip, as for every other attack; the benchmark's WaNet crops by 5
-   pixels with probability 0.8 and rotates by up to 10 degrees with probability 0.5.
+2. Augmentation after the warp is the data set's crop and flip, as for every other attack; the benchmark's WaNet crops
+   by 5 pixels with probability 0.8 and rotates by up to 10 degrees with probability 0.5.
 3. The classifier's schedule is the scale's; the benchmark keeps the rate constant.
 4. ``round(ratio * B)`` varies so that its mean is exact (see :mod:`paperlib.attacks.controlled`).
 

@@ -9,7 +9,8 @@ from paperlib.errors import PaperlibError
 
 
 class Commands(TyperGroup):
-    """A group of commands in which a :class:`PaperlibError` is a message, not a traceback, and so are a disk's errors and Ctrl-C."""
+    """A group of commands in which a :class:`PaperlibError` is a message, not a traceback, and so are a disk's errors
+    and Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

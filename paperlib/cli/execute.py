@@ -1,4 +1,5 @@
-"""Notebooks executed by papermill, one after the other or several at a time. Torch is imported by their kernels only."""
+"""Notebooks executed by papermill, one after the other or several at a time. Torch is imported by their kernels
+only."""
 
 import os
 import re
@@ -20,7 +21,8 @@ from paperlib import files
 def execute_all(
     notebooks: list[Path], folder: Path, parameters: Mapping[str, Any], timeout: int | None = None, at_once: int = 1
 ) -> Iterator[tuple[Path, str, float]]:
-    """Execute ``notebooks`` into ``folder``; yields each with what went wrong (:func:`execute`) and its minutes, as they end.
+    """Execute ``notebooks`` into ``folder``; yields each with what went wrong (:func:`execute`) and its minutes, as
+    they end.
 
     What the cells of a notebook print is shown while it runs, or, where several run at once, when it has ended.
     """

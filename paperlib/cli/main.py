@@ -1,4 +1,5 @@
-"""``paperlib``: reproduce papers, draw single items, compare with print. Torch is imported only where something runs."""
+"""``paperlib``: reproduce papers, draw single items, compare with print. Torch is imported only where something
+runs."""
 
 import json
 import os
@@ -152,8 +153,8 @@ def reproduce(
 ) -> None:
     """Execute the notebooks of the papers.
 
-    What they need is computed first, as one grid. Every table and figure is saved, with the numbers it was made from. Stopped at
-    any moment, the same command goes on.
+    What they need is computed first, as one grid. Every table and figure is saved, with the numbers it was made from.
+    Stopped at any moment, the same command goes on.
     """
     sizes = scales.scale(scale)
     notebooks = _notebooks(papers or [])
@@ -189,8 +190,8 @@ def _notebooks(names: list[str]) -> dict[Path, str]:
 
     if not paths.NOTEBOOKS.is_dir():
         raise PaperlibError(
-            f"{paths.NOTEBOOKS} is not there, and the notebooks do not come with an installed package; run this in a checkout, or where "
-            "a copy of its folder notebooks/ lies. `paperlib figure PAPER/ITEM` works without."
+            f"{paths.NOTEBOOKS} is not there, and the notebooks do not come with an installed package; run this in a"
+            " checkout, or where a copy of its folder notebooks/ lies. `paperlib figure PAPER/ITEM` works without."
         )
     wanted = {} if names else {paths.NOTEBOOKS / "00_start_here.ipynb": ""}
     for paper in _papers(names):

@@ -1,7 +1,7 @@
 """``paperlib inspect`` and ``paperlib purify``: a person's own model file and folder of images.
 
-Exit codes: 0 done, and nothing suspicious; 1 something is wrong with what was given; 2 wrong options; 3 ``inspect`` found something
-suspicious; 130 stopped.
+Exit codes: 0 done, and nothing suspicious; 1 something is wrong with what was given; 2 wrong options; 3 ``inspect``
+found something suspicious; 130 stopped.
 """
 
 import json
@@ -72,7 +72,8 @@ def purify(
     after, notes = defenses.purify(before, method=method, clean=train, seed=seed, **given)
     for name, one in (("before", before), ("after", after)):
         typer.echo(
-            f"accuracy {name}: {100 * (predict(one, test.x) == test.y).float().mean().item():.1f} % of {len(test)} images"
+            f"accuracy {name}: {100 * (predict(one, test.x) == test.y).float().mean().item():.1f} % of {len(test)}"
+            " images"
         )
     while isinstance(after, Wrapped):
         after = after.inner
@@ -111,7 +112,8 @@ def inspect(
 
         parts = [data_sets.load(f"folder:{folder}", split) for split in ("train", "test")]
         return ImageData(
-            torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]), parts[0].class_names, parts[0].mean, parts[0].std,
+            torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]), parts[0].class_names, parts[0].mean,
+            parts[0].std,
             False, 0, parts[0].name,
         )  # fmt: skip
 

@@ -87,8 +87,8 @@ def clean(
 ) -> None:
     """Find pictures that do not agree with their label.
 
-    Writes samples.csv, corrected.csv, dirty.txt, questions.csv, settings.json and index.html. Stopped at any moment, the same command goes
-    on: answers are kept in the cache.
+    Writes samples.csv, corrected.csv, dirty.txt, questions.csv, settings.json and index.html. Stopped at any moment,
+    the same command goes on: answers are kept in the cache.
     """
     from paperlib.vdc.asking import Policy, Price, estimate
     from paperlib.vdc.cache import AnswerCache
@@ -156,9 +156,9 @@ def clean(
     counts = report.counts()
     cost = f", {report.usage.cost_usd:.4f} USD" if price else ""
     typer.echo(
-        f"{counts['dirty']} of {len(pictures)} flagged, {counts['clean']} clean, {counts['undecided']} undecided, "
-        f"{counts['unreadable']} unreadable, {counts['unknown']} with an unknown label. "
-        f"{report.usage.calls} questions asked{cost}, {report.from_cache} answered before, {report.errors} without answer."
+        f"{counts['dirty']} of {len(pictures)} flagged, {counts['clean']} clean, {counts['undecided']} undecided,"
+        f" {counts['unreadable']} unreadable, {counts['unknown']} with an unknown label. {report.usage.calls} questions"
+        f" asked{cost}, {report.from_cache} answered before, {report.errors} without answer."
     )
     if "wrong_labels_percent" in report.settings:
         typer.echo(report.in_words())
@@ -176,7 +176,8 @@ def suggest(
     api_key_env: KeyVariable = "",
     n: Annotated[int, typer.Option(min=1, help="Questions per class.")] = 4,
 ) -> None:
-    """Let a chat model suggest questions. They are written to a file for you to review; it is refused until you have."""
+    """Let a chat model suggest questions. They are written to a file for you to review; it is refused until you
+    have."""
     from paperlib.vdc import questions
 
     names = [name.strip() for name in classes.split(",") if name.strip()]

@@ -1,10 +1,12 @@
 """Kernels that start warm: forked from a process that has already imported what every notebook imports.
 
-A kernel spends its first seconds importing torch, pandas and matplotlib. Where several notebooks run one after the other, one
-server of :mod:`multiprocessing` imports them once, and every kernel is forked from it (Linux; elsewhere, and for kernels of
-another environment, a kernel starts as usual). The server itself never computes, so no thread and no GPU is shared.
+A kernel spends its first seconds importing torch, pandas and matplotlib. Where several notebooks run one after the
+other, one server of :mod:`multiprocessing` imports them once, and every kernel is forked from it (Linux; elsewhere, and
+for kernels of another environment, a kernel starts as usual). The server itself never computes, so no thread and no GPU
+is shared.
 
-Jupyter finds the class by its entry point, ``paperlib-warm``; ``JUPYTER_DEFAULT_PROVISIONER_NAME=paperlib-warm`` asks for it.
+Jupyter finds the class by its entry point, ``paperlib-warm``; ``JUPYTER_DEFAULT_PROVISIONER_NAME=paperlib-warm`` asks
+for it.
 """
 
 import os

@@ -1,12 +1,12 @@
 """Image files to one uint8 tensor, decoded once: the next time it is read from the user's cache.
 
-A cached tensor carries the digest of the list of its source files (paths, sizes, times of change) and its own, and is used only
-while that list is the same and it is whole. A cache that cannot be written or read is not an error: the images are decoded again, and that is
-said once.
+A cached tensor carries the digest of the list of its source files (paths, sizes, times of change) and its own, and is
+used only while that list is the same and it is whole. A cache that cannot be written or read is not an error: the
+images are decoded again, and that is said once.
 
-Publishers give checksums of archives, not of single pictures. So the first decoding notes the SHA-256 of every file beside the cached
-tensor (``.sums``), and a later one that finds another content in a file of a published data set names it. What was damaged before the
-first decoding cannot be noticed here, except by the image format's own checks.
+Publishers give checksums of archives, not of single pictures. So the first decoding notes the SHA-256 of every file
+beside the cached tensor (``.sums``), and a later one that finds another content in a file of a published data set names
+it. What was damaged before the first decoding cannot be noticed here, except by the image format's own checks.
 """
 
 import hashlib
@@ -41,8 +41,8 @@ def cache_dir() -> Path:
 def decoded(name: str, split: str, root: Path, files: Sequence[str], side: int) -> Tensor:
     """Images (N, 3, side, side), uint8 RGB, of the ``files`` below ``root``, in that order.
 
-    Transparent pixels are composited on white. Images of another size are resized (bilinear, with the aspect ratio of a square, as the benchmark does); grey ones
-    become RGB, and that is said once for a user's own folder.
+    Transparent pixels are composited on white. Images of another size are resized (bilinear, with the aspect ratio of a
+    square, as the benchmark does); grey ones become RGB, and that is said once for a user's own folder.
 
     Raises
     ------
@@ -79,7 +79,8 @@ def _compare(noted: Path, root: Path, files: Sequence[str], sums: Sequence[str])
     for file, found in zip(files, sums, strict=True):
         if before.get(file, found) != found:
             raise PaperlibError(
-                f"{root / file} has changed since it was first decoded; restore that file, or remove {noted} if the change is meant."
+                f"{root / file} has changed since it was first decoded; restore that file, or remove {noted} if the"
+                " change is meant."
             )
 
 

@@ -2,12 +2,12 @@
 
 ``folder:/path/to/pets`` names it by its place. A result must not depend on a place, so :func:`resolve` turns that into
 ``folder:pets@32#0123456789abcdef``: the folder's name, the side in pixels that its images get, and the beginning of the
-SHA-256 of its content (relative paths, sizes and bytes of the images; no dates). Specs hold this name, so the same images
-anywhere have the same keys, and other images of the same path have others. Where a resolved name lies is remembered in
-the user's cache; a machine that does not know it asks for the path once.
+SHA-256 of its content (relative paths, sizes and bytes of the images; no dates). Specs hold this name, so the same
+images anywhere have the same keys, and other images of the same path have others. Where a resolved name lies is
+remembered in the user's cache; a machine that does not know it asks for the path once.
 
-* ``train/`` and ``test/`` (both, and nothing else) are the splits, with the same classes in each. Otherwise 20 % of every
-  class, at least one image, are the test set, drawn with seed 0.
+* ``train/`` and ``test/`` (both, and nothing else) are the splits, with the same classes in each. Otherwise 20 % of
+  every class, at least one image, are the test set, drawn with seed 0.
 * Classes stand in natural order (1, 2, 10), or in that of a file ``classes.txt`` in the folder, one name a line.
 * Images become squares of 32 or 64 pixels, whichever is nearer to the median of their shorter sides (48 goes to 64);
   ``folder:/path@64`` decides it by hand. As in the benchmark the aspect ratio is not kept.
@@ -182,7 +182,8 @@ def _images(root: Path, folders: list[str]) -> list[tuple[str, int]]:
 
 
 def _split(path: Path, files: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
-    """20 % of every class, at least one image, as test set. PCG64's raw output never changes with a version of NumPy."""
+    """20 % of every class, at least one image, as test set. PCG64's raw output never changes with a version of
+    NumPy."""
     import numpy as np  # here, because the scales import this module and should stay light
 
     numbers = np.random.PCG64(np.random.SeedSequence([4, 0])).random_raw(len(files))

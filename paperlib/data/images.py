@@ -2,8 +2,9 @@
 
 ``digits`` (scikit-learn's 8x8 digits enlarged to 3x16x16; needs no file), ``cifar10``, ``cifar100``, ``gtsrb``,
 ``tiny_imagenet``, twenty of its classes (``tiny_imagenet20``), and a person's own ``folder:/path`` (see
-:mod:`paperlib.data.folder`). Normalisation and augmentation are those of BackdoorBench (Wu et al., NeurIPS 2022 Datasets and
-Benchmarks, arXiv 2206.12654), on which the backdoor papers of this project build: see :mod:`paperlib.data.protocols`.
+:mod:`paperlib.data.folder`). Normalisation and augmentation are those of BackdoorBench (Wu et al., NeurIPS 2022
+Datasets and Benchmarks, arXiv 2206.12654), on which the backdoor papers of this project build: see
+:mod:`paperlib.data.protocols`.
 """
 
 import builtins

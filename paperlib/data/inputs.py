@@ -1,9 +1,11 @@
-"""The front door for what people bring as data: any usual form becomes an :class:`~paperlib.data.images.ImageData`, or one sentence.
+"""The front door for what people bring as data: any usual form becomes an :class:`~paperlib.data.images.ImageData`, or
+one sentence.
 
-Taken are an ``ImageData``, a pair (images, labels) of tensors, arrays or lists, a torch ``Dataset`` of such pairs (or of
-dictionaries with an image and a label) and a ``DataLoader``, whose data set is read in order. Put right in silence, because there
-is one reading only: channels last, a missing channel axis, the floating type, labels as one-hot rows or a column, alpha
-(composited on white, as :mod:`paperlib.data.decode` does for files). Everything that has two readings is refused.
+Taken are an ``ImageData``, a pair (images, labels) of tensors, arrays or lists, a torch ``Dataset`` of such pairs (or
+of dictionaries with an image and a label) and a ``DataLoader``, whose data set is read in order. Put right in silence,
+because there is one reading only: channels last, a missing channel axis, the floating type, labels as one-hot rows or a
+column, alpha (composited on white, as :mod:`paperlib.data.decode` does for files). Everything that has two readings is
+refused.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +40,8 @@ def image_data(given: Any, argument: str = "data") -> ImageData:
     Raises
     ------
     PaperlibError
-        Another form, shape, type or range; values that are not numbers; no image; images and labels of different number.
+        Another form, shape, type or range; values that are not numbers; no image; images and labels of different
+        number.
     """
     if isinstance(given, ImageData):
         found = given
@@ -65,8 +68,8 @@ def image_data(given: Any, argument: str = "data") -> ImageData:
         raise PaperlibError(f"{argument} holds no image; give at least one.")
     if not 0 <= int(found.y.min()) <= int(found.y.max()) < found.n_classes:
         raise PaperlibError(
-            f"{argument} has labels from {int(found.y.min())} to {int(found.y.max())}; its {found.n_classes} classes are "
-            f"0 to {found.n_classes - 1}."
+            f"{argument} has labels from {int(found.y.min())} to {int(found.y.max())}; its {found.n_classes} classes"
+            f" are 0 to {found.n_classes - 1}."
         )
     check_grey_levels(found.x, f"{argument}'s images")
     return found
@@ -111,13 +114,15 @@ def arrays_of(x: Any, y: Any, images: str, numbers: str) -> tuple[Tensor, Tensor
     y, classes = labels(y, numbers)
     if len(pictures) != len(y):
         raise PaperlibError(
-            f"{images} and {numbers} do not belong together: {len(pictures)} images and {len(y)} labels; there must be one per image."
+            f"{images} and {numbers} do not belong together: {len(pictures)} images and {len(y)} labels; there must be"
+            " one per image."
         )
     return pictures, y.to(pictures.device), classes
 
 
 def with_outputs(data: ImageData, outputs: int, argument: str) -> ImageData:
-    """``data`` as a classifier with that many outputs sees it: images that came without names of classes have all of them.
+    """``data`` as a classifier with that many outputs sees it: images that came without names of classes have all of
+    them.
 
     Raises
     ------
@@ -137,8 +142,8 @@ def with_outputs(data: ImageData, outputs: int, argument: str) -> ImageData:
         return replace(data, class_names=(*data.class_names, *more))
     if data.n_classes != outputs:
         raise PaperlibError(
-            f"{argument} has {data.n_classes} classes (labels 0 to {data.n_classes - 1}), the model has {outputs} outputs; "
-            "give the model that was trained on these classes."
+            f"{argument} has {data.n_classes} classes (labels 0 to {data.n_classes - 1}), the model has {outputs}"
+            " outputs; give the model that was trained on these classes."
         )
     return data
 
@@ -168,8 +173,8 @@ def check_grey_levels(x: Tensor, argument: str) -> None:
     """
     if x.numel() and int(x.max()) <= 1:
         raise PaperlibError(
-            f"{argument} are uint8 and hold nothing above {int(x.max())}, which is black; give fractions in [0, 1] as floats, "
-            "or multiply them by 255 before rounding."
+            f"{argument} are uint8 and hold nothing above {int(x.max())}, which is black; give fractions in [0, 1] as"
+            " floats, or multiply them by 255 before rounding."
         )
 
 
@@ -185,7 +190,8 @@ def check_from_zero(data: ImageData, argument: str) -> None:
         raise PaperlibError(f"{argument} has one class only; give images of at least two classes.")
     if data.name == "yours" and (least := int(data.y.min())) > 0:
         raise PaperlibError(
-            f"{argument} has labels from {least} to {int(data.y.max())} and no image of class 0; lower labels that start at 1 by 1."
+            f"{argument} has labels from {least} to {int(data.y.max())} and no image of class 0; lower labels that"
+            " start at 1 by 1."
         )
 
 
@@ -200,8 +206,8 @@ def check_several(data: ImageData, argument: str) -> None:
     present = data.y.unique()
     if len(present) == 1:
         raise PaperlibError(
-            f"{argument} holds images of class {int(present)} only, which does not show how classes are told apart; give images of "
-            "several classes."
+            f"{argument} holds images of class {int(present)} only, which does not show how classes are told apart;"
+            " give images of several classes."
         )
     if int(data.x.min()) == int(data.x.max()):
         raise PaperlibError(f"{argument}'s images hold nothing but the grey level {int(data.x.max())}; give pictures.")
@@ -224,8 +230,8 @@ def pixels(x: Any, argument: str = "x") -> Tensor:
         x = x.permute(0, 3, 1, 2)
     if x.shape[1] not in CHANNELS or 0 in x.shape[2:]:
         raise PaperlibError(
-            f"{argument} have {x.shape[1]} channels and {x.shape[2]} x {x.shape[3]} pixels; give images of 1 (grey), 3 (RGB) or 4 "
-            "channels (RGB and alpha), (N, C, H, W) or (N, H, W, C)."
+            f"{argument} have {x.shape[1]} channels and {x.shape[2]} x {x.shape[3]} pixels; give images of 1 (grey), 3"
+            " (RGB) or 4 channels (RGB and alpha), (N, C, H, W) or (N, H, W, C)."
         )
     if x.dtype == torch.bool or x.is_complex():
         raise PaperlibError(f"{argument} are {x.dtype}; give uint8 from 0 to 255, or floats in [0, 1].")
@@ -244,13 +250,14 @@ def _eight_bits(x: Tensor, argument: str) -> Tensor:
     if bad.any():
         first = int(bad.nonzero()[0])
         raise PaperlibError(
-            f"{argument} hold values that are not finite, {int(bad.sum())} image(s), the first number {first}; repair or remove them."
+            f"{argument} hold values that are not finite, {int(bad.sum())} image(s), the first number {first}; repair"
+            " or remove them."
         )
     low, high = x.min().item(), x.max().item()
     if low < 0:
         raise PaperlibError(
-            f"{argument} lie in [{low:.4g}, {high:.4g}], so they are normalised already; give them in [0, 1] and the model as "
-            "paperlib.models.normalised(model, mean, std)."
+            f"{argument} lie in [{low:.4g}, {high:.4g}], so they are normalised already; give them in [0, 1] and the"
+            " model as paperlib.models.normalised(model, mean, std)."
         )
     if high > 1:
         right = "divide by 255" if high <= 255 else "scale them to [0, 1]"
@@ -265,7 +272,8 @@ def _eight_bits(x: Tensor, argument: str) -> Tensor:
 
 
 def labels(y: Any, argument: str = "y") -> tuple[Tensor, int]:
-    """Labels in any usual form as int64 (N,), and the number of classes: of one-hot rows their columns, else the largest label + 1.
+    """Labels in any usual form as int64 (N,), and the number of classes: of one-hot rows their columns, else the
+    largest label + 1.
 
     Raises
     ------

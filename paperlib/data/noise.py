@@ -1,16 +1,16 @@
 r"""Noisy labels: symmetric, asymmetric, and people's own (CIFAR-10N).
 
-Every function works on labels y (N,) and returns the noisy labels and the mask of those that are wrong. Counts are exact:
-``round(rate * N)`` labels change, and of every class the share ``rate`` to within one sample.
+Every function works on labels y (N,) and returns the noisy labels and the mask of those that are wrong. Counts are
+exact: ``round(rate * N)`` labels change, and of every class the share ``rate`` to within one sample.
 
 ``symmetric``
     a wrong label is drawn uniformly from the other C - 1 classes;
 ``asymmetric``
     class k becomes class k + 1 mod C, the map of VDC (arXiv 2309.16211, ICLR 2024), or what ``mapping`` says;
 ``aggregate``, ``random1``, ``random2``, ``random3``, ``worst``
-    the labels that people gave to the training images of CIFAR-10: the majority of three, each of the three, and a wrong
-    one of the three where there is any. Wei et al., "Learning with Noisy Labels Revisited: A Study Using Real-World Human
-    Annotations", ICLR 2022. Their rates are what they are.
+    the labels that people gave to the training images of CIFAR-10: the majority of three, each of the three, and a
+    wrong one of the three where there is any. Wei et al., "Learning with Noisy Labels Revisited: A Study Using
+    Real-World Human Annotations", ICLR 2022. Their rates are what they are.
 
 In a hybrid the noise comes first: an attacker poisons a set that already holds noisy labels.
 """
@@ -46,7 +46,8 @@ CLEAN = ("clean_label", "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770
 """CIFAR-10's own labels, which the publisher repeats: with them the order of the images is checked."""
 KINDS = (*SYNTHETIC, *HUMAN)
 FILES = ("CIFAR-10_human.npy", "cifar10n_labels.npz")
-"""Names under which the labels of CIFAR-10N are looked for in the data folder: the publisher's, and the same arrays as npz."""
+"""Names under which the labels of CIFAR-10N are looked for in the data folder: the publisher's, and the same arrays as
+npz."""
 PUBLISHER = "https://github.com/UCSC-REAL/cifar-10-100n"
 
 
@@ -230,12 +231,14 @@ def human(y: Tensor, kind: str, *, indices: Indices | None = None, path: Path | 
 def noisy_labels(
     y: Tensor, kind: str, rate: float = 0.0, *, n_classes: int, seed: int = 0, indices: Indices | None = None
 ) -> NoisyLabels:
-    """Labels ``y`` with noise of one of :data:`KINDS`; ``rate`` and ``seed`` are for synthetic noise, ``indices`` for people's.
+    """Labels ``y`` with noise of one of :data:`KINDS`; ``rate`` and ``seed`` are for synthetic noise, ``indices`` for
+    people's.
 
     Raises
     ------
     DataMissing, PaperlibError
-        Unknown ``kind``, a ``rate`` outside (0, 1) or given for labels that people made, and what the kind's function says.
+        Unknown ``kind``, a ``rate`` outside (0, 1) or given for labels that people made, and what the kind's function
+        says.
     """
     choose("kind", kind, KINDS)
     makers: Mapping[str, Any] = {"symmetric": symmetric, "asymmetric": asymmetric}

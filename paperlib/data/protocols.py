@@ -1,7 +1,8 @@
-"""The protocol of every data set, BackdoorBench's (arXiv 2206.12654, and its code where that says more). Imports no torch.
+"""The protocol of every data set, BackdoorBench's (arXiv 2206.12654, and its code where that says more). Imports no
+torch.
 
-Common to all: SGD, momentum 0.9, weight decay 5e-4, random crop after padding by 4. Only CIFAR-10 is flipped; GTSRB is not
-normalised. Differences between the data sets beyond that are the fields below.
+Common to all: SGD, momentum 0.9, weight decay 5e-4, random crop after padding by 4. Only CIFAR-10 is flipped; GTSRB is
+not normalised. Differences between the data sets beyond that are the fields below.
 """
 
 from collections.abc import Mapping

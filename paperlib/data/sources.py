@@ -59,9 +59,9 @@ class DatasetInfo:
     needed_by : tuple of str
         Scales that use it.
     layouts : mapping
-        Folder name -> file or folder in it -> ``"<algorithm>:<hex digest>"``, or empty where the publisher's archive has
-        a checksum and the single file has none; any one of the folders is enough. Empty when an installed package brings
-        the data.
+        Folder name -> file or folder in it -> ``"<algorithm>:<hex digest>"``, or empty where the publisher's archive
+        has a checksum and the single file has none; any one of the folders is enough. Empty when an installed package
+        brings the data.
     steps : mapping
         Title -> step, in the order in which they are tried when no folder is there.
     n_classes : int
@@ -220,7 +220,7 @@ def _walk(name: str, info: DatasetInfo, scratch: Path, root: Path) -> Path:
     raise DataMissing(
         f"{info.title} is not in {root} and could not be fetched ({tried}). It takes {info.megabytes} MB "
         f"(licence: {info.licence}); put the folder {' or '.join(info.layouts)} into {root}, or set PAPERLIB_DATA to "
-        f"the folder that holds it. The scale smoke runs without it."
+        "the folder that holds it. The scale smoke runs without it."
     )
 
 
@@ -275,7 +275,8 @@ TINY20 = {
     "n07615774": "ice lolly",
     "n07871810": "meat loaf",
 }
-"""The twenty classes of ``tiny_imagenet20``, fixed so that its name always means the same images: WordNet id -> name."""
+"""The twenty classes of ``tiny_imagenet20``, fixed so that its name always means the same images: WordNet id ->
+name."""
 
 GTSRB_CLASSES = (
     "limit 20 km/h", "limit 30 km/h", "limit 50 km/h", "limit 60 km/h", "limit 70 km/h", "limit 80 km/h",
@@ -360,7 +361,10 @@ DATASETS: dict[str, DatasetInfo] = {
         n_test=12_630,
         megabytes=350,
         licence="none found; the publisher asks for the citation",
-        cite="Stallkamp et al., Man vs. computer: Benchmarking machine learning algorithms for traffic sign recognition, 2012",
+        cite=(
+            "Stallkamp et al., Man vs. computer: Benchmarking machine learning algorithms for traffic sign recognition,"
+            " 2012"
+        ),
         needed_by=("laptop", "paper"),
         layouts={"gtsrb": {"GTSRB/Final_Training/Images": "", "GTSRB/Final_Test/Images": "", "GT-final_test.csv": ""}},
         steps={"the publisher": gtsrb_from_publisher},

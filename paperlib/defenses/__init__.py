@@ -1,9 +1,9 @@
 """Backdoor defenses: one defense, one file.
 
-A defense is a function ``method(model, data, config, *, seed, progress) -> (model, notes)``: it takes the backdoored model
-and the data it may see, and returns the purified model and what it noted on the way (small JSON values); the model it was
-given stays as it was. ``DEFENSES[name].access`` says what ``data`` is. No method sees test data; the two whose originals
-choose by test data have ``selection="paper"`` for that, which gets ``judge=`` besides.
+A defense is a function ``method(model, data, config, *, seed, progress) -> (model, notes)``: it takes the backdoored
+model and the data it may see, and returns the purified model and what it noted on the way (small JSON values); the
+model it was given stays as it was. ``DEFENSES[name].access`` says what ``data`` is. No method sees test data; the two
+whose originals choose by test data have ``selection="paper"`` for that, which gets ``judge=`` besides.
 """
 
 from collections.abc import Callable
@@ -134,7 +134,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def applicable(name: str, model: "str | nn.Module") -> bool:
-    """Whether the defense ``name`` can work on ``model``, an architecture of ours by name or any torch model; a grid shows NA otherwise.
+    """Whether the defense ``name`` can work on ``model``, an architecture of ours by name or any torch model; a grid
+    shows NA otherwise.
 
     Raises
     ------
@@ -212,7 +213,8 @@ def purify(
     if getattr(config, "selection", "") == "paper":
         if judge is None:
             raise PaperlibError(
-                "selection='paper' chooses by test data, as the original does; it needs judge=. Use selection='validation'."
+                "selection='paper' chooses by test data, as the original does; it needs judge=. Use"
+                " selection='validation'."
             )
         more["judge"] = judge
     made, notes = entry.load()(inner, data, config, seed=seed, progress=progress, **more)
@@ -225,12 +227,12 @@ def defend(model: "nn.Module", *, method: str, **given: Any) -> "nn.Module":
     Parameters
     ----------
     model
-        Takes images (B, C, H, W) in [0, 1], returns logits (B, classes), or a tuple, dictionary or object with them. One that
-        takes normalised images: ``paperlib.models.normalised(model, mean, std)``.
+        Takes images (B, C, H, W) in [0, 1], returns logits (B, classes), or a tuple, dictionary or object with them.
+        One that takes normalised images: ``paperlib.models.normalised(model, mean, std)``.
     clean, poisoned
-        What the defender holds: a clean subset, or the poisoned training set; ``DEFENSES[method].access`` says which one the
-        method works on. An ``ImageData``, a pair (images, labels) of tensors, arrays or lists, a ``Dataset`` or a
-        ``DataLoader``: :func:`paperlib.data.inputs.image_data`.
+        What the defender holds: a clean subset, or the poisoned training set; ``DEFENSES[method].access`` says which
+        one the method works on. An ``ImageData``, a pair (images, labels) of tensors, arrays or lists, a ``Dataset`` or
+        a ``DataLoader``: :func:`paperlib.data.inputs.image_data`.
     seed, progress
         Seed of every random draw; ``progress(fraction, text)`` is called now and then.
     chance_ok

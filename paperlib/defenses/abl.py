@@ -1,7 +1,7 @@
 r"""ABL: anti-backdoor learning.
 
-Li et al., "Anti-Backdoor Learning: Training Clean Models on Poisoned Data", NeurIPS 2021 (arXiv 2110.11571), Algorithm 1. The
-trigger is learned first, so it can be found early and unlearned at the end.
+Li et al., "Anti-Backdoor Learning: Training Clean Models on Poisoned Data", NeurIPS 2021 (arXiv 2110.11571), Algorithm
+1. The trigger is learned first, so it can be found early and unlearned at the end.
 
 1. Tuning (20 epochs): a fresh model with local gradient ascent, :math:`|\ell - \gamma| + \gamma`, :math:`\gamma = 0.5`.
 2. Isolation: the 1 % of the samples with the lowest losses.
@@ -13,7 +13,8 @@ trigger is learned first, so it can be found early and unlearned at the end.
 Steps 1 and 2 are in :mod:`paperlib.detection.abl`; they see un-augmented images, steps 3 and 4 augmented ones.
 
 Differences from the paper
-1. Learning rates as they act in BackdoorBench (arXiv 2206.12654), whose file ignores those of its settings: 0.01, and 1e-4 for unlearning.
+1. Learning rates as they act in BackdoorBench (arXiv 2206.12654), whose file ignores those of its settings: 0.01, and
+   1e-4 for unlearning.
 2. Fine-tuning follows ``schedule`` (the authors divide the rate by 10 after two thirds).
 3. ``epochs`` is the length of the whole; ``tuning`` and ``unlearning`` are the shares of steps 1 and 4.
 

@@ -1,24 +1,25 @@
 r"""ANP: adversarial neuron pruning.
 
 Wu, Wang, "Adversarial Neuron Pruning Purifies Backdoored Deep Models", NeurIPS 2021 (arXiv 2110.14430), Section 4 and
-Algorithm 1. Backdoored models switch to the target class when their neurons are perturbed a little; the neurons that are
-most sensitive to it carry the backdoor. ANP learns one mask per neuron, here per batch-norm channel with weight w and bias b,
+Algorithm 1. Backdoored models switch to the target class when their neurons are perturbed a little; the neurons that
+are most sensitive to it carry the backdoor. ANP learns one mask per neuron, here per batch-norm channel with weight w
+and bias b,
 
 .. math::
    \min_{m \in [0, 1]^n}\; \alpha\, L(m \odot w,\, b)
    + (1 - \alpha) \max_{\delta, \xi \in [-\epsilon, \epsilon]^n} L\big((m + \delta) \odot w,\, (1 + \xi) \odot b\big)
 
-on the clean subset, and prunes the neurons (sets w = 0) whose mask is at most a threshold. The maximum is taken anew for
-every batch: from a uniform start one step of size :math:`\epsilon` along the sign of the gradient.
+on the clean subset, and prunes the neurons (sets w = 0) whose mask is at most a threshold. The maximum is taken anew
+for every batch: from a uniform start one step of size :math:`\epsilon` along the sign of the gradient.
 
 Differences from the paper
-1. The noise starts uniformly in :math:`[-\epsilon, \epsilon]` and the step is not projected back, as in the authors' code: it
-   lies in :math:`[-2\epsilon, 2\epsilon]`. ``project=True`` is the bound of the formula.
-2. The benchmark chooses the threshold by the ASR on *test* data (``selection="paper"``). By default it is the largest one at
-   which accuracy on a held-out part of the clean subset falls by at most ``budget``; those images are not used for the masks.
-   ``threshold`` fixes it: SAU's and NPD's papers print 0.4 (0.2 was worse).
-3. Learning rate 0.01 and batch 256 as in the benchmark, whose ANP the papers of this book compare with (ANP's own paper: 0.2 and
-   128); 2,000 iterations as in both. ``lr=0.2`` is the paper's.
+1. The noise starts uniformly in :math:`[-\epsilon, \epsilon]` and the step is not projected back, as in the authors'
+   code: it lies in :math:`[-2\epsilon, 2\epsilon]`. ``project=True`` is the bound of the formula.
+2. The benchmark chooses the threshold by the ASR on *test* data (``selection="paper"``). By default it is the largest
+   one at which accuracy on a held-out part of the clean subset falls by at most ``budget``; those images are not used
+   for the masks. ``threshold`` fixes it: SAU's and NPD's papers print 0.4 (0.2 was worse).
+3. Learning rate 0.01 and batch 256 as in the benchmark, whose ANP the papers of this book compare with (ANP's own
+   paper: 0.2 and 128); 2,000 iterations as in both. ``lr=0.2`` is the paper's.
 
 Introduced in notebook 07.
 """
@@ -99,7 +100,8 @@ def mask_step(
     optimizer: torch.optim.Optimizer,
     config: ANP,
 ) -> dict[str, Tensor]:
-    """Move ``mask`` (channels,), which ``optimizer`` holds, by one step; ``noise`` (2, channels) is where the ascent starts.
+    """Move ``mask`` (channels,), which ``optimizer`` holds, by one step; ``noise`` (2, channels) is where the ascent
+    starts.
 
     Returns
     -------

@@ -12,7 +12,8 @@ from paperlib.training import augment, cut
 
 
 def check_enough(model: nn.Module, n: int, said: str, data: ImageData) -> None:
-    """Refuse to train on one image alone where batch norm cannot normalise by it; ``said`` names the share that leaves so few.
+    """Refuse to train on one image alone where batch norm cannot normalise by it; ``said`` names the share that leaves
+    so few.
 
     Raises
     ------
@@ -26,7 +27,8 @@ def check_enough(model: nn.Module, n: int, said: str, data: ImageData) -> None:
             deepcopy(model).train()(data.float(torch.tensor([0])))
     except ValueError:
         raise PaperlibError(
-            f"{said} of {len(data)} images leaves {n}, too few to train this model's batch norm on; take a share of {2 / len(data):.2g} or more."
+            f"{said} of {len(data)} images leaves {n}, too few to train this model's batch norm on; take a share of"
+            f" {2 / len(data):.2g} or more."
         ) from None
 
 

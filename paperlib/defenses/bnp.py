@@ -1,8 +1,9 @@
 r"""BNP: batch-norm statistics based pruning.
 
-Zheng, Tang, Li, Liu, "Pre-activation Distributions Expose Backdoor Neurons", NeurIPS 2022, Section 4 ("BNP"; MBNS in older code). The
-running statistics of batch norm were collected on the poisoned training set. On clean images a backdoor neuron is silent, so
-its statistics differ. With :math:`\mu_1, \sigma_1^2` of a clean batch and the running :math:`\mu_2, \sigma_2^2`, per channel,
+Zheng, Tang, Li, Liu, "Pre-activation Distributions Expose Backdoor Neurons", NeurIPS 2022, Section 4 ("BNP"; MBNS in
+older code). The running statistics of batch norm were collected on the poisoned training set. On clean images a
+backdoor neuron is silent, so its statistics differ. With :math:`\mu_1, \sigma_1^2` of a clean batch and the running
+:math:`\mu_2, \sigma_2^2`, per channel,
 
 .. math::
    D = \mathrm{KL}\big(N(\mu_1, \sigma_1^2)\,\|\,N(\mu_2, \sigma_2^2)\big)
@@ -11,16 +12,16 @@ its statistics differ. With :math:`\mu_1, \sigma_1^2` of a clean batch and the r
 and the channels with :math:`D > \mathrm{mean}(D) + u\, \mathrm{std}(D)` in their layer are pruned.
 
 Differences from the benchmark
-1. The batch is *clean*, as the paper says. The benchmark passes a clean batch and then one of the poisoned training set,
-   whose statistics overwrite the clean ones.
-2. The benchmark writes :math:`\log(\sigma_2^2/\sigma_1^2)`, without the factor 1/2; here it is the divergence, as in the authors'
-   code.
+1. The batch is *clean*, as the paper says. The benchmark passes a clean batch and then one of the poisoned training
+   set, whose statistics overwrite the clean ones.
+2. The benchmark writes :math:`\log(\sigma_2^2/\sigma_1^2)`, without the factor 1/2; here it is the divergence, as in
+   the authors' code.
 3. A channel whose input is constant on the clean batch has an infinite divergence; it is not pruned and does not count.
 4. Batch-norm weight *and* bias of a pruned channel become 0, as in the benchmark; the authors' code keeps the bias.
 
-Against the boards: at paper scale, on BadNets, ours prunes 74 of 3,392 channels and leaves an ASR of 9.2 at 88.1 % accuracy (one run); what
-a board prints is of differences 1 and 2. At laptop scale five of six victims fall to an ASR of 3 to 16; SIG's stays at 92 and loses half of
-its accuracy: six channels that both tasks need are the outliers there.
+Against the boards: at paper scale, on BadNets, ours prunes 74 of 3,392 channels and leaves an ASR of 9.2 at 88.1 %
+accuracy (one run); what a board prints is of differences 1 and 2. At laptop scale five of six victims fall to an ASR of
+3 to 16; SIG's stays at 92 and loses half of its accuracy: six channels that both tasks need are the outliers there.
 
 Introduced in notebook 07.
 """

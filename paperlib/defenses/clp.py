@@ -1,27 +1,30 @@
 r"""CLP: channel Lipschitzness based pruning, without any data.
 
-Zheng, Tang, Li, Liu, "Data-free Backdoor Removal based on Channel Lipschitzness", ECCV 2022 (arXiv 2208.03111). A channel that
-a trigger can switch must change much when the input changes little. The Lipschitz constant of output channel k of a
-convolution with kernel :math:`K` that is followed by batch norm with weight :math:`\gamma` and running variance
-:math:`\sigma^2` is estimated by the spectral norm of its kernel, as a matrix of input channels x kernel positions:
+Zheng, Tang, Li, Liu, "Data-free Backdoor Removal based on Channel Lipschitzness", ECCV 2022 (arXiv 2208.03111). A
+channel that a trigger can switch must change much when the input changes little. The Lipschitz constant of output
+channel k of a convolution with kernel :math:`K` that is followed by batch norm with weight :math:`\gamma` and running
+variance :math:`\sigma^2` is estimated by the spectral norm of its kernel, as a matrix of input channels x kernel
+positions:
 
 .. math:: L_k = \sigma_{\max}\!\Big(\mathrm{mat}(K_k)\, \Big|\frac{\gamma_k}{\sigma_k}\Big|\Big)
 
-In every layer the channels with :math:`L_k > \mathrm{mean}(L) + u\, \mathrm{std}(L)` are pruned: weight and bias of their batch norm
-become 0.
+In every layer the channels with :math:`L_k > \mathrm{mean}(L) + u\, \mathrm{std}(L)` are pruned: weight and bias of
+their batch norm become 0.
 
 Differences from the paper
 1. Which convolution a batch norm belongs to is taken from the order of registration, as in the authors' code: the last
-   convolution registered before it. In PreAct-ResNet18 that is the right one for ``bn2`` (after ``conv1``) and for every
-   ``bn1`` behind a plain convolution; the ``bn1`` behind a block whose shortcut is a convolution is paired with that shortcut,
-   although it normalises the sum of both branches.
-2. Batch norms whose number of channels is not that of the convolution (dense blocks) are left alone; ``unpaired`` in the
-   notes counts them. The authors' code fails on some of them and compares the first channels of others.
-3. :math:`\sigma = \sqrt{\mathrm{var} + \varepsilon}`, as batch norm itself computes it; the code leaves out :math:`\varepsilon`.
+   convolution registered before it. In PreAct-ResNet18 that is the right one for ``bn2`` (after ``conv1``) and for
+   every ``bn1`` behind a plain convolution; the ``bn1`` behind a block whose shortcut is a convolution is paired with
+   that shortcut, although it normalises the sum of both branches.
+2. Batch norms whose number of channels is not that of the convolution (dense blocks) are left alone; ``unpaired`` in
+   the notes counts them. The authors' code fails on some of them and compares the first channels of others.
+3. :math:`\sigma = \sqrt{\mathrm{var} + \varepsilon}`, as batch norm itself computes it; the code leaves out
+   :math:`\varepsilon`.
 
-Against the boards: it depends on the victim alone, and nothing is tuned. At paper scale, on BadNets, 17 of 3,392 channels go and an ASR of
-34.2 at 91.1 % accuracy is left (one run); at laptop scale, where a layer has 16 to 128 channels, three standard deviations are 3 to 8 of
-848: BadNets falls to 12, Blended, LF and Input-aware keep 88 to 92, and the accuracy of SIG's and WaNet's victims falls to 23 and 32 %.
+Against the boards: it depends on the victim alone, and nothing is tuned. At paper scale, on BadNets, 17 of 3,392
+channels go and an ASR of 34.2 at 91.1 % accuracy is left (one run); at laptop scale, where a layer has 16 to 128
+channels, three standard deviations are 3 to 8 of 848: BadNets falls to 12, Blended, LF and Input-aware keep 88 to 92,
+and the accuracy of SIG's and WaNet's victims falls to 23 and 32 %.
 
 Introduced in notebook 07.
 """

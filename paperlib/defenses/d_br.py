@@ -1,10 +1,12 @@
 r"""D-BR: unlearn the samples that are sensitive, relearn those that are not.
 
-Chen, Wu, Wang, "Effective Backdoor Defense by Exploiting Sensitivity of Poisoned Samples", NeurIPS 2022, Section 4.2. The
-sample-distinguishment module (:mod:`paperlib.detection.d_br`) calls the 20 % of the poisoned set with the lowest FCT clean and the
-5 % with the highest poisoned. Backdoor removal then alternates, epoch by epoch, on the backdoored model
+Chen, Wu, Wang, "Effective Backdoor Defense by Exploiting Sensitivity of Poisoned Samples", NeurIPS 2022, Section 4.2.
+The sample-distinguishment module (:mod:`paperlib.detection.d_br`) calls the 20 % of the poisoned set with the lowest
+FCT clean and the 5 % with the highest poisoned. Backdoor removal then alternates, epoch by epoch, on the backdoored
+model
 
-.. math:: \max_\theta \mathbb{E}_{D_p} \ell(f_\theta(x), y) \qquad \text{and} \qquad \min_\theta \mathbb{E}_{D_c} \ell(f_\theta(x), y),
+.. math:: \max_\theta \mathbb{E}_{D_p} \ell(f_\theta(x), y) \qquad \text{and} \qquad \min_\theta \mathbb{E}_{D_c}
+\ell(f_\theta(x), y),
 
 20 epochs, learning rate 1e-4.
 

@@ -1,26 +1,30 @@
 r"""DBD: decoupling the training process.
 
-Huang et al., "Backdoor Defense via Decoupling the Training Process", ICLR 2022 (arXiv 2202.03423), Section 4. Labels make the
-poisoned samples cluster; without them the trigger is one detail among many.
+Huang et al., "Backdoor Defense via Decoupling the Training Process", ICLR 2022 (arXiv 2202.03423), Section 4. Labels
+make the poisoned samples cluster; without them the trigger is one detail among many.
 
-1. SimCLR (arXiv 2002.05709) on all images without labels. With z the unit projections of two random views of B images, view j(i)
-   the other one of i's image, and temperature 0.5,
+1. SimCLR (arXiv 2002.05709) on all images without labels. With z the unit projections of two random views of B images,
+   view j(i) the other one of i's image, and temperature 0.5,
 
    .. math:: \ell_i = -\log \frac{\exp(z_i \cdot z_{j(i)} / T)}{\sum_{k \ne i} \exp(z_i \cdot z_k / T)}.
 
-2. The backbone is frozen; the last linear layer is trained for 10 epochs with the symmetric cross-entropy (arXiv 1908.06112)
+2. The backbone is frozen; the last linear layer is trained for 10 epochs with the symmetric cross-entropy (arXiv
+   1908.06112)
 
-   .. math:: \alpha\, CE(p, y) + \beta\, RCE(p, y), \quad RCE = -\sum_c p_c \log \max(y_c, 10^{-4}), \quad \alpha = 0.1,\ \beta = 1.
+   .. math:: \alpha\, CE(p, y) + \beta\, RCE(p, y), \quad RCE = -\sum_c p_c \log \max(y_c, 10^{-4}), \quad \alpha =
+   0.1,\ \beta = 1.
 
 3. The half of the samples with the lowest losses keep their labels.
-4. MixMatch (arXiv 1905.02249) trains the whole model with these as labelled and the others as unlabelled samples: labels of the latter
-   are guessed from two views and sharpened, :math:`q_c \propto \bar p_c^{1/T}`, everything is mixed up with a coefficient
-   max(b, 1-b), b ~ Beta(0.75, 0.75), and the loss is CE + lambda_u x squared error, lambda_u rising linearly to 15.
+4. MixMatch (arXiv 1905.02249) trains the whole model with these as labelled and the others as unlabelled samples:
+   labels of the latter are guessed from two views and sharpened, :math:`q_c \propto \bar p_c^{1/T}`, everything is
+   mixed up with a coefficient max(b, 1-b), b ~ Beta(0.75, 0.75), and the loss is CE + lambda_u x squared error,
+   lambda_u rising linearly to 15.
 
 Differences from the paper
-1. Views: random crop, flip (where the data set flips), brightness, contrast and saturation jitter, grey, batched on the device; no hue, no blur.
-2. One forward pass of labelled and unlabelled samples together takes the place of MixMatch's interleaving of batches; no averaged copy
-   of the weights.
+1. Views: random crop, flip (where the data set flips), brightness, contrast and saturation jitter, grey, batched on the
+   device; no hue, no blur.
+2. One forward pass of labelled and unlabelled samples together takes the place of MixMatch's interleaving of batches;
+   no averaged copy of the weights.
 3. The backbone is everything before the model's last linear layer, whatever the architecture.
 
 Introduced in notebook 05.

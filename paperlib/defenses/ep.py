@@ -1,11 +1,13 @@
 r"""EP: entropy-based pruning.
 
-Zheng, Tang, Li, Liu, "Pre-activation Distributions Expose Backdoor Neurons", NeurIPS 2022, Section 4 ("EP"; DDE in older code). On
-a mix of clean and poisoned images the pre-activation of a backdoor neuron, which is the input of a batch-norm channel, has
-two modes, and so a lower entropy than others of its layer. Per image the largest value over positions stands for the channel;
-the values of a batch are standardised and their entropy is that of a histogram with bins of width 0.1:
+Zheng, Tang, Li, Liu, "Pre-activation Distributions Expose Backdoor Neurons", NeurIPS 2022, Section 4 ("EP"; DDE in
+older code). On a mix of clean and poisoned images the pre-activation of a backdoor neuron, which is the input of a
+batch-norm channel, has two modes, and so a lower entropy than others of its layer. Per image the largest value over
+positions stands for the channel; the values of a batch are standardised and their entropy is that of a histogram with
+bins of width 0.1:
 
-.. math:: H_k = -\sum_j p_{kj} \log p_{kj}, \qquad \text{prune where } H_k < \mathrm{mean}(H) - u\, \mathrm{std}(H) \text{ in its layer.}
+.. math:: H_k = -\sum_j p_{kj} \log p_{kj}, \qquad \text{prune where } H_k < \mathrm{mean}(H) - u\, \mathrm{std}(H)
+\text{ in its layer.}
 
 It sees poisoned images, though not which ones they are.
 

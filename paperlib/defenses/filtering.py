@@ -1,14 +1,14 @@
 """AC and SS as defenses: detect, drop what is flagged, train a fresh model on the rest.
 
 Chen et al., 2018 (arXiv 1811.03728; :mod:`paperlib.detection.ac`) and Tran, Li, Madry, NeurIPS 2018 (arXiv 1811.00636;
-:mod:`paperlib.detection.ss`), as the benchmark uses them (BackdoorBench, arXiv 2206.12654): the detector looks inside the model
-that was trained on the poisoned set, and a model of the same architecture is trained from scratch, by the recipe of the
-attacked one, on what remains.
+:mod:`paperlib.detection.ss`), as the benchmark uses them (BackdoorBench, arXiv 2206.12654): the detector looks inside
+the model that was trained on the poisoned set, and a model of the same architecture is trained from scratch, by the
+recipe of the attacked one, on what remains.
 
 Differences from the benchmark
 1. AC filters the samples that it found (``variant="benchmark2022"`` filters as the benchmark does: at random).
-2. SS is not told the target label and removes 15 % of every label (``target=`` tells it; ``pooled=False, centred=False`` are the
-   benchmark's features and scores).
+2. SS is not told the target label and removes 15 % of every label (``target=`` tells it;
+   ``pooled=False, centred=False`` are the benchmark's features and scores).
 
 Introduced in notebook 05.
 """

@@ -1,29 +1,29 @@
 r"""FP: fine-pruning.
 
 Liu, Dolan-Gavitt, Garg, "Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks", RAID 2018 (arXiv
-1805.12185). Neurons that are dormant on clean images may serve the backdoor. Rank the channels of the last convolution by their
-mean activation over the clean images :math:`D`,
+1805.12185). Neurons that are dormant on clean images may serve the backdoor. Rank the channels of the last convolution
+by their mean activation over the clean images :math:`D`,
 
 .. math:: a_k = \frac{1}{|D|\,hw} \sum_{x \in D} \sum_{\text{positions}} F_k(x),
 
-prune them from the smallest on while clean accuracy falls by less than 10 %, and fine-tune what is left on :math:`D`. The pruned
-channels stay pruned while fine-tuning.
+prune them from the smallest on while clean accuracy falls by less than 10 %, and fine-tune what is left on :math:`D`.
+The pruned channels stay pruned while fine-tuning.
 
-Two variants of the benchmark: ``conv`` (its first version, as the paper) prunes channels of the last convolution one by one; where the
-last linear layer reads one number per channel, its column goes too, so that a shortcut around the convolution does not keep
-the channel. ``linear`` (its second version) ranks the inputs of the last linear layer by their mean and prunes its
-columns, 1 % in a step.
+Two variants of the benchmark: ``conv`` (its first version, as the paper) prunes channels of the last convolution one by
+one; where the last linear layer reads one number per channel, its column goes too, so that a shortcut around the
+convolution does not keep the channel. ``linear`` (its second version) ranks the inputs of the last linear layer by
+their mean and prunes its columns, 1 % in a step.
 
 Differences from the benchmark
-1. It measures the accuracy on *test* data (``selection="paper"``); by default it is measured on a held-out part of the clean
-   subset, which does not take part in the ranking. Fine-tuning then sees all clean images.
+1. It measures the accuracy on *test* data (``selection="paper"``); by default it is measured on a held-out part of the
+   clean subset, which does not take part in the ranking. Fine-tuning then sees all clean images.
 2. Its second version keeps the step that broke the limit, because the last good model is an alias of the current one
    (``overshoot=True``). Here that step is undone.
 3. Fine-tuning: as FT, see there.
 
-Against the boards: its two versions prune different things, and the benchmark's first board and FT-SAM's paper, which took one each,
-differ by 49.6 points of ASR on average over eight attacks (Blended 99.3 and 8.3). At paper scale BadNets falls to 1.3 here (57.1 and
-0.8 there). A small difference says nothing.
+Against the boards: its two versions prune different things, and the benchmark's first board and FT-SAM's paper, which
+took one each, differ by 49.6 points of ASR on average over eight attacks (Blended 99.3 and 8.3). At paper scale BadNets
+falls to 1.3 here (57.1 and 0.8 there). A small difference says nothing.
 
 Introduced in notebook 07.
 """
@@ -52,7 +52,8 @@ class FP:
     variant: str = "conv"
     """``conv`` or ``linear``: what is pruned."""
     layer: str = ""
-    """The convolution whose channels are ranked; empty: the model's own ``last_conv``, else the last one that computes."""
+    """The convolution whose channels are ranked; empty: the model's own ``last_conv``, else the last one that
+    computes."""
     at_convolution: ClassVar[bool] = True
     budget: float = 0.1
     """Loss of clean accuracy, relative to what it was, at which pruning ends."""

@@ -4,13 +4,14 @@ All weights are trained on the clean subset :math:`D_{cl}` with the training aug
 
 .. math:: \min_w \; \mathbb{E}_{(x, y) \in D_{cl}}\, \ell(f_w(x), y)
 
-Settings of BackdoorBench (arXiv 2206.12654) and of the FT-SAM paper (arXiv 2304.11823): SGD, lr 0.01, momentum 0.9, weight
-decay 5e-4, batch 256, 100 epochs, cosine per epoch, last epoch's model.
+Settings of BackdoorBench (arXiv 2206.12654) and of the FT-SAM paper (arXiv 2304.11823): SGD, lr 0.01, momentum 0.9,
+weight decay 5e-4, batch 256, 100 epochs, cosine per epoch, last epoch's model.
 
 Every image is used in every epoch: what whole batches leave over is a step too.
 
 Differences from the benchmark
-1. The cosine reaches 0 at the last epoch whatever their number (the benchmark fixes its period at 100 epochs; the same at 100).
+1. The cosine reaches 0 at the last epoch whatever their number (the benchmark fixes its period at 100 epochs; the same
+   at 100).
 2. The clean subset is class-balanced and the same for every defense (the benchmark draws FT's uniformly).
 
 Introduced in notebook 05.

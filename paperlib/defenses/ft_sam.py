@@ -5,7 +5,8 @@ Zhu, Wei, Shen, Fan, Wu, "Enhancing Fine-Tuning Based Backdoor Defense with Shar
 weight norms, where they are. FT-SAM minimises the loss at the worst weights in a neighbourhood that is wider where
 weights are larger, and so shrinks them:
 
-.. math:: \min_w \max_{\|T_w^{-1} \varepsilon\|_2 \le \rho} L(w + \varepsilon), \qquad T_w = \mathrm{diag}(|w_1|, \dots, |w_d|)
+.. math:: \min_w \max_{\|T_w^{-1} \varepsilon\|_2 \le \rho} L(w + \varepsilon), \qquad T_w = \mathrm{diag}(|w_1|, \dots,
+|w_d|)
 
 One step on one batch:
 
@@ -17,15 +18,16 @@ One step on one batch:
 Batch-norm running statistics are updated in the first pass only.
 
 Differences from the paper
-1. The paper does not print the learning-rate schedule. The authors' code steps a cosine of period 200 once per *iteration*,
-   so that the rate swings between 0.01 and 0 (``official_cyclic``, the default; on CIFAR-10 the 1,000 steps of 100 epochs, whose
-   last batch is a partial one, are 5 full swings that end at 0.01; without partial batches they would end near 0, which left a
-   victim of width 8 at 54.3 / 45.6 of C-Acc / ASR where the authors' code left 54.9 / 37.1; without a partial batch the two agree,
-   54.0 / 36.0 and 54.0 / 36.8).
+1. The paper does not print the learning-rate schedule. The authors' code steps a cosine of period 200 once per
+   *iteration*, so that the rate swings between 0.01 and 0 (``official_cyclic``, the default; on CIFAR-10 the 1,000
+   steps of 100 epochs, whose last batch is a partial one, are 5 full swings that end at 0.01; without partial batches
+   they would end near 0, which left a victim of width 8 at 54.3 / 45.6 of C-Acc / ASR where the authors' code left 54.9
+   / 37.1; without a partial batch the two agree, 54.0 / 36.0 and 54.0 / 36.8).
    ``cosine`` (per epoch) and ``constant`` are offered.
-2. Label smoothing (0.1 on CIFAR-10, 0 on GTSRB and Tiny ImageNet) is in the code only. It is spread over the other classes.
-3. Whether pruned weights stay pruned while FT or FT-SAM tunes the rest (Table 4) is not printed; ``keep_pruned=True`` keeps them,
-   as FP does.
+2. Label smoothing (0.1 on CIFAR-10, 0 on GTSRB and Tiny ImageNet) is in the code only. It is spread over the other
+   classes.
+3. Whether pruned weights stay pruned while FT or FT-SAM tunes the rest (Table 4) is not printed; ``keep_pruned=True``
+   keeps them, as FP does.
 4. Weights are restored from a copy, bit for bit, where the code subtracts what it added.
 
 Introduced in notebook 05.
@@ -64,7 +66,8 @@ class FTSAM:
 
 
 def perturbation(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive: bool = True) -> list[Tensor]:
-    r"""The worst perturbation of the weights to first order, :math:`\rho\, T_w^2 g / \|T_w g\|_2`, one tensor per weight."""
+    r"""The worst perturbation of the weights to first order, :math:`\rho\, T_w^2 g / \|T_w g\|_2`, one tensor per
+    weight."""
     scaled = torch._foreach_mul(torch._foreach_abs(weights), gradients) if adaptive else list(gradients)  # T_w g
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled)))
     epsilon = torch._foreach_mul(torch._foreach_abs(weights), scaled) if adaptive else scaled  # T_w² g

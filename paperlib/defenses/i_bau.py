@@ -1,25 +1,26 @@
 r"""i-BAU: adversarial unlearning of backdoors by implicit hyper-gradient.
 
 Zeng, Chen, Park, Mao, Jin, Jia, "Adversarial Unlearning of Backdoors via Implicit Hypergradient", ICLR 2022
-(arXiv 2110.03735). A universal perturbation stands in for the unknown trigger; the model is trained to keep the true label
-under it, and the gradient follows the perturbation as the weights change:
+(arXiv 2110.03735). A universal perturbation stands in for the unknown trigger; the model is trained to keep the true
+label under it, and the gradient follows the perturbation as the weights change:
 
 .. math::
    &\min_w G(w) = \mathbb{E}\, \mathrm{CE}(f_w(x + \delta^*), y), \qquad
-   \delta^*(w) = \arg\min_\delta H(\delta, w) = -\mathbb{E}\, \mathrm{CE}(f_w(x + \delta), \hat y) + \mu \|\delta\|_2^2 \\
-   &\nabla G = \partial_w G + (\partial_w \Phi)^\top v, \qquad v = \partial_\delta G + (\partial_\delta \Phi)^\top v, \qquad
-   \Phi(\delta, w) = \delta - \eta\, \partial_\delta H(\delta, w)
+   \delta^*(w) = \arg\min_\delta H(\delta, w) = -\mathbb{E}\, \mathrm{CE}(f_w(x + \delta), \hat y) + \mu \|\delta\|_2^2
+   \\ &\nabla G = \partial_w G + (\partial_w \Phi)^\top v, \qquad v = \partial_\delta G + (\partial_\delta \Phi)^\top v,
+   \qquad \Phi(\delta, w) = \delta - \eta\, \partial_\delta H(\delta, w)
 
-where :math:`\hat y` is the model's own prediction of the clean image; v is found by K = 5 fixed-point iterations from 0. One
-round: one pass over the clean subset that raises the perturbation from 0 (SGD, lr 10), one pass of outer steps (Adam with
-amsgrad).
+where :math:`\hat y` is the model's own prediction of the clean image; v is found by K = 5 fixed-point iterations from
+0. One round: one pass over the clean subset that raises the perturbation from 0 (SGD, lr 10), one pass of outer steps
+(Adam with amsgrad).
 
-Settings of BackdoorBench (arXiv 2206.12654): 5 rounds; the perturbation, measured in standard deviations of the data set, is
-neither bounded nor clipped; it is added to 1 % of the images of a batch. As in its code, the map :math:`\Phi` of the
-hyper-gradient takes the true labels and, at every outer step, the first batch; the augmented images of the outer steps are drawn
-once, those of the inner pass anew in every round; batch norm uses its running statistics, which are part of neither problem
-(``fixed_bn=False``: batch statistics throughout). With the model's own predictions of the outer step's batch in the map, and images
-drawn anew, as a former version had it, a victim kept 72.8 % of ASR where the code left 68.4.
+Settings of BackdoorBench (arXiv 2206.12654): 5 rounds; the perturbation, measured in standard deviations of the data
+set, is neither bounded nor clipped; it is added to 1 % of the images of a batch. As in its code, the map :math:`\Phi`
+of the hyper-gradient takes the true labels and, at every outer step, the first batch; the augmented images of the outer
+steps are drawn once, those of the inner pass anew in every round; batch norm uses its running statistics, which are
+part of neither problem (``fixed_bn=False``: batch statistics throughout). With the model's own predictions of the outer
+step's batch in the map, and images drawn anew, as a former version had it, a victim kept 72.8 % of ASR where the code
+left 68.4.
 
 Differences from the benchmark
 1. 1 % of a batch is at least one image: small batches would never see the perturbation.
@@ -67,9 +68,11 @@ class IBAU:
 
 @contextmanager
 def native_convolutions() -> Iterator[None]:
-    """Convolutions without oneDNN: on CPUs, its second derivative writes beyond its memory with two threads (torch 2.15).
+    """Convolutions without oneDNN: on CPUs, its second derivative writes beyond its memory with two threads (torch
+    2.15).
 
-    With one thread it does not, and oneDNN takes 0.6 of the time (digits, widths 4 to 12, the same perturbations to four digits).
+    With one thread it does not, and oneDNN takes 0.6 of the time (digits, widths 4 to 12, the same perturbations to
+    four digits).
     """
     before = torch._C._get_mkldnn_enabled()
     # torch.backends.mkldnn.flags does the same and warns about TF32

@@ -1,17 +1,18 @@
 r"""MCR: mode connectivity repair.
 
 Zhao, Chen, Das, Ramamurthy, Lin, "Bridging Mode Connectivity in Loss Landscapes and Adversarial Robustness", ICLR 2020
-(arXiv 2005.00060). A curve of low loss on clean images is laid through weight space from the backdoored model to a fine-tuned
-one; a model a little way along it keeps the accuracy and loses the backdoor. The curve is a Bezier curve of three bends
+(arXiv 2005.00060). A curve of low loss on clean images is laid through weight space from the backdoored model to a
+fine-tuned one; a model a little way along it keeps the accuracy and loses the backdoor. The curve is a Bezier curve of
+three bends
 
 .. math:: \varphi_\theta(t) = (1 - t)^2 w_0 + 2 t (1 - t)\, \theta + t^2 w_1, \qquad
    \min_\theta \mathbb{E}_{t \sim U(0, 1)}\, \mathbb{E}\, \mathrm{CE}(f_{\varphi_\theta(t)}(x), y)
 
 of which the middle one, :math:`\theta`, is trained, from the midpoint of the ends. The model at t = 0.1 is returned.
 
-Settings of BackdoorBench (arXiv 2206.12654): the other end is fine-tuned for 100 epochs, the curve trained for 100 epochs with
-SGD, lr 3e-5; augmented images. The running statistics of batch norm belong to none of the models on the curve, so they are
-measured anew on the clean subset for the model that is returned.
+Settings of BackdoorBench (arXiv 2206.12654): the other end is fine-tuned for 100 epochs, the curve trained for 100
+epochs with SGD, lr 3e-5; augmented images. The running statistics of batch norm belong to none of the models on the
+curve, so they are measured anew on the clean subset for the model that is returned.
 
 Differences from the benchmark
 1. The statistics are measured once, for the returned model, on the clean subset without augmentation.

@@ -1,22 +1,25 @@
 r"""NAD: neural attention distillation.
 
-Li, Lyu, Koren, Lyu, Li, Ma, "Neural Attention Distillation: Erasing Backdoor Triggers from Deep Neural Networks", ICLR 2021
-(arXiv 2101.05930). The backdoored model is fine-tuned for a few epochs; it then teaches a second copy of the backdoored model
-where to look. With :math:`A(F) = \sum_c |F_c|^2`, the attention map of a stage with output F, normalised to length 1,
+Li, Lyu, Koren, Lyu, Li, Ma, "Neural Attention Distillation: Erasing Backdoor Triggers from Deep Neural Networks", ICLR
+2021 (arXiv 2101.05930). The backdoored model is fine-tuned for a few epochs; it then teaches a second copy of the
+backdoored model where to look. With :math:`A(F) = \sum_c |F_c|^2`, the attention map of a stage with output F,
+normalised to length 1,
 
-.. math:: \min_w \mathbb{E} \Big[ \mathrm{CE}(f_w(x), y) + \sum_l \beta_l \,\mathrm{MSE}\big(A(F_l^{student}), A(F_l^{teacher})\big) \Big]
+.. math:: \min_w \mathbb{E} \Big[ \mathrm{CE}(f_w(x), y) + \sum_l \beta_l \,\mathrm{MSE}\big(A(F_l^{student}),
+A(F_l^{teacher})\big) \Big]
 
-Settings of BackdoorBench (arXiv 2206.12654): teacher and student 10 epochs each, every image in every epoch; SGD, momentum 0.9,
-weight decay 5e-4; the teacher's lr falls along a cosine of 100 epochs, of which it sees 10; the student's is ``lr`` for two
-epochs, then 0.01, from the 20th on 1e-4; beta = 500, 1000, 1000; augmented images. (Its configuration says 100 epochs; its code
-trains the student for as many as the teacher. On a Blended victim of width 8, 10 epochs left 86.6 % ASR and 100 epochs 79.7.)
+Settings of BackdoorBench (arXiv 2206.12654): teacher and student 10 epochs each, every image in every epoch; SGD,
+momentum 0.9, weight decay 5e-4; the teacher's lr falls along a cosine of 100 epochs, of which it sees 10; the student's
+is ``lr`` for two epochs, then 0.01, from the 20th on 1e-4; beta = 500, 1000, 1000; augmented images. (Its configuration
+says 100 epochs; its code trains the student for as many as the teacher. On a Blended victim of width 8, 10 epochs left
+86.6 % ASR and 100 epochs 79.7.)
 
 Differences from the benchmark
-1. Its third map comes from the average pooling: one position, so the normalised map is 1 for any input and the term has no
-   gradient. Here the maps are those of stages 2, 3 and 4, the three groups of the paper's networks.
+1. Its third map comes from the average pooling: one position, so the normalised map is 1 for any input and the term has
+   no gradient. Here the maps are those of stages 2, 3 and 4, the three groups of the paper's networks.
    ``layers=("layer3", "layer4", "avgpool")`` reproduces the original.
-2. Its student is passed four times per batch, whole and cut after each layer, so that the running statistics of batch norm move
-   up to four times by the same batch; here once. The weights are the same.
+2. Its student is passed four times per batch, whole and cut after each layer, so that the running statistics of batch
+   norm move up to four times by the same batch; here once. The weights are the same.
 3. Models of other families distil their ``features`` layer alone, with the last beta.
 
 Introduced in notebook 07.

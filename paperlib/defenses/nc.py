@@ -1,31 +1,34 @@
 r"""NC: Neural Cleanse.
 
-Wang, Yao, Shan, Li, Viswanath, Zheng, Zhao, "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks",
-IEEE S&P 2019. Three parts, on clean images only:
+Wang, Yao, Shan, Li, Viswanath, Zheng, Zhao, "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural
+Networks", IEEE S&P 2019. Three parts, on clean images only:
 
 1. *Inversion.* For every class t find the smallest patch that sends all images there, a mask m (one value per pixel)
    and a pattern p in [0, 1],
 
    .. math:: \min_{m, p}\; L\big(f((1 - m) \odot x + m \odot p),\, t\big) + c\, \|m\|_1,
 
-   both through :math:`(\tanh\theta + 1)/2`, with Adam. The weight c doubles after 5 epochs in which at least 98 % of the images are
-   sent to t, and falls by :math:`2^{1.5}` after 5 in which they are not. The smallest mask of an epoch that succeeds counts.
-   A class is done when its norm has not fallen by 1 % for 25 epochs (and c has gone both ways).
+   both through :math:`(\tanh\theta + 1)/2`, with Adam. The weight c doubles after 5 epochs in which at least 98 % of
+   the images are sent to t, and falls by :math:`2^{1.5}` after 5 in which they are not. The smallest mask of an epoch
+   that succeeds counts. A class is done when its norm has not fallen by 1 % for 25 epochs (and c has gone both ways).
 2. *Detection.* A backdoored class needs a far smaller mask: t is flagged where
-   :math:`(\mathrm{med} - \|m_t\|_1) / (1.4826\, \mathrm{MAD}) > 2` with median and median absolute deviation over the classes.
-3. *Unlearning.* Fine-tuning on the clean subset; a fifth of it carries the inverted trigger and its **true** label. Nothing
-   flagged: the model is returned as it is.
+   :math:`(\mathrm{med} - \|m_t\|_1) / (1.4826\, \mathrm{MAD}) > 2` with median and median absolute deviation over the
+   classes.
+3. *Unlearning.* Fine-tuning on the clean subset; a fifth of it carries the inverted trigger and its **true** label.
+   Nothing flagged: the model is returned as it is.
 
-All classes are inverted at once: a batch of images is repeated for every class that is not done; their problems do not touch.
+All classes are inverted at once: a batch of images is repeated for every class that is not done; their problems do not
+touch.
 
 Differences from the benchmark
-1. Mask and pattern stay tensors. The benchmark writes them to image files stretched to the full range, and reads them back.
-2. Every flagged class stamps its own fifth of the images (less where more than four classes are flagged; a part stays clean).
-   The benchmark appends the fifth once per flagged class.
+1. Mask and pattern stay tensors. The benchmark writes them to image files stretched to the full range, and reads them
+   back.
+2. Every flagged class stamps its own fifth of the images (less where more than four classes are flagged; a part stays
+   clean). The benchmark appends the fifth once per flagged class.
 3. A class that never reaches 98 % counts with the mask that it ends with, which is large; there its norm is infinite.
    MAD = 0 gave NaN: then 1.2533 times the mean absolute deviation stands for it, and if that is 0, nothing is flagged.
-4. The median of an even number of classes is the mean of the middle two, the norm is that of the mask that is kept, and images
-   are not augmented while inverting.
+4. The median of an even number of classes is the mean of the middle two, the norm is that of the mask that is kept, and
+   images are not augmented while inverting.
 5. It uses the clean subset, as the benchmark's second version; the first had all training images.
 
 Introduced in notebook 07.
@@ -115,7 +118,8 @@ def invert_all(
     """
     if not len(data) or config.inversion_epochs < 1:
         raise PaperlibError(
-            f"inversion needs images and epochs; there are {len(data)} images and inversion_epochs={config.inversion_epochs}."
+            f"inversion needs images and epochs; there are {len(data)} images and"
+            f" inversion_epochs={config.inversion_epochs}."
         )
     for t in targets:
         if not 0 <= t < data.n_classes:
@@ -180,7 +184,8 @@ def invert_all(
 
 
 def invert(model: nn.Module, data: ImageData, target: int, config: NC) -> tuple[Tensor, Tensor, float]:
-    """Mask (1, H, W), pattern (C, H, W), both in [0, 1], and L1 norm of the mask of the smallest trigger towards ``target``.
+    """Mask (1, H, W), pattern (C, H, W), both in [0, 1], and L1 norm of the mask of the smallest trigger towards
+    ``target``.
 
     Errors as :func:`invert_all`.
     """
@@ -191,8 +196,8 @@ def invert(model: nn.Module, data: ImageData, target: int, config: NC) -> tuple[
 def anomaly_indices(norms: Sequence[float]) -> list[float]:
     """How many robust standard deviations each norm lies *below* the median (negative: above).
 
-    The standard deviation is 1.4826 MAD; where the MAD is 0, 1.2533 times the mean absolute deviation; where that is 0 too, all
-    norms agree and every index is 0.
+    The standard deviation is 1.4826 MAD; where the MAD is 0, 1.2533 times the mean absolute deviation; where that is 0
+    too, all norms agree and every index is 0.
     """
     median = statistics.median(norms)
     deviations = [abs(n - median) for n in norms]

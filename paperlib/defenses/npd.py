@@ -1,9 +1,10 @@
 r"""NPD: one small layer, the neural polarizer, that filters the trigger out of the features of a frozen model.
 
-Zhu, Wei, Zha, Wu, "Neural Polarizer: A Lightweight and Effective Backdoor Defense via Purifying Poisoned Features", NeurIPS
-2023 (arXiv 2306.16697), Section 3, Algorithm 1. The polarizer g is a 1x1 convolution and a batch norm, started as the identity
-and put before the first convolution of the last block; nothing else is trained. The attacker's trigger and target T are not
-known; a targeted perturbation towards the runner-up class y' of each sample stands in for them (equations 4 to 6):
+Zhu, Wei, Zha, Wu, "Neural Polarizer: A Lightweight and Effective Backdoor Defense via Purifying Poisoned Features",
+NeurIPS 2023 (arXiv 2306.16697), Section 3, Algorithm 1. The polarizer g is a 1x1 convolution and a batch norm, started
+as the identity and put before the first convolution of the last block; nothing else is trained. The attacker's trigger
+and target T are not known; a targeted perturbation towards the runner-up class y' of each sample stands in for them
+(equations 4 to 6):
 
 .. math::
    &\min_g \frac1N \sum_{(x, y)} \lambda_{bn} L_{bn} + \lambda_{asr} L_{asr} + \lambda_{bce} L_{bce}, \qquad
@@ -11,8 +12,8 @@ known; a targeted perturbation towards the runner-up class y' of each sample sta
    &L_{bn} = \mathrm{CE}(s(x), y), \quad L_{asr} = -\log(1 - s_{y'}(x')), \quad
    L_{bce} = -\log s_y(x') - \log\big(1 - \max_{k \ne y} s_k(x')\big), \quad x' = x + \delta^*
 
-with s the softmax of the model with g. The paper's variants differ in the perturbation: TP (per sample, towards the true T),
-TU (one perturbation per batch, towards T), UP and UU (likewise, away from y; no target).
+with s the softmax of the model with g. The paper's variants differ in the perturbation: TP (per sample, towards the
+true T), TU (one perturbation per batch, towards T), UP and UU (likewise, away from y; no target).
 
 Where it fails. The perturbations stand in for the trigger only if the model takes them for T. On a Blended victim of
 width 8 (C-Acc 52.2, ASR 94.2) the authors' own code left 47.8 / 43.7 and this file 48.5 / 48.7; told the true T it
@@ -26,12 +27,14 @@ Differences from the paper
    (one is always taken: a version that looked before the first left batches of a weak model unperturbed, 88 of 100 on
    one of 38 % accuracy; with the step two victims went from an ASR of 45.9 to 35.4 and from 83.2 to 77.8), x' clipped
    to [0, 1], and g in evaluation mode after the warm-up: from the authors' code, the paper does not print them.
-2. The code's label in -log s_y is the clean prediction (``bce_label="predicted"``); the default is the paper's true label.
+2. The code's label in -log s_y is the clean prediction (``bce_label="predicted"``); the default is the paper's true
+   label.
 3. Both halves of L_bce have a weight of their own, for the ablation; the paper's lambda_3 is both.
 4. The logarithms are exact (log-sum-exp over the other classes), where the code takes log(1.0001 - s)
    (``logarithm="guarded"``), whose gradient is bounded.
 5. The running variance starts at 1 - eps, so that the inserted layer is the identity to the last bit.
-6. Samples of the true target class do not enter L_asr of TP and TU, and L_asr of UP and UU uses y': the paper is silent.
+6. Samples of the true target class do not enter L_asr of TP and TU, and L_asr of UP and UU uses y': the paper is
+   silent.
 7. The model that is returned holds g (the authors' file of results holds the unpurified model).
 
 The structures OSAD and OSDN of the paper's ablation are not defined in it and not offered.
@@ -93,14 +96,14 @@ class NPD:
     target: int | str = ""
     """TP and TU only: the true target, a class or ``next`` (all-to-all: (y + 1) mod classes)."""
     layer: str = ""
-    """The convolution before which the polarizer goes; empty: the model's ``last_block``, else its ``last_conv``, else the last
-    one that computes."""
+    """The convolution before which the polarizer goes; empty: the model's ``last_block``, else its ``last_conv``, else
+    the last one that computes."""
     at_convolution: ClassVar[bool] = True
     structure: str = "conv_bn"
     """``conv_bn``, ``conv_bn_x2``, ``conv``, or ``linear`` (weight and bias of every element of the feature map)."""
     bn_mode: str = "eval"
-    """Of the polarizer after the warm-up: ``eval``, or ``train`` (the code's on Tiny ImageNet: batch statistics, of which the
-    clean images' fill the running ones)."""
+    """Of the polarizer after the warm-up: ``eval``, or ``train`` (the code's on Tiny ImageNet: batch statistics, of
+    which the clean images' fill the running ones)."""
 
 
 # ------------------------------------------------------------------------------------------------------ the polarizer
@@ -192,8 +195,8 @@ def runner_up(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def perturbation(model: nn.Module, x: Tensor, label: Tensor, config: NPD) -> Tensor:
-    """The inner problem: a change of x (B, C, H, W), for TU and UU (1, C, H, W), under which the model is to say ``label`` (UP, UU:
-    anything but ``label``). One step is always taken; after each, it ends if enough are fooled."""
+    """The inner problem: a change of x (B, C, H, W), for TU and UU (1, C, H, W), under which the model is to say
+    ``label`` (UP, UU: anything but ``label``). One step is always taken; after each, it ends if enough are fooled."""
     away, universal = config.perturbation in ("up", "uu"), config.perturbation in ("tu", "uu")
     delta = torch.zeros_like(x[:1] if universal else x)
     for i in range(config.steps):
@@ -249,7 +252,8 @@ def losses(clean: Tensor, perturbed: Tensor, y: Tensor, attacked: Tensor, config
 def outer_step(
     model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer, config: NPD
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Perturb one batch and move the polarizer, which lies in ``model`` and whose weights ``optimizer`` holds, by one step.
+    """Perturb one batch and move the polarizer, which lies in ``model`` and whose weights ``optimizer`` holds, by one
+    step.
 
     Returns
     -------
@@ -314,13 +318,14 @@ def npd(
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A copy of ``model`` with a polarizer trained on ``clean``; all other weights and statistics are those of ``model``.
+    """A copy of ``model`` with a polarizer trained on ``clean``; all other weights and statistics are those of
+    ``model``.
 
     Returns
     -------
     model, notes
-        notes: ``layer`` before which the polarizer lies, its number of trainable ``parameters``, and the means of the four
-        ``losses`` over the last epoch.
+        notes: ``layer`` before which the polarizer lies, its number of trainable ``parameters``, and the means of the
+        four ``losses`` over the last epoch.
     """
     check(config, clean.n_classes)
     model = insert(deepcopy(model).eval().requires_grad_(False), config)

@@ -1,8 +1,9 @@
-"""What the pruning defenses share: batch-norm channels, masks that stay, a held-out part, and the choice of a threshold.
+"""What the pruning defenses share: batch-norm channels, masks that stay, a held-out part, and the choice of a
+threshold.
 
-A *channel* of a network is an output channel of a batch-norm layer with weight and bias. To prune it is to set its weight to
-0, and with ``bias=True`` its bias too. Without the latter the channel becomes a constant: that is what ANP and RNP optimise
-and what their authors' code does; CLP, EP and BNP set both to 0.
+A *channel* of a network is an output channel of a batch-norm layer with weight and bias. To prune it is to set its
+weight to 0, and with ``bias=True`` its bias too. Without the latter the channel becomes a constant: that is what ANP
+and RNP optimise and what their authors' code does; CLP, EP and BNP set both to 0.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +36,8 @@ def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     found = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm) and m.affine}
     if not found:
         raise NotApplicable(
-            f"the model ({type(model).__name__}) has no batch-norm layer with weight and bias; this method prunes those."
+            f"the model ({type(model).__name__}) has no batch-norm layer with weight and bias; this method prunes"
+            " those."
         )
     return found
 
@@ -101,8 +103,8 @@ def batch_norm_inputs(model: nn.Module, x: Tensor, summary: Callable[[Tensor], T
 def beyond(values: Tensor, u: float, *, above: bool) -> Tensor:
     """Bool: which of the ``values`` (channels of one layer,) lie more than ``u`` standard deviations off their mean.
 
-    The standard deviation is the unbiased one. Values that are not finite belong to channels of which nothing can be said:
-    they do not count and are never chosen, and neither is anything in a layer with fewer than two others.
+    The standard deviation is the unbiased one. Values that are not finite belong to channels of which nothing can be
+    said: they do not count and are never chosen, and neither is anything in a layer with fewer than two others.
     """
     known = values[values.isfinite()]
     if len(known) < 2:
@@ -167,7 +169,8 @@ def hold_out(data: ImageData, share: float, seed: int) -> tuple[ImageData, Image
     if (counts < 2).any():
         few = ", ".join(data.class_names[i] for i in (counts < 2).nonzero().flatten().tolist())
         raise PaperlibError(
-            f"clean holds {len(data)} images and fewer than two of: {few}; a choice on held-out images needs two per class."
+            f"clean holds {len(data)} images and fewer than two of: {few}; a choice on held-out images needs two per"
+            " class."
         )
     take = (share * counts).round().long().clamp(min=1).minimum(counts - 1)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)).to(data.y.device)
@@ -194,13 +197,15 @@ def one_batch(data: ImageData, n: int, generator: torch.Generator) -> Tensor:
 
 
 def epoch(data: ImageData, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented batches of near-equal size, at most ``batch_size``, that cover ``data`` once: images in [0, 1], labels."""
+    """Augmented batches of near-equal size, at most ``batch_size``, that cover ``data`` once: images in [0, 1],
+    labels."""
     order = torch.randperm(len(data), generator=generator, device=data.x.device)
     for index in order.tensor_split(-(-len(data) // batch_size)):
         yield augment(data.x[index], data.pad, data.flip, generator).float().div_(255), data.y[index]
 
 
-# -------------------------------------------------------------------------------------------------- choice of a threshold
+# -------------------------------------------------------------------------------------------------- choice of a
+# threshold
 
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(19))

@@ -1,27 +1,29 @@
 r"""RNP: reconstructive neuron pruning.
 
-Li, Lyu, Ma, Koren, Lyu, Li, Jiang, "Reconstructive Neuron Pruning for Backdoor Defense", ICML 2023 (arXiv 2305.14876). Two
-opposite trainings on the same clean images expose the neurons of the backdoor: first the whole model *unlearns* the clean
-task, :math:`\max_\theta L(\theta)`, until its training accuracy is at most 0.2; then, with those weights frozen, one mask per
-neuron (batch-norm channel with weight w) *recovers* it,
+Li, Lyu, Ma, Koren, Lyu, Li, Jiang, "Reconstructive Neuron Pruning for Backdoor Defense", ICML 2023 (arXiv 2305.14876).
+Two opposite trainings on the same clean images expose the neurons of the backdoor: first the whole model *unlearns* the
+clean task, :math:`\max_\theta L(\theta)`, until its training accuracy is at most 0.2; then, with those weights frozen,
+one mask per neuron (batch-norm channel with weight w) *recovers* it,
 
 .. math:: \min_{m \in [0, 1]^n} \alpha\, L(m \odot w).
 
-The masks that fall are those of neurons that serve the backdoor; at or below a threshold they are pruned (w = 0) from the
-model that was given.
+The masks that fall are those of neurons that serve the backdoor; at or below a threshold they are pruned (w = 0) from
+the model that was given.
 
 Differences from the authors' code
-1. Its gradient clipping comes before the backward pass and does nothing; there is none here. The ascent can therefore run away,
-   as it did on BadNets at the paper's settings within two epochs; that is an error here, and no model of 10 % accuracy.
+1. Its gradient clipping comes before the backward pass and does nothing; there is none here. The ascent can therefore
+   run away, as it did on BadNets at the paper's settings within two epochs; that is an error here, and no model of 10 %
+   accuracy.
 2. It takes 1 % of the training images. Here it takes what the defender has, less the held-out part.
 3. The benchmark tries thresholds 0, 0.05, ..., 0.9 on *test* data (``selection="paper"``). By default the choice is the
    largest one at which accuracy on a held-out part of the clean subset falls by at most ``budget``.
 4. Batches have near-equal size, where the code's last one is what remains.
 
-What it does here, at laptop scale, one run each: the masks sort BadNets' channels (ASR 0.6 at 67.8 % accuracy), but of Blended, SIG,
-LF, WaNet and Input-aware even the smallest threshold costs more held-out accuracy than the budget, nothing is pruned and the ASR stays (75
-to 100). Public boards keep the threshold with the lowest ASR on *test* data, which a defender does not have. The runaway on BadNets at
-paper scale is the code's ascent without working clipping; SAU's paper, too, reports RNP at 10 to 12 % accuracy with 5 % clean images.
+What it does here, at laptop scale, one run each: the masks sort BadNets' channels (ASR 0.6 at 67.8 % accuracy), but of
+Blended, SIG, LF, WaNet and Input-aware even the smallest threshold costs more held-out accuracy than the budget,
+nothing is pruned and the ASR stays (75 to 100). Public boards keep the threshold with the lowest ASR on *test* data,
+which a defender does not have. The runaway on BadNets at paper scale is the code's ascent without working clipping;
+SAU's paper, too, reports RNP at 10 to 12 % accuracy with 5 % clean images.
 
 Introduced in notebook 07.
 """
@@ -101,7 +103,8 @@ def unlearn(
 
 
 def recover(unlearned: nn.Module, data: ImageData, config: RNP, generator: torch.Generator) -> dict[str, Tensor]:
-    """Masks of the unlearned model's batch-norm channels that bring the clean task back: layer name -> values in [0, 1]."""
+    """Masks of the unlearned model's batch-norm channels that bring the clean task back: layer name -> values in [0,
+    1]."""
     unlearned.requires_grad_(False)
     norms = batch_norms(unlearned)
     mask = torch.ones(sum(n.num_features for n in norms.values()), device=data.x.device, requires_grad=True)

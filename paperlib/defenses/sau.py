@@ -1,33 +1,37 @@
 r"""SAU: shared adversarial unlearning.
 
 Wei, Zhang, Zha, Wu, "Shared Adversarial Unlearning: Backdoor Mitigation by Unlearning Shared Adversarial Examples",
-NeurIPS 2023 (arXiv 2307.10562), Sections 3 and 4, Algorithm 1. If the trigger lies in the perturbation set S, a triggered
-image that still works on the purified model :math:`\theta` is an adversarial example that both :math:`\theta` and the
-backdoored model b get wrong in the same way: a *shared* one. So only those are made and unlearned (equations 9 to 13):
+NeurIPS 2023 (arXiv 2307.10562), Sections 3 and 4, Algorithm 1. If the trigger lies in the perturbation set S, a
+triggered image that still works on the purified model :math:`\theta` is an adversarial example that both :math:`\theta`
+and the backdoored model b get wrong in the same way: a *shared* one. So only those are made and unlearned (equations 9
+to 13):
 
 .. math::
-   &\min_\theta \frac1N \sum_{(x, y)} \lambda_1 \mathrm{CE}(p(x; \theta), y) + \lambda_2 L_{sar}(x + \varepsilon^*, y), \qquad
-   \varepsilon^* = \arg\max_{\varepsilon \in S} \lambda_3 L_{adv} + \lambda_4 L_{share} \\
+   &\min_\theta \frac1N \sum_{(x, y)} \lambda_1 \mathrm{CE}(p(x; \theta), y) + \lambda_2 L_{sar}(x + \varepsilon^*, y),
+   \qquad \varepsilon^* = \arg\max_{\varepsilon \in S} \lambda_3 L_{adv} + \lambda_4 L_{share} \\
    &L_{adv} = \tfrac12 \big(\mathrm{CE}(p(x_\varepsilon; \theta), y) + \mathrm{CE}(p(x_\varepsilon; b), y)\big), \quad
    L_{share} = -\mathrm{JS}\big(p(x_\varepsilon; \theta), p(x_\varepsilon; b)\big) \\
-   &L_{sar} = -1[\tilde y \ne y] \log\big(1 - p_{\tilde y}(x_\varepsilon; \theta)\big), \quad \tilde y = h_b(x_\varepsilon)
+   &L_{sar} = -1[\tilde y \ne y] \log\big(1 - p_{\tilde y}(x_\varepsilon; \theta)\big), \quad \tilde y =
+   h_b(x_\varepsilon)
 
 b is a frozen copy; both models stay in evaluation mode (fixed batch norm). Images are not augmented.
 
 Differences from the paper: where the two differ, this follows the authors' code
-1. L_adv counts, per model, only samples that do not fool it yet, L_share only samples that are not shared yet; "fooled" means
-   another class than the model's own prediction of the clean image. The masks are constants for the gradient.
-2. The perturbation starts at the largest value everywhere (the paper is silent), steps along the sign of the gradient with a
-   step as long as the radius, and x + epsilon is not clipped to [0, 1]. A batch ends early when all its samples are shared.
+1. L_adv counts, per model, only samples that do not fool it yet, L_share only samples that are not shared yet; "fooled"
+   means another class than the model's own prediction of the clean image. The masks are constants for the gradient.
+2. The perturbation starts at the largest value everywhere (the paper is silent), steps along the sign of the gradient
+   with a step as long as the radius, and x + epsilon is not clipped to [0, 1]. A batch ends early when all its samples
+   are shared.
 3. L_sar asks also that b's prediction changed, and is the mean of two guarded forms of the logarithm, without gradient
    where p is below 0.001 (``variant="paper"``: the one logarithm of equation 12 under the one condition).
 4. Adam with amsgrad, lr 1e-4, where the text says SGD.
 
-And where it differs from the code: a sample that is shared receives no gradient any more, so it leaves the batch of the inner
-problem; clean predictions of b are made once, those of theta once per batch. The values are the same, at half the passes.
+And where it differs from the code: a sample that is shared receives no gradient any more, so it leaves the batch of the
+inner problem; clean predictions of b are made once, those of theta once per batch. The values are the same, at half the
+passes.
 
-Ours: the magnitude of the spatial perturbations, which the paper does not print (``flow``), and uniform odds among the four
-sets of Ensemble SAU. Universal and targeted SAU, which the paper names without a result, are not offered.
+Ours: the magnitude of the spatial perturbations, which the paper does not print (``flow``), and uniform odds among the
+four sets of Ensemble SAU. Universal and targeted SAU, which the paper names without a result, are not offered.
 
 Introduced in notebook 02.
 """
@@ -66,11 +70,13 @@ class SAU:
     inner: str = "shared"
     """``shared`` (A in the ablation), or ``vanilla`` (C): PGD that raises the cross-entropy of theta only."""
     outer: str = "shared"
-    """``shared`` (B), or ``vanilla`` (D): cross-entropy on the adversarial examples. C and D make vanilla adversarial training."""
+    """``shared`` (B), or ``vanilla`` (D): cross-entropy on the adversarial examples. C and D make vanilla adversarial
+    training."""
     variant: str = "code"
     """``code`` or ``paper``: the form of L_sar, see above."""
     norm: str = "linf"
-    """Perturbation set: ``linf``, ``l1``, ``l2``, ``spatial``, or ``ensemble``: one of the four, drawn anew for every batch."""
+    """Perturbation set: ``linf``, ``l1``, ``l2``, ``spatial``, or ``ensemble``: one of the four, drawn anew for every
+    batch."""
     eps: float = 0.2
     """L-infinity radius, in pixel values of [0, 1]."""
     eps_l1: float = 500.0
@@ -81,8 +87,8 @@ class SAU:
     step: float = 0.2
     """Length of a step along the sign of the gradient; of a flow field: ``flow * step / eps``."""
     init: str = "max"
-    """Start of the perturbation, before projection: ``max`` (the radius everywhere), ``min``, ``zero``, ``random`` (uniform in
-    [0, 1), as the code draws it; flow fields: times ``flow``)."""
+    """Start of the perturbation, before projection: ``max`` (the radius everywhere), ``min``, ``zero``, ``random``
+    (uniform in [0, 1), as the code draws it; flow fields: times ``flow``)."""
 
 
 # ------------------------------------------------------------------------------------------------ perturbation sets
@@ -95,7 +101,8 @@ def _rescale(delta: Tensor, norm: float, radius: float) -> Tensor:
 
 
 def displaced(x: Tensor, flow: Tensor) -> Tensor:
-    """Images (B, C, H, W) whose pixel (i, j) comes from (i + flow[1], j + flow[0]), bilinear; flow (B, 2, H, W) in pixels."""
+    """Images (B, C, H, W) whose pixel (i, j) comes from (i + flow[1], j + flow[0]), bilinear; flow (B, 2, H, W) in
+    pixels."""
     height, width = x.shape[2:]
     rows = torch.arange(height, device=x.device, dtype=x.dtype).view(-1, 1).expand(height, width)
     columns = torch.arange(width, device=x.device, dtype=x.dtype).expand(height, width)
@@ -280,7 +287,8 @@ def sau(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` that has unlearned what adversarial examples share with it.
 
-    ``each_epoch(epoch, model, reference)`` is called before the first epoch (0) and after each one, for those who watch.
+    ``each_epoch(epoch, model, reference)`` is called before the first epoch (0) and after each one, for those who
+    watch.
 
     Returns
     -------
@@ -329,8 +337,8 @@ def example_types(found: Tensor, reference: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        0: theta is right, no adversarial example; 1: both are wrong in the same way (shared); 2: b is right; 3: both are wrong,
-        in different ways.
+        0: theta is right, no adversarial example; 1: both are wrong in the same way (shared); 2: b is right; 3: both
+        are wrong, in different ways.
     """
     kind = torch.where(reference == found, 1, torch.where(reference == y, 2, 3))
     return torch.where(found == y, 0, kind)

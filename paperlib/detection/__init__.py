@@ -1,8 +1,8 @@
 """Detectors of poisoned or mislabelled training samples: one detector, one file.
 
 A detector is a function ``method(data, model, clean, config, *, seed, progress) -> Detection``. It sees the suspicious
-training set ``data`` (images and the labels they came with), and what ``DETECTORS[name].access`` says besides: the classifier
-that was trained on it, a small clean subset. It never sees which samples are poisoned.
+training set ``data`` (images and the labels they came with), and what ``DETECTORS[name].access`` says besides: the
+classifier that was trained on it, a small clean subset. It never sees which samples are poisoned.
 """
 
 from dataclasses import dataclass, field
@@ -52,7 +52,8 @@ DETECTORS = Registry(
     },
 )
 NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")
-"""Those that look for wrong labels, not for triggers: the comparison of VDC (arXiv 2309.16211) runs each on its own kind of dirt."""
+"""Those that look for wrong labels, not for triggers: the comparison of VDC (arXiv 2309.16211) runs each on its own
+kind of dirt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +110,8 @@ def detect(
     Raises
     ------
     PaperlibError
-        Unknown method or parameter; no image at all; the model or the clean subset that the method needs is not given, or they
-        do not fit each other.
+        Unknown method or parameter; no image at all; the model or the clean subset that the method needs is not given,
+        or they do not fit each other.
     """
     from paperlib.data.inputs import check_from_zero, check_same_size, check_several, image_data
     from paperlib.models.default_layer import with_layer

@@ -1,16 +1,18 @@
 r"""ABL as a detector: the samples that are learned first.
 
-Li et al., "Anti-Backdoor Learning: Training Clean Models on Poisoned Data", NeurIPS 2021 (arXiv 2110.11571), Section 3.2. The
-trigger is the easiest thing to learn. Local gradient ascent keeps the training loss of a fresh model around a value
-gamma,
+Li et al., "Anti-Backdoor Learning: Training Clean Models on Poisoned Data", NeurIPS 2021 (arXiv 2110.11571), Section
+3.2. The trigger is the easiest thing to learn. Local gradient ascent keeps the training loss of a fresh model around a
+value gamma,
 
 .. math:: |\ell - \gamma| + \gamma, \qquad \gamma = 0.5 \quad \text{(mean loss of the batch)},
 
-so that only what is learned very fast falls below it; the samples with the lowest losses are isolated. The score is -loss, in nats.
+so that only what is learned very fast falls below it; the samples with the lowest losses are isolated. The score is
+-loss, in nats.
 
 Differences from the paper
-1. The defense isolates 1 % (:mod:`paperlib.defenses.abl` uses this file). As a detector ABL flags ``share`` of the samples; 10 % is what
-   the comparison of AGPD (arXiv 2312.06230) tells it, which is the poisoning ratio there: an oracle.
+1. The defense isolates 1 % (:mod:`paperlib.defenses.abl` uses this file). As a detector ABL flags ``share`` of the
+   samples; 10 % is what the comparison of AGPD (arXiv 2312.06230) tells it, which is the poisoning ratio there: an
+   oracle.
 2. Losses come from one batched pass in evaluation mode (BackdoorBench: one sample at a time).
 3. Only the architecture of the model that is given counts: a fresh copy is trained, without augmentation.
 

@@ -1,23 +1,24 @@
 r"""AC: activation clustering.
 
 Chen et al., "Detecting Backdoor Attacks on Deep Neural Networks by Activation Clustering", 2018 (arXiv 1811.03728). A
-backdoored model reaches the target label for two reasons, the class and the trigger, so the features of that label fall into
-two clusters. Per label: reduce the features to 10 components, split them by 2-means,
+backdoored model reaches the target label for two reasons, the class and the trigger, so the features of that label fall
+into two clusters. Per label: reduce the features to 10 components, split them by 2-means,
 
 .. math:: \min_{c_1, c_2} \sum_i \min_j \| z_i - c_j \|^2, \qquad z_i = V_{10}^\top (f(x_i) - \bar f),
 
 and take the smaller cluster for poison where it holds less than 35 % of the label's samples.
 
-The score of a sample is the simplified silhouette towards the smaller cluster, (d_large - d_small) / max(d_large, d_small) in
-[-1, 1], with d its distances to the two centres.
+The score of a sample is the simplified silhouette towards the smaller cluster, (d_large - d_small) / max(d_large,
+d_small) in [-1, 1], with d its distances to the two centres.
 
 Differences from the paper
 1. PCA instead of independent components: the same subspace for 2-means up to whitening.
 2. The exclusionary reclassification test is left out. ``rule="silhouette"`` asks for a mean silhouette besides;
    ``"smaller"`` always takes the smaller cluster, as the benchmark does.
 3. ``variant="benchmark2022"`` reproduces BackdoorBench's filter (arXiv 2206.12654), whose published numbers it shaped:
-   clusters are found per shuffled batch of 256, so that label 0 or 1 means another thing in every batch; the smaller label of
-   a class is dropped, and positions in the shuffled order are used as indices of the data set. It removes samples at random.
+   clusters are found per shuffled batch of 256, so that label 0 or 1 means another thing in every batch; the smaller
+   label of a class is dropped, and positions in the shuffled order are used as indices of the data set. It removes
+   samples at random.
 
 Introduced in notebook 05.
 """

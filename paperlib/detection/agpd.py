@@ -1,23 +1,26 @@
 r"""AGPD: activation gradients.
 
-Yuan et al., "Activation Gradient based Poisoned Sample Detection Against Backdoor Attacks", ICLR 2025 (arXiv 2312.06230). For
-every convolution, the gradient of the logit of a sample's label with respect to the activation, averaged over positions, is
-a direction :math:`g_i`. In a target class the directions of clean and poisoned samples differ.
+Yuan et al., "Activation Gradient based Poisoned Sample Detection Against Backdoor Attacks", ICLR 2025 (arXiv
+2312.06230). For every convolution, the gradient of the logit of a sample's label with respect to the activation,
+averaged over positions, is a direction :math:`g_i`. In a target class the directions of clean and poisoned samples
+differ.
 
-1. Per layer and class: the reference c is the mean direction of correctly classified clean images; the basis b is the sample
-   with the smallest :math:`\cos(g_b, c)`; the dispersion of the class is
+1. Per layer and class: the reference c is the mean direction of correctly classified clean images; the basis b is the
+   sample with the smallest :math:`\cos(g_b, c)`; the dispersion of the class is
    :math:`\| \cos(g_i, c) - \cos(g_i, b) \|_2 / \sqrt{n}` over its samples i.
-2. The layer with the largest anomaly index is used; classes whose index exceeds e² are targets. If there are none (all-to-all
-   attacks raise every class), the classes with dispersion above 0.3 in the one of the layers 4, 3 and 2 from the end with most of them.
+2. The layer with the largest anomaly index is used; classes whose index exceeds e² are targets. If there are none
+   (all-to-all attacks raise every class), the classes with dispersion above 0.3 in the one of the layers 4, 3 and 2
+   from the end with most of them.
 3. In a target class the poisoned set P grows from {b}: with p the mean direction of P, the closeness
 
    .. math:: r_i = \frac{1 - \cos(g_i, p)}{(1 - \cos(g_i, p)) + (1 - \cos(g_i, c))}
 
-   of those left is scaled to [0, 1] and everything up to 0.05 joins P, until nothing is left. The Jensen-Shannon distance
-   between the histograms of r of consecutive rounds says when to stop: at the beginning of the 10 rounds with the least
-   mean + 5 x standard deviation.
+   of those left is scaled to [0, 1] and everything up to 0.05 joins P, until nothing is left. The Jensen-Shannon
+   distance between the histograms of r of consecutive rounds says when to stop: at the beginning of the 10 rounds with
+   the least mean + 5 x standard deviation.
 
-The score of a sample of a target class is 1 when it is in P first and falls to 0 with the last round; other classes score 0.
+The score of a sample of a target class is 1 when it is in P first and falls to 0 with the last round; other classes
+score 0.
 
 Differences from the paper
 1. All layers come from one backward pass.
@@ -44,8 +47,8 @@ from paperlib.training import Progress, autocast, evaluating, predict
 
 BINS = 99
 FLOOR = 1e-3
-"""Smallest median deviation of the dispersions. After a last block without non-linearity all gradients of a class are equal, and
-rounding (to bfloat16) alone would decide."""
+"""Smallest median deviation of the dispersions. After a last block without non-linearity all gradients of a class are
+equal, and rounding (to bfloat16) alone would decide."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def convolutions(model: nn.Module) -> list[str]:
 def activation_gradients(
     model: nn.Module, x: Tensor, y: Tensor, layers: list[str], batch_size: int, progress: Progress = None
 ) -> list[Tensor]:
-    """Per layer, unit directions (N, channels) of the gradient of the label's logit, for uint8 images and labels (N,)."""
+    """Per layer, unit directions (N, channels) of the gradient of the label's logit, for uint8 images and labels
+    (N,)."""
     seen: dict[str, Tensor] = {}
     out: list[list[Tensor]] = [[] for _ in layers]
 

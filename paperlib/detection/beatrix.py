@@ -1,24 +1,26 @@
 r"""Beatrix: Gram matrices of the features.
 
-Ma et al., "The Beatrix Resurrections: Robust Backdoor Detection via Gram Matrices", NDSS 2023 (arXiv 2209.11715). With F the
-feature maps of an image (channels x positions) and p = 1, ..., 8, the Gram matrices of order p
+Ma et al., "The Beatrix Resurrections: Robust Backdoor Detection via Gram Matrices", NDSS 2023 (arXiv 2209.11715). With
+F the feature maps of an image (channels x positions) and p = 1, ..., 8, the Gram matrices of order p
 
 .. math:: G^p = \big( F^p (F^p)^\top \big)^{1/p} \qquad \text{(powers entry by entry)}
 
-tell which channels fire together. Per class and entry the clean images give a median and a median absolute deviation; an image
-deviates by what lies outside median ± 10 deviations, relative to that bound:
+tell which channels fire together. Per class and entry the clean images give a median and a median absolute deviation;
+an image deviates by what lies outside median ± 10 deviations, relative to that bound:
 
-.. math:: \delta(x) = \frac{2}{8 C^2} \sum_{p, \text{entries}} \frac{[\min - G^p]_+}{|\min|} + \frac{[G^p - \max]_+}{|\max|}
+.. math:: \delta(x) = \frac{2}{8 C^2} \sum_{p, \text{entries}} \frac{[\min - G^p]_+}{|\min|} + \frac{[G^p -
+\max]_+}{|\max|}
 
-over the upper triangle. An image is flagged when its deviation exceeds the 95th percentile of held-out clean images of its
-class (five folds). Which classes are targets is told by the kernel two-sample statistic between the flagged and the other
-images of a class: its anomaly index is above e².
+over the upper triangle. An image is flagged when its deviation exceeds the 95th percentile of held-out clean images of
+its class (five folds). Which classes are targets is told by the kernel two-sample statistic between the flagged and the
+other images of a class: its anomaly index is above e².
 
 The score of a sample is its deviation minus its class's threshold.
 
 Differences from the paper
 1. The class of an image is the label it came with, not the one predicted: the training set is examined.
-2. As in BackdoorBench (arXiv 2206.12654) images of all classes are flagged; ``classes="targets"`` keeps the flagged classes'.
+2. As in BackdoorBench (arXiv 2206.12654) images of all classes are flagged; ``classes="targets"`` keeps the flagged
+   classes'.
 
 Introduced in notebook 07.
 """
@@ -81,7 +83,8 @@ def excess(grams: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def deviations(maps: Tensor, clean: Tensor, config: Beatrix) -> tuple[Tensor, Tensor]:
-    """Deviations of the maps (n, C, positions) of one class, and the held-out ones of its clean maps (m, C, positions)."""
+    """Deviations of the maps (n, C, positions) of one class, and the held-out ones of its clean maps (m, C,
+    positions)."""
     m, channels = clean.shape[:2]
     out, held_out = torch.zeros(len(maps), device=maps.device), torch.zeros(m, device=maps.device)
     fold = torch.arange(m, device=maps.device) * min(config.folds, m) // m

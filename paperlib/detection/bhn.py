@@ -1,21 +1,21 @@
 r"""BHN: noisy labels by the Benjamini-Hochberg procedure.
 
-Yu, Ma, Liu, "Delving into Noisy Label Detection with Clean Data", ICML 2023. One half of the clean subset trains a network f, the
-other half calibrates it. With s = - cross-entropy of the given label, the p-value of a sample under the hypothesis that its
-label is clean is
+Yu, Ma, Liu, "Delving into Noisy Label Detection with Clean Data", ICML 2023. One half of the clean subset trains a
+network f, the other half calibrates it. With s = - cross-entropy of the given label, the p-value of a sample under the
+hypothesis that its label is clean is
 
 .. math:: p_i = \frac{1 + \#\{j \text{ calibrating}: s_j \le s_i\}}{n_{cal} + 1},
 
-and the samples that the Benjamini-Hochberg procedure rejects at level alpha are noisy: those with :math:`p_i \le p_{(k)}`, k the
-largest with :math:`p_{(k)} \le \alpha k / N`. Among the flagged samples the expected share of clean ones is then at most alpha.
-The score is the cross-entropy, in nats.
+and the samples that the Benjamini-Hochberg procedure rejects at level alpha are noisy: those with
+:math:`p_i \le p_{(k)}`, k the largest with :math:`p_{(k)} \le \alpha k / N`. Among the flagged samples the expected
+share of clean ones is then at most alpha. The score is the cross-entropy, in nats.
 
 Differences from the paper
 1. Both halves are drawn class by class. The clean subset of VDC's comparison (arXiv 2309.16211) is 20 % of the data.
 2. The cosine schedule of this project's protocol; the rest (200 epochs, SGD 0.1, batch 128) is the published code's.
 3. Only the architecture of the model that is given counts: a fresh copy is trained.
-4. A p-value cannot be below 1 / (n_cal + 1): with few clean images and little noise nothing can be rejected. ``smallest_p``
-   is in the notes.
+4. A p-value cannot be below 1 / (n_cal + 1): with few clean images and little noise nothing can be rejected.
+   ``smallest_p`` is in the notes.
 
 Introduced in notebook 01.
 """

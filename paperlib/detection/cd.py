@@ -1,17 +1,17 @@
 r"""CD: cognitive distillation.
 
-Huang, Ma, Erfani, Bailey, "Distilling Cognitive Backdoor Patterns within an Image", ICLR 2023 (arXiv 2301.10908). What is the
-smallest part of an image that keeps its prediction? Per image a mask m in [0, 1] over the pixels minimises
+Huang, Ma, Erfani, Bailey, "Distilling Cognitive Backdoor Patterns within an Image", ICLR 2023 (arXiv 2301.10908). What
+is the smallest part of an image that keeps its prediction? Per image a mask m in [0, 1] over the pixels minimises
 
 .. math::
    \| f(x_{cp}) - f(x) \|_1 + \alpha \|m\|_1 + \beta\, TV(m), \qquad x_{cp} = x \odot m + (1 - m) \odot \delta,
 
-with delta one random colour per image and step. For a triggered image the trigger is enough: its mask is small. x is flagged
-when :math:`\|m\|_1` is below mean - std of clean images. The score is :math:`-\|m\|_1 / \text{pixels}`.
+with delta one random colour per image and step. For a triggered image the trigger is enough: its mask is small. x is
+flagged when :math:`\|m\|_1` is below mean - std of clean images. The score is :math:`-\|m\|_1 / \text{pixels}`.
 
 Differences from the paper
-1. The threshold's mean and deviation come from the clean subset. BackdoorBench's file flags the large masks instead and takes
-   mean and deviation over the truly clean training images, which nobody knows.
+1. The threshold's mean and deviation come from the clean subset. BackdoorBench's file flags the large masks instead and
+   takes mean and deviation over the truly clean training images, which nobody knows.
 
 Introduced in notebook 07.
 """

@@ -1,19 +1,19 @@
 r"""CL: confident learning.
 
-Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021 (arXiv 1911.00068). From
-probabilities p of models that did not see the sample (k folds), a sample with label i is counted for class j where
+Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021 (arXiv 1911.00068).
+From probabilities p of models that did not see the sample (k folds), a sample with label i is counted for class j where
 
 .. math::
    p_j(x) \ge t_j, \qquad t_j = \frac1{|X_j|} \sum_{x \in X_j} p_j(x),
 
-for the most probable of such j. The counts C, calibrated so that row i sums to the number of labels i, estimate how many
-samples of label i belong to class j. By the rule "prune by noise rate", of label i the :math:`C_{ij}` samples with the
-largest margins :math:`p_j - p_i` are flagged, for every :math:`j \ne i`. The score is :math:`\max_{j \ne y} p_j - p_y`,
-in [-1, 1].
+for the most probable of such j. The counts C, calibrated so that row i sums to the number of labels i, estimate how
+many samples of label i belong to class j. By the rule "prune by noise rate", of label i the :math:`C_{ij}` samples with
+the largest margins :math:`p_j - p_i` are flagged, for every :math:`j \ne i`. The score is
+:math:`\max_{j \ne y} p_j - p_y`, in [-1, 1].
 
 Differences from the paper
-1. Written from the paper; where the library cleanlab adds a guard, ours is the same: no sample whose label is its most probable
-   class is flagged.
+1. Written from the paper; where the library cleanlab adds a guard, ours is the same: no sample whose label is its most
+   probable class is flagged.
 2. Five folds, and the training of this project's protocol; VDC's comparison (arXiv 2309.16211) does not state its own.
 3. Only the architecture of the model that is given counts: a fresh copy is trained per fold.
 
@@ -77,7 +77,8 @@ def out_of_sample(model: nn.Module, data: ImageData, config: CL, seed: int, prog
 
 
 def confident_joint(p: Tensor, y: Tensor) -> Tensor:
-    """Estimated number of samples with label i (row) that belong to class j (column), (C, C); rows sum to the label counts."""
+    """Estimated number of samples with label i (row) that belong to class j (column), (C, C); rows sum to the label
+    counts."""
     classes = p.shape[1]
     given = F.one_hot(y, classes).to(p.dtype)
     sizes = given.sum(0)

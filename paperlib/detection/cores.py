@@ -1,7 +1,7 @@
 r"""CORES: confidence-regularised sample sieve.
 
-Cheng et al., "Learning with Instance-Dependent Label Noise: A Sample Sieve Approach", ICLR 2021 (arXiv 2010.02347). A network
-is trained with
+Cheng et al., "Learning with Instance-Dependent Label Noise: A Sample Sieve Approach", ICLR 2021 (arXiv 2010.02347). A
+network is trained with
 
 .. math:: \ell(f(x), \tilde y) - \beta\, E_{k \sim \hat P}\big[ \ell(f(x), k) \big],
 
@@ -9,21 +9,23 @@ which makes it confident, and from an epoch on only samples that pass the sieve 
 
 .. math:: \ell(f(x), \tilde y) - \tfrac1C \sum_k \ell(f(x), k) \le 0.
 
-:math:`\hat P` is the distribution of the labels that passed in the epoch before; beta is 0 for a quarter of the epochs and then
-grows linearly to 2. What does not pass at the end is noisy. The score is the left side of the sieve, in nats.
+:math:`\hat P` is the distribution of the labels that passed in the epoch before; beta is 0 for a quarter of the epochs
+and then grows linearly to 2. What does not pass at the end is noisy. The score is the left side of the sieve, in nats.
 
 Differences from the paper
-1. Training ends where the samples are read off (epoch 40 of 100, where the learning rate is still its first); the sieve's last
-   word is one pass in evaluation mode without augmentation.
-2. The beginnings of beta and of the sieve (epochs 10 and 30 of 40) are shares of ``epochs``, so that both scale with them.
+1. Training ends where the samples are read off (epoch 40 of 100, where the learning rate is still its first); the
+   sieve's last word is one pass in evaluation mode without augmentation.
+2. The beginnings of beta and of the sieve (epochs 10 and 30 of 40) are shares of ``epochs``, so that both scale with
+   them.
 3. The sieve looks at the batch that is being learned, with the network as it is.
 4. Only the architecture of the model that is given counts: a fresh copy is trained.
-5. The regulariser rewards a constant answer wherever the largest probability of a given label is below beta :math:`\hat P`, as it
-   is of a network that knows little yet: the paper's has taken 3,900 steps when beta begins to grow. At laptop scale, after 468
-   steps at lr 0.1, every run fell for one class and stayed there (TPR 89, FPR 90, AUROC 51: nine labels of ten are stopped). A network
-   that says one class of 90 % of the images has ``failed`` in the notes. It is the rate: a small network (two convolutions, 4,000
-   images, symmetric noise 0.4, 12 epochs) ends at AUROC 51 and one class of all images with lr 0.1, also with half of beta, and at
-   AUROC 77, TPR 78, FPR 38 with lr 0.02 (73, 76 and 44 if beta begins to grow later, too); laptop scale takes 0.02.
+5. The regulariser rewards a constant answer wherever the largest probability of a given label is below beta
+   :math:`\hat P`, as it is of a network that knows little yet: the paper's has taken 3,900 steps when beta begins to
+   grow. At laptop scale, after 468 steps at lr 0.1, every run fell for one class and stayed there (TPR 89, FPR 90,
+   AUROC 51: nine labels of ten are stopped). A network that says one class of 90 % of the images has ``failed`` in the
+   notes. It is the rate: a small network (two convolutions, 4,000 images, symmetric noise 0.4, 12 epochs) ends at AUROC
+   51 and one class of all images with lr 0.1, also with half of beta, and at AUROC 77, TPR 78, FPR 38 with lr 0.02 (73,
+   76 and 44 if beta begins to grow later, too); laptop scale takes 0.02.
 
 Introduced in notebook 01.
 """
@@ -62,12 +64,14 @@ class CORES:
 
 
 def all_losses(logits: Tensor) -> Tensor:
-    """Cross-entropy (B, C) with every class as the label; at most -log(1e-8), or the regulariser would have no bound."""
+    """Cross-entropy (B, C) with every class as the label; at most -log(1e-8), or the regulariser would have no
+    bound."""
     return -logits.float().softmax(1).add(1e-8).log()
 
 
 def sieve_score(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy with the given label less its mean over all classes, (B,): positive where the sieve stops a sample."""
+    """Cross-entropy with the given label less its mean over all classes, (B,): positive where the sieve stops a
+    sample."""
     return F.cross_entropy(logits.float(), y, reduction="none") - all_losses(logits).mean(1)
 
 

@@ -1,11 +1,12 @@
 """Fifteen common corruptions of images at five severities, batched on the device.
 
 The kinds are those of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations", ICLR 2019 (arXiv 1903.12261): four noises, four blurs, weather, digital. Implementations and strengths are our
-own, for small images: every kind goes evenly from hardly visible to strong. Frost needs photographs; ``saturate`` takes its
-place.
+Perturbations", ICLR 2019 (arXiv 1903.12261): four noises, four blurs, weather, digital. Implementations and strengths
+are our own, for small images: every kind goes evenly from hardly visible to strong. Frost needs photographs;
+``saturate`` takes its place.
 
-A corruption takes images (B, 3, H, W) in [0, 1] (C = 1 works too), a severity of 1 to 5 and a generator, and returns the same.
+A corruption takes images (B, 3, H, W) in [0, 1] (C = 1 works too), a severity of 1 to 5 and a generator, and returns
+the same.
 """
 
 import math
@@ -152,12 +153,14 @@ def jpeg(x: Tensor, severity: int, generator: Generator) -> Tensor:
 CORRUPTIONS: dict[str, Corruption] = {
     f.__name__: f
     for f in (
-        gaussian_noise, shot_noise, impulse_noise, speckle_noise, defocus_blur, glass_blur, motion_blur, zoom_blur, snow,
+        gaussian_noise, shot_noise, impulse_noise, speckle_noise, defocus_blur, glass_blur, motion_blur, zoom_blur,
+        snow,
         saturate, fog, brightness, contrast, elastic, jpeg, pixelate,
     )
 }  # fmt: skip
 
 
 def corrupt(x: Tensor, kind: str, severity: int, generator: Generator) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] under the corruption ``kind`` of :data:`CORRUPTIONS` at severity 1 to 5, in [0, 1]."""
+    """Images (B, C, H, W) in [0, 1] under the corruption ``kind`` of :data:`CORRUPTIONS` at severity 1 to 5, in [0,
+    1]."""
     return CORRUPTIONS[kind](x, severity, generator).clamp(0, 1)

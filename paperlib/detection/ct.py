@@ -1,25 +1,30 @@
 r"""CT: confusion training, which unlearns the content of images and leaves the trigger.
 
-Qi et al., "Towards A Proactive ML Approach for Detecting Backdoor Poison Samples", USENIX Security 2023 (arXiv 2205.13616). A
-classifier of the inspected set is trained further on a small clean set with wrong labels, together with what is inspected,
+Qi et al., "Towards A Proactive ML Approach for Detecting Backdoor Poison Samples", USENIX Security 2023 (arXiv
+2205.13616). A classifier of the inspected set is trained further on a small clean set with wrong labels, together with
+what is inspected,
 
 .. math:: \frac{(\lambda - 1)\; E_{\text{clean}}\, \ell(f(x), y_{\text{wrong}})
               + E_{\text{inspected}}\, \ell(f(x), y)}{\lambda},
 
-so that what images show tells nothing about labels any more, while the trigger, which no clean image bears, still does. Poisoned
-samples keep a low loss. In rounds, the samples with the lowest losses are distilled (1/2, 1/5, ..., 1/100 of all), the classifier is
-trained on them as they are, and confused again. Classes count alike in the second mean: :math:`1 / \sqrt{\text{frequency} + 0.001}`.
+so that what images show tells nothing about labels any more, while the trigger, which no clean image bears, still does.
+Poisoned samples keep a low loss. In rounds, the samples with the lowest losses are distilled (1/2, 1/5, ..., 1/100 of
+all), the classifier is trained on them as they are, and confused again. Classes count alike in the second mean:
+:math:`1 / \sqrt{\text{frequency} + 0.001}`.
 
-After the last round a sample is *isolated* if it is still predicted as its label. A class is poisoned if its features, on the plane
-of their first two principal components, look like two Gaussians (isolated ones and the rest) rather than one (the rest),
+After the last round a sample is *isolated* if it is still predicted as its label. A class is poisoned if its features,
+on the plane of their first two principal components, look like two Gaussians (isolated ones and the rest) rather than
+one (the rest),
 
 .. math:: R_t = \exp\Big(\tfrac1{n_t} \sum_{i \text{ isolated}} \log \frac{N_1(z_i)}{N_0(z_i)}\Big) > 2,
 
-or > 1.5 for the class with the largest R; its isolated samples are flagged. The score is minus the loss after the last round, in nats.
+or > 1.5 for the class with the largest R; its isolated samples are flagged. The score is minus the loss after the last
+round, in nats.
 
 Differences from the paper
 1. The first pretraining is the training of the model that is given: it has seen the inspected set, and is copied.
-2. A wrong label is the prediction of the round's pretrained model plus a random 1 .. C - 1 (mod C), drawn per image and step.
+2. A wrong label is the prediction of the round's pretrained model plus a random 1 .. C - 1 (mod C), drawn per image and
+   step.
 3. Gaussians of fewer than three samples are not fitted (R = 1); 0.001 is added to variances.
 4. Rounds, shares, weights and rates are those of the published code for CIFAR-10; the paper's own text was not at hand.
 
@@ -92,7 +97,8 @@ def _batches(n: int, size: int, generator: torch.Generator, device: torch.device
 def confuse(
     model: nn.Module, inspected: ImageData, clean: ImageData, balance: Tensor, config: CT, number: int, seed: int
 ) -> None:
-    """Confusion training of ``model`` in place, round ``number`` (from 0); ``balance`` (C,) weighs inspected classes."""
+    """Confusion training of ``model`` in place, round ``number`` (from 0); ``balance`` (C,) weighs inspected
+    classes."""
     device, weight = inspected.x.device, config.weights[number]
     generator = torch.Generator(device).manual_seed(seed)
     predicted = predict(model, clean.x)
@@ -125,7 +131,8 @@ def confuse(
 
 
 def distilled(losses: Tensor, y: Tensor, share: float, least: float) -> Tensor:
-    """(N,) bool: the ``share`` of all samples with the lowest losses, and at least the share ``least`` of each class."""
+    """(N,) bool: the ``share`` of all samples with the lowest losses, and at least the share ``least`` of each
+    class."""
     kept = top(-losses, max(1, round(share * len(losses))))
     for label in y.unique().tolist():
         own = (y == label).nonzero().flatten()
@@ -134,7 +141,8 @@ def distilled(losses: Tensor, y: Tensor, share: float, least: float) -> Tensor:
 
 
 def log_likelihood_ratio(x: Tensor, isolated: Tensor) -> float:
-    """log R of the features (n, d) of one class, of which some are ``isolated`` (n,) bool; 0 where a group has fewer than 3."""
+    """log R of the features (n, d) of one class, of which some are ``isolated`` (n,) bool; 0 where a group has fewer
+    than 3."""
     if min(int(isolated.sum()), int((~isolated).sum())) < 3:
         return 0.0
     z = x.double()
@@ -148,7 +156,8 @@ def log_likelihood_ratio(x: Tensor, isolated: Tensor) -> float:
 
 
 def poisoned_classes(x: Tensor, y: Tensor, isolated: Tensor, config: CT) -> tuple[list[int], dict[str, Any]]:
-    """Classes that are cleansed, from features (N, d), labels and isolated samples (N,); and their likelihood ratios."""
+    """Classes that are cleansed, from features (N, d), labels and isolated samples (N,); and their likelihood
+    ratios."""
     ratios = {k: log_likelihood_ratio(x[y == k], isolated[y == k]) for k in y.unique().tolist()}
     largest = max(ratios.values())
     bounds = {k: config.max_threshold if value == largest else config.threshold for k, value in ratios.items()}
@@ -164,7 +173,8 @@ def _check(config: CT) -> None:
         wanted = rounds - 1 if field.name in ("keep", "pretrain_epochs") else rounds
         if isinstance(value, tuple) and len(value) != wanted:
             raise PaperlibError(
-                f"{field.name}={value!r} has {len(value)} entries; with {rounds - 1} entries of keep it must have {wanted}."
+                f"{field.name}={value!r} has {len(value)} entries; with {rounds - 1} entries of keep it must have"
+                f" {wanted}."
             )
     if not all(0 < share <= 1 for share in config.keep):
         raise PaperlibError(f"keep={config.keep!r} holds shares of the samples; each must lie in (0, 1].")

@@ -1,10 +1,10 @@
 r"""D-BR's sample distinguishment: poisoned samples are sensitive to transformations.
 
-Chen, Wu, Wang, "Effective Backdoor Defense by Exploiting Sensitivity of Poisoned Samples", NeurIPS 2022, Section 4.1. A rotation
-breaks a trigger, so the features of poisoned samples move more than those of clean ones. A fresh model is trained on the
-poisoned set without augmentation for 2 epochs, then for 10 epochs with the intra-class loss alone: the mean cosine between
-the centres of different classes in a batch, which spreads the classes and draws each together. The feature consistency towards
-transformations of a sample is
+Chen, Wu, Wang, "Effective Backdoor Defense by Exploiting Sensitivity of Poisoned Samples", NeurIPS 2022, Section 4.1. A
+rotation breaks a trigger, so the features of poisoned samples move more than those of clean ones. A fresh model is
+trained on the poisoned set without augmentation for 2 epochs, then for 10 epochs with the intra-class loss alone: the
+mean cosine between the centres of different classes in a batch, which spreads the classes and draws each together. The
+feature consistency towards transformations of a sample is
 
 .. math:: \mathrm{FCT}(x) = \tfrac1d \| \phi(x) - \phi(\tau(x)) \|_2^2,
 
@@ -14,7 +14,8 @@ with tau a rotation followed by an affine map. The 5 % with the largest values a
 Differences from the paper
 1. tau draws rotation (up to 180 degrees), and then rotation, shift and scale again, per image; ranges are our own.
 2. Only the architecture of the model that is given counts: a fresh copy is trained.
-3. VDC's comparison (arXiv 2309.16211) flags as many as are poisoned; ``poisoned_share`` is that share, the default is the paper's.
+3. VDC's comparison (arXiv 2309.16211) flags as many as are poisoned; ``poisoned_share`` is that share, the default is
+   the paper's.
 
 Introduced in notebook 07.
 """

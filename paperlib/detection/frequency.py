@@ -1,31 +1,34 @@
 r"""Frequency: triggers leave traces in the discrete cosine transform.
 
-Zeng, Park, Mao, Jia, "Rethinking the Backdoor Attacks' Triggers: A Frequency Perspective", ICCV 2021 (arXiv 2104.03413). A small
-convolutional network tells the spectra of clean images from those of images with random synthetic triggers; a training image
-whose spectrum it takes for a triggered one is flagged. It never sees an attack's own trigger, a label, or the classifier.
+Zeng, Park, Mao, Jia, "Rethinking the Backdoor Attacks' Triggers: A Frequency Perspective", ICCV 2021 (arXiv
+2104.03413). A small convolutional network tells the spectra of clean images from those of images with random synthetic
+triggers; a training image whose spectrum it takes for a triggered one is flagged. It never sees an attack's own
+trigger, a label, or the classifier.
 
 The spectrum is the orthonormal DCT of each channel of an image in 0 to 255,
 
 .. math:: X_{uv} = c_u c_v \sum_{ij} x_{ij} \cos\frac{\pi (2i + 1) u}{2H} \cos\frac{\pi (2j + 1) v}{2W},
 
-and the network has six 3x3 convolutions (32, 32, 64, 64, 128, 128) with ELU and batch norm, pooling and dropout (0.2, 0.3,
-0.4) after every second. The score is its probability of a trigger.
+and the network has six 3x3 convolutions (32, 32, 64, 64, 128, 128) with ELU and batch norm, pooling and dropout (0.2,
+0.3, 0.4) after every second. The score is its probability of a trigger.
 
-Each of five kinds of synthetic trigger is drawn with probability 1/5; sizes are those of images of 32 pixels, and grow with the image:
-a rectangle of 2 to 7 pixels a side, 0 to 5 pixels from both edges of a corner, white or of uniform noise; Gaussian noise of mean +25
-and variance 10 to 70 grey levels; one or two shadows, random polygons of five corners in the lower half in which the lightness is
-halved; another training image times 0.3, added to the image. The authors' code and ours agree on the DCT to rounding, and on what
-can be measured of their examples of each kind (github.com/YiZeng623/frequency-backdoor).
+Each of five kinds of synthetic trigger is drawn with probability 1/5; sizes are those of images of 32 pixels, and grow
+with the image: a rectangle of 2 to 7 pixels a side, 0 to 5 pixels from both edges of a corner, white or of uniform
+noise; Gaussian noise of mean +25 and variance 10 to 70 grey levels; one or two shadows, random polygons of five corners
+in the lower half in which the lightness is halved; another training image times 0.3, added to the image. The authors'
+code and ours agree on the DCT to rounding, and on what can be measured of their examples of each kind
+(github.com/YiZeng623/frequency-backdoor).
 
 Differences from the paper
-1. Trained on the clean subset, flipped at random where the data set is, with new triggers for every batch. The published
-   weights have seen CIFAR-10's training set, every image with five triggers, ten times each: about 78,000 steps. They flag 83, 88 and
-   62 % of our BadNets, Blended and SIG images and 3.6 % of the clean ones.
-2. ``logarithm`` shows the network :math:`\mathrm{sign}(X) \log(1 + |X|)` instead of X, which the code gives it raw: with few images the
-   first coefficient, a thousand times the others, hides them. At laptop scale (500 clean images, 360 steps of Adadelta at lr 1,
-   one seed) it flags 68 % of BadNets' images, 89 % of Blended's with the cartoon, 11 % with the smooth random picture and 33 % of SIG's,
-   and 6 % of the clean ones it has not seen (2 % of those it has). Without flips and with 240 steps it is 76, 97, 17, 44 and 13 %. What is
-   missing on SIG is images: the network knows 500 by heart.
+1. Trained on the clean subset, flipped at random where the data set is, with new triggers for every batch. The
+   published weights have seen CIFAR-10's training set, every image with five triggers, ten times each: about 78,000
+   steps. They flag 83, 88 and 62 % of our BadNets, Blended and SIG images and 3.6 % of the clean ones.
+2. ``logarithm`` shows the network :math:`\mathrm{sign}(X) \log(1 + |X|)` instead of X, which the code gives it raw:
+   with few images the first coefficient, a thousand times the others, hides them. At laptop scale (500 clean images,
+   360 steps of Adadelta at lr 1, one seed) it flags 68 % of BadNets' images, 89 % of Blended's with the cartoon, 11 %
+   with the smooth random picture and 33 % of SIG's, and 6 % of the clean ones it has not seen (2 % of those it has).
+   Without flips and with 240 steps it is 76, 97, 17, 44 and 13 %. What is missing on SIG is images: the network knows
+   500 by heart.
 
 Introduced in notebook 01.
 """
@@ -141,13 +144,15 @@ def added(x: Tensor, others: Tensor, generator: torch.Generator | None = None) -
 
 
 TRIGGERS = {
-    "white_block": white_block, "random_block": random_block, "gaussian_noise": gaussian_noise, "shadow": shadow, "blend": added,
+    "white_block": white_block, "random_block": random_block, "gaussian_noise": gaussian_noise, "shadow": shadow,
+    "blend": added,
 }  # fmt: skip
 """Kind of synthetic trigger -> ``(x, others, generator) -> x with the trigger``, all images (B, C, H, W) in [0, 1]."""
 
 
 def triggered(x: Tensor, generator: torch.Generator, pool: Tensor | None = None) -> Tensor:
-    """Images (B, C, H, W) in [0, 1], each with one random synthetic trigger, in [0, 1]; ``pool`` has the uint8 images that are added."""
+    """Images (B, C, H, W) in [0, 1], each with one random synthetic trigger, in [0, 1]; ``pool`` has the uint8 images
+    that are added."""
     kind = torch.randint(len(TRIGGERS), (len(x),), generator=generator, device=x.device)
     from_ = torch.randint(len(x if pool is None else pool), (len(x),), generator=generator, device=x.device)
     others, out = x[from_] if pool is None else pool[from_].float().div_(255), x.clone()

@@ -1,35 +1,37 @@
 r"""SCAn: statistical contamination analysis.
 
-Tang et al., "Demon in the Variant: Statistical Analysis of DNNs for Robust Backdoor Contamination Detection", USENIX Security
-2021 (arXiv 1908.00686). On clean images a feature vector is the sum of an identity that belongs to the class and a variation
-that is alike in all classes,
+Tang et al., "Demon in the Variant: Statistical Analysis of DNNs for Robust Backdoor Contamination Detection", USENIX
+Security 2021 (arXiv 1908.00686). On clean images a feature vector is the sum of an identity that belongs to the class
+and a variation that is alike in all classes,
 
 .. math:: f = \mu_t + \varepsilon, \qquad \mu_t \sim N(0, S_\mu), \quad \varepsilon \sim N(0, S_\varepsilon),
 
-whose covariances an EM algorithm finds. In a contaminated class features are better explained by two identities than by one.
-Per class, the features are split in two groups by a linear discriminant with :math:`S_\varepsilon^{-1}`, and the likelihood
-ratio of the two hypotheses is
+whose covariances an EM algorithm finds. In a contaminated class features are better explained by two identities than by
+one. Per class, the features are split in two groups by a linear discriminant with :math:`S_\varepsilon^{-1}`, and the
+likelihood ratio of the two hypotheses is
 
 .. math::
    J_t = \frac1{n_t} \sum_{i} (f_i - \mu_t)^\top S_\varepsilon^{-1} (f_i - \mu_t)
        - (f_i - \mu_{g(i)})^\top S_\varepsilon^{-1} (f_i - \mu_{g(i)}).
 
-A class is contaminated when J_t lies more than e² robust deviations above the median of all classes; in it, the group that
-holds the smaller share of the clean images is removed.
+A class is contaminated when J_t lies more than e² robust deviations above the median of all classes; in it, the group
+that holds the smaller share of the clean images is removed.
 
-The score of a sample is its class's anomaly index times a number in [0, 1] that grows with the log-odds of the two groups.
+The score of a sample is its class's anomaly index times a number in [0, 1] that grows with the log-odds of the two
+groups.
 
 Differences from the paper
 1. Only classes *above* the median are contaminated (the published code takes the absolute deviation).
 2. Groups start from the sign of the first principal direction of the whitened features, not from random ones: no seed.
 3. The threshold is the paper's e²; BackdoorBench and VDC's comparison use e (``threshold``).
 4. J_t is not divided by its maximum, and the paper's normalisation of it is left out: the anomaly index is the same.
-5. All public code that we know (nine copies, among them BackdoorBench's and backdoor-toolbox's) has another centre of the
-   one-identity hypothesis: :math:`S_\varepsilon (n S_\mu + S_\varepsilon)^{-1} \sum_i f_i`, which is close to the mean of *all* classes,
-   instead of the class mean. J_t then grows with the distance of a class from that mean. Of eight classes of ten vectors, one with four
-   from another class in it, the contaminated one has index 0.35 with the code's centre and 149 with the class mean (a second set: 0.16
-   and 2,463), at a threshold of 7.4. ``formula="public_code"`` is theirs, with its random start (difference 2) and its absolute
-   deviation (difference 1): printed columns of SCAn may come from it. Covariances, groups, J and indices agree with it to rounding.
+5. All public code that we know (nine copies, among them BackdoorBench's and backdoor-toolbox's) has another centre of
+   the one-identity hypothesis: :math:`S_\varepsilon (n S_\mu + S_\varepsilon)^{-1} \sum_i f_i`, which is close to the
+   mean of *all* classes, instead of the class mean. J_t then grows with the distance of a class from that mean. Of
+   eight classes of ten vectors, one with four from another class in it, the contaminated one has index 0.35 with the
+   code's centre and 149 with the class mean (a second set: 0.16 and 2,463), at a threshold of 7.4.
+   ``formula="public_code"`` is theirs, with its random start (difference 2) and its absolute deviation (difference 1):
+   printed columns of SCAn may come from it. Covariances, groups, J and indices agree with it to rounding.
 
 Introduced in notebook 07.
 """
@@ -85,7 +87,8 @@ def decompose(x: Tensor, y: Tensor, iterations: int = 100, tolerance: float = 1e
 
 
 def split(x: Tensor, precision: Tensor, iterations: int = 100, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Split features (n, d) in two groups: group 1 (n,) bool, and the log-odds of group 1 (n,); ``start``: group 1 to begin with."""
+    """Split features (n, d) in two groups: group 1 (n,) bool, and the log-odds of group 1 (n,); ``start``: group 1 to
+    begin with."""
     whiten = torch.linalg.eigh(precision)
     z = (x - x.mean(0)) @ (whiten.eigenvectors * whiten.eigenvalues.clamp_min(0).sqrt())
     group = (z @ principal_directions(z, 1).to(z.dtype)).flatten() > 0 if start is None else start.clone()

@@ -1,8 +1,8 @@
 r"""SentiNet: does what the classifier looks at decide other images too?
 
 Chou, Tramèr, Pellegrino, "SentiNet: Detecting Localized Universal Attacks Against Deep Learning Systems", 2018 (arXiv
-1812.00292). Grad-CAM finds the region that an image's prediction rests on; the region is pasted onto clean images. A trigger
-takes its label along:
+1812.00292). Grad-CAM finds the region that an image's prediction rests on; the region is pasted onto clean images. A
+trigger takes its label along:
 
 .. math:: s(x) = \frac1N \sum_j p_{\hat y(x)}\big( m(x) \odot x + (1 - m(x)) \odot z_j \big), \qquad
    m(x) = [\text{Grad-CAM}(x) \ge 0.85 \max],
@@ -10,8 +10,8 @@ takes its label along:
 and x is flagged when s(x) > 0.9.
 
 Differences from the paper
-1. The paper fits a boundary between fooled rate and the confidence of inert patterns; the threshold of 0.9 on the mean confidence is
-   BackdoorBench's (arXiv 2206.12654).
+1. The paper fits a boundary between fooled rate and the confidence of inert patterns; the threshold of 0.9 on the mean
+   confidence is BackdoorBench's (arXiv 2206.12654).
 2. The region is Grad-CAM's at the feature layer, enlarged bilinearly; regions of a second class are not subtracted.
 
 Introduced in notebook 07.

@@ -1,32 +1,36 @@
 r"""SimiFeat: noisy labels by neighbours, by voting (V) and by ranking (R).
 
-Zhu, Dong, Liu, "Detecting Corrupted Labels Without Training a Model to Predict", ICML 2022 (arXiv 2110.06283); the transition
-matrix is found as in Zhu, Song, Liu, "Clusterability as an Alternative to Anchor Points When Learning with Noisy Labels",
-ICML 2021 (arXiv 2102.05291). In good features near samples have the same true class. In each of 21 rounds the images are
-cropped and flipped at random, and the labels of a sample and of its k - 1 = 9 nearest neighbours vote, each with its cosine; that
-of the sample itself is not 1 but what its two nearest neighbours lead to, :math:`2 c_1 - c_2`. The votes v of the classes have
-Euclidean norm 1.
+Zhu, Dong, Liu, "Detecting Corrupted Labels Without Training a Model to Predict", ICML 2022 (arXiv 2110.06283); the
+transition matrix is found as in Zhu, Song, Liu, "Clusterability as an Alternative to Anchor Points When Learning with
+Noisy Labels", ICML 2021 (arXiv 2102.05291). In good features near samples have the same true class. In each of 21
+rounds the images are cropped and flipped at random, and the labels of a sample and of its k - 1 = 9 nearest neighbours
+vote, each with its cosine; that of the sample itself is not 1 but what its two nearest neighbours lead to,
+:math:`2 c_1 - c_2`. The votes v of the classes have Euclidean norm 1.
 
 V: a sample is noisy in a round when its label has fewer votes than another class. R: of label i, the share
-:math:`1 - P(Y = i \mid \tilde Y = i)` of the samples with the largest cross-entropy between label and votes is noisy. With
-prior p and transition matrix T, which match the joint frequencies of the labels of a sample and its two nearest neighbours,
+:math:`1 - P(Y = i \mid \tilde Y = i)` of the samples with the largest cross-entropy between label and votes is noisy.
+With prior p and transition matrix T, which match the joint frequencies of the labels of a sample and its two nearest
+neighbours,
 
 .. math::
    P(\tilde Y_1 = i) = \sum_a p_a T_{ai}, \quad P(i, j) = \sum_a p_a T_{ai} T_{aj}, \quad
-   P(i, j, k) = \sum_a p_a T_{ai} T_{aj} T_{ak}, \qquad P(Y = i \mid \tilde Y = i) = \frac{p_i T_{ii}}{P(\tilde Y_1 = i)}.
+   P(i, j, k) = \sum_a p_a T_{ai} T_{aj} T_{ak}, \qquad P(Y = i \mid \tilde Y = i) = \frac{p_i T_{ii}}{P(\tilde Y_1 =
+   i)}.
 
 Both flag what is noisy in most rounds. The score is the mean over the rounds of (largest vote of another class)
-- (vote of the sample's label), in [-1, 1]; for R the cross-entropy :math:`-\log(v_{\tilde y} + 10^{-8})` of the mean vote, in nats.
-Votes, scores and flags of one round agree with the authors' code to rounding (github.com/UCSC-REAL/SimiFeat).
+- (vote of the sample's label), in [-1, 1]; for R the cross-entropy :math:`-\log(v_{\tilde y} + 10^{-8})` of the mean
+vote, in nats. Votes, scores and flags of one round agree with the authors' code to rounding
+(github.com/UCSC-REAL/SimiFeat).
 
 Differences from the paper
-1. Written from the papers. Features are those of ``model``, which may be any network, such as the pre-trained ones of the paper;
-   the classifier that learned the noisy labels is the weakest choice.
-2. The paper's k nearest neighbours are others, each with one vote. The code's are followed: a sample counts among its own k, votes weigh
-   their cosine (symmetric noise 0.4: TPR 88.5 and FPR 18.0 against 94.5 and 25.5 with ten others and equal votes).
-   A tie between the own label and another is no vote against the label (V); ties of the ranking are broken at random (R).
-3. T and p are found once, from the frequencies of all samples of all rounds (published code: anew in every round, from ten
-   draws of 15,000 samples).
+1. Written from the papers. Features are those of ``model``, which may be any network, such as the pre-trained ones of
+   the paper; the classifier that learned the noisy labels is the weakest choice.
+2. The paper's k nearest neighbours are others, each with one vote. The code's are followed: a sample counts among its
+   own k, votes weigh their cosine (symmetric noise 0.4: TPR 88.5 and FPR 18.0 against 94.5 and 25.5 with ten others and
+   equal votes). A tie between the own label and another is no vote against the label (V); ties of the ranking are
+   broken at random (R).
+3. T and p are found once, from the frequencies of all samples of all rounds (published code: anew in every round, from
+   ten draws of 15,000 samples).
 4. Without augmentation rounds do not differ and V takes one.
 
 Introduced in notebook 01.
@@ -85,7 +89,8 @@ def neighbours(x: Tensor, k: int, chunk: int = 1000) -> tuple[Tensor, Tensor]:
 
 
 def votes(x: Tensor, y: Tensor, classes: int, k: int) -> tuple[Tensor, Tensor]:
-    """Votes (N, C), of Euclidean norm 1, of the labels of each sample and its k - 1 neighbours; labels (N, 2) of the nearest two."""
+    """Votes (N, C), of Euclidean norm 1, of the labels of each sample and its k - 1 neighbours; labels (N, 2) of the
+    nearest two."""
     index, cosine = neighbours(x, k - 1)
     own = 2 * cosine[:, 0] - cosine[:, 1]
     voters, weight = torch.cat([y[:, None], y[index]], 1), torch.cat([own[:, None], cosine], 1)
@@ -107,8 +112,8 @@ def consensus(y: Tensor, near: Tensor, classes: int) -> Tensor:
 def transition(counts: Tensor, steps: int = 400, lr: float = 0.1) -> tuple[Tensor, Tensor]:
     """Prior p (C,) and transition matrix T (C, C), row = true class, that explain :func:`consensus` counts.
 
-    The sum of the Euclidean distances of the frequencies of first, second and third order is minimised, from a T that is
-    mostly right.
+    The sum of the Euclidean distances of the frequencies of first, second and third order is minimised, from a T that
+    is mostly right.
     """
     classes = len(counts)
     third = counts.double() / counts.sum()

@@ -1,25 +1,28 @@
 r"""SPECTRE: spectral signatures after robust whitening.
 
-Hayase, Kong, Somani, Oh, "SPECTRE: Defending Against Backdoor Attacks Using Robust Statistics", ICML 2021 (arXiv 2104.11315).
-Per label the centred features are projected on their top k principal directions, mean and covariance are estimated robustly,
-and the data are whitened with them, so that only what the poisoned samples add stands out. The quantum entropy score of a
-whitened sample h, with S the covariance of all whitened samples, is
+Hayase, Kong, Somani, Oh, "SPECTRE: Defending Against Backdoor Attacks Using Robust Statistics", ICML 2021 (arXiv
+2104.11315). Per label the centred features are projected on their top k principal directions, mean and covariance are
+estimated robustly, and the data are whitened with them, so that only what the poisoned samples add stands out. The
+quantum entropy score of a whitened sample h, with S the covariance of all whitened samples, is
 
 .. math:: \tau_i = \frac{h_i^\top Q\, h_i}{\mathrm{tr}\, Q}, \qquad
    Q = \exp\Big( \frac{\alpha\, (S - I)}{\|S\|_2 - 1} \Big), \quad \alpha = 4,
 
-and the samples with the largest scores are removed. k is the one, of 1, 4, 9, ..., 64, after whose removal the rest is closest to clean:
-all samples, whitened in 64 directions by the mean and covariance of the rest, have the largest mean score.
+and the samples with the largest scores are removed. k is the one, of 1, 4, 9, ..., 64, after whose removal the rest is
+closest to clean: all samples, whitened in 64 directions by the mean and covariance of the rest, have the largest mean
+score.
 
-The robust estimate is the filter of Diakonikolas et al. ("Being Robust (in High Dimensions) Can Be Practical", ICML 2017, arXiv
-1703.00893): whiten by the covariance of the samples kept; find the unit matrix U along which :math:`\langle hh^\top - I, U
-\rangle` varies most (for a Gaussian its variance is 2); where it is larger, drop the samples that lie farthest out; repeat.
+The robust estimate is the filter of Diakonikolas et al. ("Being Robust (in High Dimensions) Can Be Practical", ICML
+2017, arXiv 1703.00893): whiten by the covariance of the samples kept; find the unit matrix U along which
+:math:`\langle hh^\top - I, U \rangle` varies most (for a Gaussian its variance is 2); where it is larger, drop the
+samples that lie farthest out; repeat.
 
 Differences from the paper
-1. In every round the filter drops a tenth of the assumed ``epsilon`` of the samples; Diakonikolas et al. find the number from a
-   tail bound whose constants assume an exact Gaussian.
-2. Nobody tells the number to remove: 15 % of every label, as in :mod:`paperlib.detection.ss`; ``ratio`` tells it. The authors
-   filter the label with the largest score only (``classes="largest"``); the default examines all, as VDC's comparison does.
+1. In every round the filter drops a tenth of the assumed ``epsilon`` of the samples; Diakonikolas et al. find the
+   number from a tail bound whose constants assume an exact Gaussian.
+2. Nobody tells the number to remove: 15 % of every label, as in :mod:`paperlib.detection.ss`; ``ratio`` tells it. The
+   authors filter the label with the largest score only (``classes="largest"``); the default examines all, as VDC's
+   comparison does.
 3. Pure torch; the authors' code is Julia.
 
 Introduced in notebook 07.
@@ -70,7 +73,8 @@ def _whitening(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def robust_whitening(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Mean and whitening matrix of x (n, k) float64 from the samples that the filter keeps, at least 1 - epsilon of them."""
+    """Mean and whitening matrix of x (n, k) float64 from the samples that the filter keeps, at least 1 - epsilon of
+    them."""
     n, k = x.shape
     keep = torch.arange(n, device=x.device)
     per_round = max(1, round(0.1 * epsilon * n))

@@ -1,22 +1,23 @@
 r"""SS: spectral signatures.
 
-Tran, Li, Madry, "Spectral Signatures in Backdoor Attacks", NeurIPS 2018 (arXiv 1811.00636), Algorithm 1. Poisoned samples of a
-label leave a trace in the spectrum of the covariance of its features. Per label, with v the first right singular vector of
-the centred features,
+Tran, Li, Madry, "Spectral Signatures in Backdoor Attacks", NeurIPS 2018 (arXiv 1811.00636), Algorithm 1. Poisoned
+samples of a label leave a trace in the spectrum of the covariance of its features. Per label, with v the first right
+singular vector of the centred features,
 
 .. math:: \tau_i = \big( (f(x_i) - \bar f)^\top v \big)^2,
 
 and the samples with the largest scores are removed.
 
 Differences from the paper
-1. The paper removes 1.5 x (an upper bound of the poisoned samples) from every label. Nobody tells a defender that number: the
-   default is BackdoorBench's rule, what lies above the interpolated 85th percentile of its label (the paper's 1.5 x 10 %). ``ratio``
-   tells it: the min(1.5 x ratio x N, half of the label) largest, as backdoor-toolbox and VDC's comparison (arXiv 2309.16211) have it.
-   Both rules and their scores agree with that public code to 5e-7; against the round(0.15 n) largest, our rule before, one flag of
-   80 differs.
-2. BackdoorBench's filter differs in three more ways, each an option: it is told the target label (``target``), it flattens the
-   feature maps (``pooled=False``), and it finds v on centred features but takes the absolute projection of the features as they are
-   for the score (``centred=False``). The paper is explicit about the centred square, which stays the default.
+1. The paper removes 1.5 x (an upper bound of the poisoned samples) from every label. Nobody tells a defender that
+   number: the default is BackdoorBench's rule, what lies above the interpolated 85th percentile of its label (the
+   paper's 1.5 x 10 %). ``ratio`` tells it: the min(1.5 x ratio x N, half of the label) largest, as backdoor-toolbox and
+   VDC's comparison (arXiv 2309.16211) have it. Both rules and their scores agree with that public code to 5e-7; against
+   the round(0.15 n) largest, our rule before, one flag of 80 differs.
+2. BackdoorBench's filter differs in three more ways, each an option: it is told the target label (``target``), it
+   flattens the feature maps (``pooled=False``), and it finds v on centred features but takes the absolute projection of
+   the features as they are for the score (``centred=False``). The paper is explicit about the centred square, which
+   stays the default.
 
 Introduced in notebook 05.
 """

@@ -13,9 +13,11 @@ MAD_SCALE = 1.4826
 def anomaly_index(values: Tensor, floor: float = 0.0) -> Tensor:
     r"""How far each of K values lies **above** their median, in robust standard deviations; below it: 0.
 
-    .. math:: J^*_t = \max\Big(0,\; \frac{J_t - \mathrm{median}(J)}{1.4826\, \mathrm{median}|J - \mathrm{median}(J)|}\Big)
+    .. math:: J^*_t = \max\Big(0,\; \frac{J_t - \mathrm{median}(J)}{1.4826\, \mathrm{median}|J -
+    \mathrm{median}(J)|}\Big)
 
-    A median deviation below ``floor`` counts as ``floor``. With a deviation of zero a value above the median has index infinity, unless it is above by rounding only.
+    A median deviation below ``floor`` counts as ``floor``. With a deviation of zero a value above the median has index
+    infinity, unless it is above by rounding only.
     """
     above = values.double() - values.double().quantile(0.5)
     deviation = MAD_SCALE * above.abs().quantile(0.5).clamp_min(floor)
@@ -26,8 +28,8 @@ def anomaly_index(values: Tensor, floor: float = 0.0) -> Tensor:
 def principal_directions(centred: Tensor, k: int) -> Tensor:
     """The k right singular vectors (d, k) of centred data (n, d) with the largest singular values, largest first.
 
-    From the eigenvectors of the smaller of the two Gram matrices, in float64; a sign is fixed (largest entry positive), so
-    the result is the same on every machine. k is cut to min(n, d).
+    From the eigenvectors of the smaller of the two Gram matrices, in float64; a sign is fixed (largest entry positive),
+    so the result is the same on every machine. k is cut to min(n, d).
     """
     x = centred.double()
     n, d = x.shape

@@ -1,16 +1,16 @@
 r"""STRIP: strong intentional perturbation.
 
-Gao et al., "STRIP: A Defence Against Trojan Attacks on Deep Neural Networks", ACSAC 2019 (arXiv 1902.06531). A trigger keeps its
-power when another picture is laid over the image, so the predictions of a poisoned image under many overlays hardly differ.
-With N clean images z_j, in normalised pixel space,
+Gao et al., "STRIP: A Defence Against Trojan Attacks on Deep Neural Networks", ACSAC 2019 (arXiv 1902.06531). A trigger
+keeps its power when another picture is laid over the image, so the predictions of a poisoned image under many overlays
+hardly differ. With N clean images z_j, in normalised pixel space,
 
 .. math:: H(x) = \frac1N \sum_j \mathrm{entropy}\big( p(x + \alpha z_j) \big),
 
 and x is flagged when H(x) is below the 10 % quantile of clean images. The score is -H(x), in nats.
 
 Differences from the paper
-1. alpha = 1, 100 overlays and a false-positive rate of 10 %: VDC's and AGPD's comparison (arXiv 2309.16211, 2312.06230). BackdoorBench's
-   class uses 0.5, 64 and 5 %.
+1. alpha = 1, 100 overlays and a false-positive rate of 10 %: VDC's and AGPD's comparison (arXiv 2309.16211,
+   2312.06230). BackdoorBench's class uses 0.5, 64 and 5 %.
 2. Every image of a batch gets its own random overlays.
 
 Introduced in notebook 07.

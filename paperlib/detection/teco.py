@@ -1,16 +1,16 @@
 r"""TeCo: test-time corruption robustness consistency.
 
-Liu et al., "Detecting Backdoors During the Inference Stage Based on Corruption Robustness Consistency", CVPR 2023 (arXiv
-2303.18191). A clean image loses its prediction at similar severities of different corruptions; a triggered one survives some
-corruptions and not others. With r_k(x) the first severity of corruption k at which the predicted label changes (one more than
-the last severity if it never does),
+Liu et al., "Detecting Backdoors During the Inference Stage Based on Corruption Robustness Consistency", CVPR 2023
+(arXiv 2303.18191). A clean image loses its prediction at similar severities of different corruptions; a triggered one
+survives some corruptions and not others. With r_k(x) the first severity of corruption k at which the predicted label
+changes (one more than the last severity if it never does),
 
 .. math:: s(x) = \mathrm{std}_k \, r_k(x).
 
 Differences from the paper
 1. The paper reports ranking only. Here x is flagged above the 90 % quantile of the clean subset, as in STRIP.
-2. Corruptions are our own (:mod:`paperlib.detection.corruptions`): 15 of the kinds, all but frost, for which saturation stands.
-   ``kinds`` and ``severities`` may name fewer.
+2. Corruptions are our own (:mod:`paperlib.detection.corruptions`): 15 of the kinds, all but frost, for which saturation
+   stands. ``kinds`` and ``severities`` may name fewer.
 
 Introduced in notebook 07.
 """
@@ -35,7 +35,8 @@ class TeCo:
     """Hyper-parameters; defaults: the paper's."""
 
     kinds: tuple[str, ...] = (
-        "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+        "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
+        "snow",
         "saturate", "fog", "brightness", "contrast", "elastic", "pixelate", "jpeg",
     )  # fmt: skip
     severities: tuple[int, ...] = SEVERITIES
@@ -45,7 +46,8 @@ class TeCo:
 
 
 def first_change(changed: Tensor) -> Tensor:
-    """Position (...) from 1 of the first True along the last axis of ``changed`` (..., severities); one past it if none is."""
+    """Position (...) from 1 of the first True along the last axis of ``changed`` (..., severities); one past it if none
+    is."""
     steps = changed.shape[-1]
     return torch.where(changed.any(-1), changed.to(torch.uint8).argmax(-1), steps) + 1
 
@@ -75,7 +77,8 @@ def teco(
         choose("kinds", kind, CORRUPTIONS)
     if len(config.kinds) < 2 or not config.severities:
         raise PaperlibError(
-            f"kinds has {len(config.kinds)} and severities {len(config.severities)} entries; at least 2 and 1 are needed."
+            f"kinds has {len(config.kinds)} and severities {len(config.severities)} entries; at least 2 and 1 are"
+            " needed."
         )
     if not set(config.severities) <= set(SEVERITIES):
         raise PaperlibError(f"severities={config.severities!r} must lie in {SEVERITIES[0]} to {SEVERITIES[-1]}.")

@@ -1,9 +1,9 @@
 """One cleaning run of the lab: a dirty training set made from its seeds, asked about, and everything counted once.
 
-What is flagged follows the rule of the spec. All other numbers come from the same answers, so that another threshold, score or
-number of questions needs no run of its own: rates at several rules, ROC curves, rates over the threshold and over subsets of
-the questions. Answers are kept in ``answers.sqlite`` of the store, keyed by content: a clean picture is asked about once,
-whatever was done to the others.
+What is flagged follows the rule of the spec. All other numbers come from the same answers, so that another threshold,
+score or number of questions needs no run of its own: rates at several rules, ROC curves, rates over the threshold and
+over subsets of the questions. Answers are kept in ``answers.sqlite`` of the store, keyed by content: a clean picture is
+asked about once, whatever was done to the others.
 
 Introduced in notebook 01.
 """
@@ -135,9 +135,9 @@ def _fitted(
 def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
     """Ask about every image of the dirty set of ``spec``.
 
-    Result: rates in percent (tpr, fpr, f1, precision, auroc, fnr_at_budget), counts, the engine and what it saw beforehand,
-    ``rules``, ``roc``, ``thresholds``, ``subsets``, ``per_question``, ``examples``, ``triggered``, seconds. Scores (the
-    higher, the more suspicious), flags, and the probability that each answer is right lie beside it.
+    Result: rates in percent (tpr, fpr, f1, precision, auroc, fnr_at_budget), counts, the engine and what it saw
+    beforehand, ``rules``, ``roc``, ``thresholds``, ``subsets``, ``per_question``, ``examples``, ``triggered``, seconds.
+    Scores (the higher, the more suspicious), flags, and the probability that each answer is right lie beside it.
 
     Raises
     ------
@@ -217,7 +217,8 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
 def _on_features(
     spec: CleanseSpec, context: Context, device: str, data: ImageData, dirty: np.ndarray
 ) -> dict[str, Any]:
-    """A detector of wrong labels on the embedded engine's features; ``params``: its method, and options of the engine."""
+    """A detector of wrong labels on the embedded engine's features; ``params``: its method, and options of the
+    engine."""
     options = dict(spec.params)
     method = str(options.pop("method"))
     engine, start = _engine("embedded", pairs(options), device), time.perf_counter()
@@ -397,7 +398,8 @@ def _per_question(
 def _examples(
     report: CleanReport, around: Scene, questions: QuestionBank, flagged: np.ndarray, dirty: np.ndarray
 ) -> list[dict[str, Any]]:
-    """A few pictures with the reasons: the surest catches, the dirty ones that look cleanest, the surest false alarms."""
+    """A few pictures with the reasons: the surest catches, the dirty ones that look cleanest, the surest false
+    alarms."""
     scores = np.nan_to_num(report.samples["score"].to_numpy(), nan=1.0)
     groups = {"caught": flagged & dirty, "missed": dirty & ~flagged, "false alarm": flagged & ~dirty}
     better, names = _better(report, questions), around.train.class_names

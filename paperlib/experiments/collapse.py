@@ -1,20 +1,23 @@
 """Whether a run collapsed: then its numbers are no measurement of the method, and enter no average and no verdict.
 
-Training that diverges stops with an error of its own; what is left are models that say the same of every image, or no more than chance.
+Training that diverges stops with an error of its own; what is left are models that say the same of every image, or no
+more than chance.
 """
 
 import numpy as np
 
 ONE_CLASS = 0.9
-"""Share of the predictions that one class has in a collapsed model; more where the test set itself is nearly of one class."""
+"""Share of the predictions that one class has in a collapsed model; more where the test set itself is nearly of one
+class."""
 
 
 def reason(pred: np.ndarray, y: np.ndarray) -> str:
     """Why a classifier with predictions ``pred`` (N,) of labels ``y`` (N,) has collapsed; empty: it has not.
 
-    One class has at least :data:`ONE_CLASS` of the predictions, and half of the way from its largest true share to all of them; or the
-    mean recall over the classes is at most two standard errors above what guessing with the same shares would give, 1 / classes. Both
-    say nothing about a classifier that is only weak, or about a test set whose classes differ in size.
+    One class has at least :data:`ONE_CLASS` of the predictions, and half of the way from its largest true share to all
+    of them; or the mean recall over the classes is at most two standard errors above what guessing with the same shares
+    would give, 1 / classes. Both say nothing about a classifier that is only weak, or about a test set whose classes
+    differ in size.
     """
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:

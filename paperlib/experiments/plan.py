@@ -43,17 +43,19 @@ def versions(**more: int) -> Pairs:
 
 
 def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int = 0, **changes: Any) -> TrainSpec:
-    """The classifier of ``scale`` trained under ``attack`` (``none``: on clean data); ``changes`` are fields of the spec.
+    """The classifier of ``scale`` trained under ``attack`` (``none``: on clean data); ``changes`` are fields of the
+    spec.
 
-    ``second`` names another trigger that lies on other images of the same training set (:func:`second`). An attack that must be
-    prepared gets the spec of its preparation as a parent, from an ordinary classifier even where the
+    ``second`` names another trigger that lies on other images of the same training set (:func:`second`). An attack that
+    must be prepared gets the spec of its preparation as a parent, from an ordinary classifier even where the
     victim is trained adversarially; ``selection``, other than ``random``, the
     spec of the search for the samples to poison (:func:`select`), unless one is given as ``selected``.
 
     Raises
     ------
     PaperlibError
-        An unknown attack, model, selection strategy or attack parameter, or a strategy for an attack that trains the classifier.
+        An unknown attack, model, selection strategy or attack parameter, or a strategy for an attack that trains the
+        classifier.
     """
     fields: dict[str, Any] = {
         "dataset": scale.dataset,
@@ -125,7 +127,8 @@ def picture(scale: Scale) -> str:
 
 
 def second(attack: str, target: int, ratio: float = 0.1) -> Pairs:
-    """For ``second=`` of :func:`train`: the trigger of ``attack`` on ``ratio`` of the training images, for another target."""
+    """For ``second=`` of :func:`train`: the trigger of ``attack`` on ``ratio`` of the training images, for another
+    target."""
     return pairs(attack=attack, target=target, ratio=ratio)
 
 
@@ -135,7 +138,8 @@ def _another(training: Mapping[str, Any]) -> int:
     method = ATTACKS[choose("second attack", about["attack"], ATTACKS)]
     if method.prepare or method.controls_training:
         raise PaperlibError(
-            f"second attack={about['attack']!r} must be one that only hands in images: it is neither prepared nor trained."
+            f"second attack={about['attack']!r} must be one that only hands in images: it is neither prepared nor"
+            " trained."
         )
     if training["attack"] == "none" or training["cleansed"] is not None or training["target"] == about["target"]:
         raise PaperlibError(
@@ -148,7 +152,8 @@ def _another(training: Mapping[str, Any]) -> int:
 def _given_data(attack: str) -> None:
     if known(attack).controls_training:
         raise PaperlibError(
-            f"attack={attack!r} trains the classifier itself; wrong labels and cleansing need an attack that hands in data."
+            f"attack={attack!r} trains the classifier itself; wrong labels and cleansing need an attack that hands in"
+            " data."
         )
 
 
@@ -175,14 +180,14 @@ def cleanse(
 ) -> CleanseSpec:
     """VDC with ``engine`` on the training set of ``scale`` under ``attack``, wrong labels (``noise``), or both.
 
-    ``params`` are options of the engine, ``changes`` fields of the spec. With ``selection="random"`` the poisoned images are
-    those of :func:`train` with the same seed, with ``"balanced"`` those of its ``selection="balanced"``.
+    ``params`` are options of the engine, ``changes`` fields of the spec. With ``selection="random"`` the poisoned
+    images are those of :func:`train` with the same seed, with ``"balanced"`` those of its ``selection="balanced"``.
 
     Raises
     ------
     PaperlibError
-        An unknown engine, bank of questions, attack or attack parameter, a selection that trains a model, or an attack whose trigger exists
-        only after its training.
+        An unknown engine, bank of questions, attack or attack parameter, a selection that trains a model, or an attack
+        whose trigger exists only after its training.
     """
     choose("engine", engine, (*ENGINES, TRUTH, ON_FEATURES))
     if changes.get("questions"):
@@ -219,12 +224,14 @@ def cleanse(
 
 
 def _raised(detector: str) -> int:
-    """Its version where that was raised; the first one is not part of the keys of what was recorded on the same features."""
+    """Its version where that was raised; the first one is not part of the keys of what was recorded on the same
+    features."""
     return DETECTORS[detector].version if detector in DETECTORS and DETECTORS[detector].version > 1 else 0
 
 
 def adversarially(scale: Scale) -> dict[str, Any]:
-    """Fields of :func:`train` for an attacker who trains adversarially: 8/255, 10 steps as SAU's paper has it, 2 in smoke.
+    """Fields of :func:`train` for an attacker who trains adversarially: 8/255, 10 steps as SAU's paper has it, 2 in
+    smoke.
 
     NPD's paper does not print how its attackers train; it gets the same.
     """
@@ -234,8 +241,8 @@ def adversarially(scale: Scale) -> dict[str, Any]:
 def _hands_in(attack: str, strategy: str) -> None:
     if ATTACKS[attack].controls_training:
         raise PaperlibError(
-            f"selection={strategy!r} needs an attack that hands in poisoned data; attack={attack!r} trains the classifier "
-            "itself and poisons anew in every batch."
+            f"selection={strategy!r} needs an attack that hands in poisoned data; attack={attack!r} trains the"
+            " classifier itself and poisons anew in every batch."
         )
 
 
@@ -251,8 +258,9 @@ def select(
 ) -> SelectSpec:
     """The search of ``strategy`` for the images that ``attack`` poisons, with a surrogate of the sizes of ``scale``.
 
-    ``params`` change the strategy's hyper-parameters, ``changes`` are fields of the spec (``model`` and ``width`` are the
-    surrogate's). The surrogate's learning rate is constant; where the victim's is one cycle, it is half of the highest.
+    ``params`` change the strategy's hyper-parameters, ``changes`` are fields of the spec (``model`` and ``width`` are
+    the surrogate's). The surrogate's learning rate is constant; where the victim's is one cycle, it is half of the
+    highest.
 
     Raises
     ------

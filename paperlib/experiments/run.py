@@ -1,7 +1,7 @@
 """What happens when a spec is run: the bridge from the lab, which knows no torch, to the methods.
 
-A model is trained or defended once and lies in the store; :func:`paperlib.experiments.scene.restore` brings any of them back
-together with the data, attack and clean subset that belong to it.
+A model is trained or defended once and lies in the store; :func:`paperlib.experiments.scene.restore` brings any of them
+back together with the data, attack and clean subset that belong to it.
 """
 
 import shutil
@@ -74,8 +74,9 @@ def run_prepare(spec: PrepareSpec, context: Context) -> dict[str, Any]:
 def run_select(spec: SelectSpec, context: Context) -> dict[str, Any]:
     """Choose which training images are poisoned; result: indices, seconds, and what the strategy says about it.
 
-    The state after every round lies beside the result to be, so that a run that was killed goes on from there. Its folder has
-    the ending of a temporary one: it is no result, and what nobody comes back to is cleared away with the leftovers.
+    The state after every round lies beside the result to be, so that a run that was killed goes on from there. Its
+    folder has the ending of a temporary one: it is no result, and what nobody comes back to is cleared away with the
+    leftovers.
     """
     device = str(pick_device(context.device))
     data = dataset(spec.dataset, "train", spec.n_train, spec.seed, device)
@@ -244,7 +245,8 @@ def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
 
 
 def run_analysis(spec: AnalysisSpec, context: Context) -> dict[str, Any]:
-    """Apply the tool of ``spec``; its result is what the tool returns. A tool without models gets none, and no scene."""
+    """Apply the tool of ``spec``; its result is what the tool returns. A tool without models gets none, and no
+    scene."""
     restored = [restore(parent, context.store, context.device) for parent in spec.inputs]
     tool = TOOLS[spec.tool].load()
     around = restored[0][1] if restored else None

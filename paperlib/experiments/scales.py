@@ -1,7 +1,8 @@
 """Three scales, one code path: a scale is only a set of sizes.
 
 ``smoke`` runs everything on scikit-learn's digits in seconds (for CI), ``laptop`` on real images in minutes on two CPU
-cores, ``paper`` at the papers' own settings on a GPU. Every figure that is not at paper scale says its scale on its face.
+cores, ``paper`` at the papers' own settings on a GPU. Every figure that is not at paper scale says its scale on its
+face.
 """
 
 import os
@@ -35,27 +36,29 @@ class Scale:
     """Epochs of FT and FT-SAM on the clean subset; the paper's 100."""
     defense_batch: int
     rho: float
-    """FT-SAM's radius. The paper's 2 belongs to its model and its 1,000 steps. At laptop scale 5 was set by clean accuracy
-    alone: the largest of 2, 5 and 8 at which FT-SAM cost a Blended model no accuracy against FT."""
+    """FT-SAM's radius. The paper's 2 belongs to its model and its 1,000 steps. At laptop scale 5 was set by clean
+    accuracy alone: the largest of 2, 5 and 8 at which FT-SAM cost a Blended model no accuracy against FT."""
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name of an attack, defense, detector or strategy -> hyper-parameters that differ from its defaults at this scale.
     ``detector abl`` is the detector where a defense has the same name."""
 
 
 PICTURE = {"smoke": "random", "laptop": "random", "paper": "benchmark"}
-"""Scale -> Blended's picture in every plan that names none: ``random`` is what was recorded before there was a choice; ``cartoon`` is
-the attack's own default, and what to write here once its rows are recorded. ``benchmark`` holds where ``paperlib data fetch pictures``
-has brought that file; elsewhere it is ``random``."""
+"""Scale -> Blended's picture in every plan that names none: ``random`` is what was recorded before there was a choice;
+``cartoon`` is the attack's own default, and what to write here once its rows are recorded. ``benchmark`` holds where
+``paperlib data fetch pictures`` has brought that file; elsewhere it is ``random``."""
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
-        name="smoke", dataset="digits", n_train=1_240, n_test=0, width=8, epochs=6, batch_size=64, lr=0.2, schedule="one_cycle",
+        name="smoke", dataset="digits", n_train=1_240, n_test=0, width=8, epochs=6, batch_size=64, lr=0.2,
+        schedule="one_cycle",
         n_clean=62, defense_epochs=16, defense_batch=31, rho=2.0,
         changes={
             "input_aware": {"width": 8, "mask_epochs": 6},
             "blind": {"window": 20},
             "lira": {"eps": 0.1, "generator_lr": 0.001, "stage1_epochs": 3},
-            "lc": {"width": 8, "epochs": 3, "batch_size": 62, "steps": 20, "training_steps": 1, "training_step_size": 0.04},
+            "lc": {"width": 8, "epochs": 3, "batch_size": 62, "steps": 20, "training_steps": 1,
+            "training_step_size": 0.04},
             "lf": {"passes": 5, "iterations": 20},
             "ssba": {"width": 8, "epochs": 6, "batch_size": 32, "lr": 0.002, "wait": 0, "ramp": 20, "residual": True},
             "trojannn": {"steps": 100},
@@ -65,9 +68,11 @@ SCALES: dict[str, Scale] = {
             "nad": {"teacher_epochs": 4},
             "abl": {"tuning_lr": 0.1, "unlearning_lr": 0.01},
             "dbd": {
-                "simclr_epochs": 2, "simclr_batch": 124, "linear_epochs": 2, "epochs": 1, "iterations": 12, "batch_size": 32,
+                "simclr_epochs": 2, "simclr_batch": 124, "linear_epochs": 2, "epochs": 1, "iterations": 12,
+                "batch_size": 32,
             },
-            "d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 62, "epochs": 2, "lr": 0.1, "removal_lr": 0.001},
+            "d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 62, "epochs": 2, "lr": 0.1,
+            "removal_lr": 0.001},
             "detector abl": {"epochs": 2, "batch_size": 62, "lr": 0.1},
             "detector d_br": {"pretrain_epochs": 1, "feature_epochs": 1, "batch_size": 62, "lr": 0.1},
             "anp": {"iterations": 40, "batch_size": 31},
@@ -93,7 +98,8 @@ SCALES: dict[str, Scale] = {
         },
     ),
     "laptop": Scale(
-        # few images, many passes: BadNets is learned in the last third of 15 epochs, and not at all in 8 epochs of twice
+        # few images, many passes: BadNets is learned in the last third of 15 epochs, and not at all in 8 epochs of
+        # twice
         # as many images; small batches because it is steps that are short
         name="laptop", dataset="cifar10", n_train=10_000, n_test=5_000, width=16, epochs=15, batch_size=64, lr=0.1,
         schedule="one_cycle", n_clean=500, defense_epochs=20, defense_batch=32, rho=5.0,
@@ -104,21 +110,26 @@ SCALES: dict[str, Scale] = {
             "lc": {"width": 8, "epochs": 6, "batch_size": 64, "training_steps": 2, "training_step_size": 0.02},
             "lf": {"passes": 10, "iterations": 50},
             "ssba": {"width": 16, "epochs": 3, "batch_size": 32, "lr": 0.001, "wait": 0, "ramp": 100, "residual": True},
-            # a tenth of the paper's steps: SAU takes longer ones; NPD, unstable from a rate of 0.03 on, takes smaller batches
+            # a tenth of the paper's steps: SAU takes longer ones; NPD, unstable from a rate of 0.03 on, takes smaller
+            # batches
             "sau": {"epochs": 10, "batch_size": 50, "lr": 5e-4},
-            # in evaluation mode one trial left 41 % ASR on Blended, and losses above 10 with all weights at 1; in training mode 0 %
+            # in evaluation mode one trial left 41 % ASR on Blended, and losses above 10 with all weights at 1; in
+            # training mode 0 %
             "npd": {"batch_size": 32, "bn_mode": "train"},
             "i_bau": {"batch_size": 50, "lr": 5e-4},
-            # 5 epochs of tuning, 7 of fine-tuning, and 12 steps of unlearning, which at this rate lead as far as the benchmark's 60
+            # 5 epochs of tuning, 7 of fine-tuning, and 12 steps of unlearning, which at this rate lead as far as the
+            # benchmark's 60
             "abl": {"epochs": 24, "tuning": 0.21, "tuning_lr": 0.05, "unlearning": 0.5, "unlearning_lr": 0.001},
             "dbd": {
-                "simclr_epochs": 12, "simclr_batch": 128, "simclr_lr": 0.2, "linear_epochs": 5, "epochs": 10, "iterations": 100,
+                "simclr_epochs": 12, "simclr_batch": 128, "simclr_lr": 0.2, "linear_epochs": 5, "epochs": 10,
+                "iterations": 100,
             },
             "d_br": {"batch_size": 64, "lr": 0.05, "feature_epochs": 6, "removal_lr": 0.001},
             "detector abl": {"epochs": 5, "batch_size": 64, "lr": 0.05},
             "detector d_br": {"batch_size": 64, "lr": 0.05, "feature_epochs": 6},
             "anp": {"iterations": 300, "batch_size": 64},
-            "rnp": {"recover_lr": 0.05},  # at 0.2 so many masks reach 0 that even the smallest pruning breaks the budget
+            # at 0.2 so many masks reach 0 that even the smallest pruning breaks the budget
+            "rnp": {"recover_lr": 0.05},
             "nc": {"inversion_epochs": 20},
             "strip": {"overlays": 20},
             # four rounds of six, steps and epochs of each cut: 0.9 of the victim's training
@@ -160,16 +171,17 @@ def scale(name: str = "") -> Scale:
 
 
 def recorded_paper() -> Scale:
-    """The paper scale as it was when its results in git were computed: Blended with the random picture, whatever is fetched since."""
+    """The paper scale as it was when its results in git were computed: Blended with the random picture, whatever is
+    fetched since."""
     return replace(PAPER, changes={**PAPER.changes, "blended": {"picture": "random"}})
 
 
 def on(scale: Scale, dataset: str) -> Scale:
     """``scale`` for another data set than its own.
 
-    ``paper`` takes everything of that data set's protocol, ``laptop`` only its sizes. ``smoke`` stays on digits, which need
-    no file, except for a person's own folder. A folder has no protocol: it keeps the training of its scale, and 5 % of its
-    training images are the clean ones.
+    ``paper`` takes everything of that data set's protocol, ``laptop`` only its sizes. ``smoke`` stays on digits, which
+    need no file, except for a person's own folder. A folder has no protocol: it keeps the training of its scale, and 5
+    % of its training images are the clean ones.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """From a spec to what surrounds its model, and from a stored model back to both.
 
-Everything is made again from the seeds of the spec: data, wrong labels, the attack, which images are poisoned. The last few
-stay in memory, because a grid visits a parent several times in a row.
+Everything is made again from the seeds of the spec: data, wrong labels, the attack, which images are poisoned. The last
+few stay in memory, because a grid visits a parent several times in a row.
 """
 
 from dataclasses import replace
@@ -50,10 +50,11 @@ def controlled(spec: TrainSpec | CleanseSpec) -> bool:
 
 
 def before(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = None) -> tuple[Scene, Any]:
-    """The scene of ``spec`` before its attack is on the images, and the indices that it will poison, None without attack.
+    """The scene of ``spec`` before its attack is on the images, and the indices that it will poison, None without
+    attack.
 
-    Wrong labels come first, then the images of a second trigger. ``store`` holds what was prepared or selected. Where the
-    training learns the trigger, the attack has none yet.
+    Wrong labels come first, then the images of a second trigger. ``store`` holds what was prepared or selected. Where
+    the training learns the trigger, the attack has none yet.
 
     Raises
     ------
@@ -84,7 +85,8 @@ def before(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = Non
 
 @lru_cache(maxsize=2)
 def scene(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = None) -> Scene:
-    """Data, attack and poisoned indices of ``spec``. Raises as :func:`before`; a learned trigger comes from ``store``."""
+    """Data, attack and poisoned indices of ``spec``. Raises as :func:`before`; a learned trigger comes from
+    ``store``."""
     found, indices = before(spec, device, store)
     if found.attack is None:
         return found
@@ -114,7 +116,8 @@ def _second(spec: TrainSpec | CleanseSpec, scene: Scene, taken: np.ndarray) -> S
 
 
 def _noisy(spec: TrainSpec | CleanseSpec, train: ImageData) -> label_noise.NoisyLabels:
-    """The wrong labels of ``spec``. People labelled the publisher's whole training set; a subset takes its share of it."""
+    """The wrong labels of ``spec``. People labelled the publisher's whole training set; a subset takes its share of
+    it."""
     indices = None
     if spec.noise in label_noise.HUMAN and spec.n_train:
         indices = images.balanced_subset(dataset(spec.dataset, "train", 0, 0, "cpu").y, spec.n_train, spec.seed)

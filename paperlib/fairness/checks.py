@@ -76,7 +76,8 @@ def intercept(fit_intercept: Any, y: FloatArray, weight: FloatArray) -> None:
     spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
     if not fit_intercept and np.any(np.abs(mean) > 0.1 * spread):
         warnings.warn(
-            f"fit_intercept=False, but y has the mean {np.max(np.abs(mean)):.3g}; centre y, or leave fit_intercept=True.",
+            f"fit_intercept=False, but y has the mean {np.max(np.abs(mean)):.3g}; centre y, or leave"
+            " fit_intercept=True.",
             UserWarning,
             stacklevel=4,
         )

@@ -24,9 +24,8 @@ Differences from the paper
 2. Several attributes make one group per combination *that occurs*; the constraints are their linearly independent part.
 3. An unpenalised constant is fitted; ``fit_intercept=False`` is the paper, which centres y by its training mean and
    appends a column of ones to X.
-4. Additions that the paper does not have: sample weights, several outputs, marginal and conditional constraints, powers
-   and bins of a continuous attribute, gap budgets, all penalties from one eigendecomposition, closed-form
-   leave-one-out.
+4. Additions: sample weights, several outputs, marginal and conditional constraints, powers and bins of a continuous
+   attribute, gap budgets, all penalties from one eigendecomposition, closed-form leave-one-out.
 5. Proposition 4 states that the mean squared error is quadratic along the tradeoff.  That is exact at alpha = 0; at
    alpha > 0 it is the penalised objective that is quadratic, and ``objective`` of the path reports it.
 

@@ -95,8 +95,8 @@ def aligned(name: str, values: Any, X: Any) -> Any:
         return values.loc[X.index]
     of = X.attrs.get("of", "X")
     raise PaperlibError(
-        f"{name} has another index than {of} (first rows {values.index[0]!r} and {X.index[0]!r}), so its rows cannot be "
-        f"matched; give it the index of {of}, or {name}.to_numpy() if the rows are in the same order."
+        f"{name} has another index than {of} (first rows {values.index[0]!r} and {X.index[0]!r}), so its rows cannot be"
+        f" matched; give it the index of {of}, or {name}.to_numpy() if the rows are in the same order."
     )
 
 
@@ -150,8 +150,8 @@ def sensitive_frame(sensitive_features: Sensitive, n_samples: int, X: Any = None
         ragged = array.dtype == object and any(isinstance(value, list | tuple | np.ndarray) for value in array.flat)
         if array.ndim not in (1, 2) or ragged:
             raise PaperlibError(
-                f"sensitive_features has shape {array.shape}{' of lists' if ragged else ''}; give one value per sample (n,), or one column per "
-                "attribute (n, r)."
+                f"sensitive_features has shape {array.shape}{' of lists' if ragged else ''}; give one value per sample"
+                " (n,), or one column per attribute (n, r)."
             )
         values = pd.DataFrame(array).infer_objects()
     frame = (

@@ -1,4 +1,5 @@
-"""Ways in from other toolboxes: one toolbox, one file. What comes out goes into ``defend``, ``detect`` and ``analyse`` as it is.
+"""Ways in from other toolboxes: one toolbox, one file. What comes out goes into ``defend``, ``detect`` and ``analyse``
+as it is.
 
 ``backdoorbench``
     ``attack_result.pt`` and checkpoints: weights, name of the architecture, which images were poisoned.

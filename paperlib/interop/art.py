@@ -1,7 +1,8 @@
 """The Adversarial Robustness Toolbox (ART): its poisoned arrays and its PyTorch classifier.
 
-ART's poisoning attacks return numpy arrays: images, channels first or last, as floats between ``clip_values``, and labels as integers
-or one-hot rows. Its ``PyTorchClassifier`` keeps the torch model in ``.model`` and may normalise what it is given.
+ART's poisoning attacks return numpy arrays: images, channels first or last, as floats between ``clip_values``, and
+labels as integers or one-hot rows. Its ``PyTorchClassifier`` keeps the torch model in ``.model`` and may normalise what
+it is given.
 """
 
 from typing import Any
@@ -57,7 +58,8 @@ def model(classifier: Any) -> Any:
     inner = getattr(classifier, "model", None)
     if not isinstance(inner, torch.nn.Module):
         raise PaperlibError(
-            f"classifier is a {type(classifier).__name__}; give ART's PyTorchClassifier, whose .model is a torch module."
+            f"classifier is a {type(classifier).__name__}; give ART's PyTorchClassifier, whose .model is a torch"
+            " module."
         )
     clip = getattr(classifier, "clip_values", None)
     low, high = (0.0, 1.0) if clip is None else (float(np.min(clip[0])), float(np.max(clip[1])))

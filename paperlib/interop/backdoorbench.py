@@ -1,8 +1,9 @@
 """BackdoorBench's files: ``attack_result.pt`` and checkpoints become a model that takes images in [0, 1].
 
-The benchmark (Wu et al., arXiv 2206.12654) writes a dictionary with ``model_name``, ``num_classes``, ``model`` (the weights),
-``clean_data`` (the data set) and, after an attack, ``bd_train``: in the second version ``poison_indicator`` and, per poisoned image, its
-label and a PNG file; in the first the images (``x``, ``y``, ``original_index``). Its models take normalised images, ViT of 224 pixels.
+The benchmark (Wu et al., arXiv 2206.12654) writes a dictionary with ``model_name``, ``num_classes``, ``model`` (the
+weights), ``clean_data`` (the data set) and, after an attack, ``bd_train``: in the second version ``poison_indicator``
+and, per poisoned image, its label and a PNG file; in the first the images (``x``, ``y``, ``original_index``). Its
+models take normalised images, ViT of 224 pixels.
 """
 
 import re
@@ -23,7 +24,8 @@ from paperlib.models.foreign import Resized
 from paperlib.models.preact_resnet import PreActResNet18
 
 NAMES = [
-    "preactresnet18", "vgg19", "vgg19_bn", "efficientnet_b3", "mobilenet_v3_large", "densenet161", "convnext_tiny", "vit_b_16",
+    "preactresnet18", "vgg19", "vgg19_bn", "efficientnet_b3", "mobilenet_v3_large", "densenet161", "convnext_tiny",
+    "vit_b_16",
 ]  # fmt: skip
 
 
@@ -37,13 +39,15 @@ class Result:
     dataset: str
     classes: int
     poisoned: Tensor | None = None
-    """Indices (P,) of the poisoned training images in the publisher's order, their ``labels`` and, in the first version, ``images``."""
+    """Indices (P,) of the poisoned training images in the publisher's order, their ``labels`` and, in the first
+    version, ``images``."""
     labels: Tensor | None = None
     images: Tensor | None = None
 
 
 def load(path: str | Path, *, dataset: str = "", name: str = "") -> Result:
-    """Read ``attack_result.pt``, ``defense_result.pt`` or bare weights, which need ``dataset`` (our name) and ``name`` (the benchmark's).
+    """Read ``attack_result.pt``, ``defense_result.pt`` or bare weights, which need ``dataset`` (our name) and ``name``
+    (the benchmark's).
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """An image classifier of Hugging Face's transformers, with what its processor does to images inside the model.
 
-Such a model takes normalised images of one size and returns an object with ``.logits``. Needs nothing of transformers but the two
-objects, which the person has loaded.
+Such a model takes normalised images of one size and returns an object with ``.logits``. Needs nothing of transformers
+but the two objects, which the person has loaded.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ def model(classifier: Any, processor: Any = None) -> nn.Module:
     classifier
         For example ``AutoModelForImageClassification.from_pretrained(...)``.
     processor
-        For example ``AutoImageProcessor.from_pretrained(...)``: its ``image_mean``, ``image_std`` and ``size`` go into the model. None:
-        the images are what the model takes.
+        For example ``AutoImageProcessor.from_pretrained(...)``: its ``image_mean``, ``image_std`` and ``size`` go into
+        the model. None: the images are what the model takes.
 
     Raises
     ------
@@ -41,7 +41,8 @@ def model(classifier: Any, processor: Any = None) -> nn.Module:
     if getattr(processor, "do_normalize", True):
         if mean is None or std is None:
             raise PaperlibError(
-                f"processor {type(processor).__name__} has no image_mean and image_std; give the model's image processor."
+                f"processor {type(processor).__name__} has no image_mean and image_std; give the model's image"
+                " processor."
             )
         made = normalised(made, mean, std)
     if getattr(processor, "do_resize", True) and (side := _side(getattr(processor, "size", None))):

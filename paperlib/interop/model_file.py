@@ -25,8 +25,8 @@ def load_model(path: Path | str, classes: int, architecture: str = "", normalise
     classes
         Number of outputs.
     architecture
-        Name of a model of torchvision (``resnet18``), or ``module:function`` of the person's own code, which makes the model. Empty: our
-        PreAct-ResNet18, whose width and normalisation the file says.
+        Name of a model of torchvision (``resnet18``), or ``module:function`` of the person's own code, which makes the
+        model. Empty: our PreAct-ResNet18, whose width and normalisation the file says.
     normalise
         What the model was trained on: empty for [0, 1], ``imagenet``, ``cifar10``, ``half``.
 
@@ -75,7 +75,8 @@ def _made(weights: dict[str, Tensor], architecture: str, classes: int) -> nn.Mod
     if not architecture:
         if not {"conv1.weight", "layer4.1.conv2.weight", "linear.weight", "mean", "std"} <= set(weights):
             raise PaperlibError(
-                "architecture='' but these are no weights of our PreAct-ResNet18; name a model of torchvision, or module:function."
+                "architecture='' but these are no weights of our PreAct-ResNet18; name a model of torchvision, or"
+                " module:function."
             )
         from paperlib.models.preact_resnet import PreActResNet18
 

@@ -23,8 +23,8 @@ def model(classifier: Any) -> nn.Module:
     config = getattr(classifier, "pretrained_cfg", None) or getattr(classifier, "default_cfg", None)
     if not isinstance(classifier, nn.Module) or not config:
         raise PaperlibError(
-            f"classifier is a {type(classifier).__name__} without pretrained_cfg; give a model of timm.create_model, or use "
-            "paperlib.models.normalised(model, mean, std)."
+            f"classifier is a {type(classifier).__name__} without pretrained_cfg; give a model of timm.create_model, or"
+            " use paperlib.models.normalised(model, mean, std)."
         )
     made = normalised(classifier, config["mean"], config["std"])
     return Resized(made, int(config["input_size"][-1])) if config.get("fixed_input_size") else made

@@ -1,9 +1,9 @@
 """The ``ray`` executor: the same plan, on the cores and GPUs of one machine or of a cluster.
 
-The store is the only thing that workers share; it must lie on a file system that all nodes see under the same path. A task
-takes a few runs of one parent model, so that its worker keeps the model and the data loaded, and waits for the tasks that
-make its parents. A run's result is published in one step, so a task that dies with its worker or its node is simply started
-again elsewhere: what it had finished is found in the store.
+The store is the only thing that workers share; it must lie on a file system that all nodes see under the same path. A
+task takes a few runs of one parent model, so that its worker keeps the model and the data loaded, and waits for the
+tasks that make its parents. A run's result is published in one step, so a task that dies with its worker or its node is
+simply started again elsewhere: what it had finished is found in the store.
 
 Ray is an optional extra: ``pip install paperlib[cluster]``.
 """
@@ -59,7 +59,8 @@ def run_ray(
     Parameters
     ----------
     address
-        Of a running cluster: ``"auto"`` or ``"host:port"``. Empty: a cluster of this machine alone, which ends with the run.
+        Of a running cluster: ``"auto"`` or ``"host:port"``. Empty: a cluster of this machine alone, which ends with the
+        run.
     cpus, gpus
         Of one task; a fraction of a GPU lets several tasks share one. torch uses ``cpus`` threads in a task.
     retries

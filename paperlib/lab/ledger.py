@@ -1,9 +1,9 @@
 """Results as one small text file: a JSON line per result, sorted by key, made for git.
 
-The first line, ``{"rows", "sha256"}``, says how many there are and gives the SHA-256 of all bytes after it; so a file that was cut, if
-at the end of a line, is noticed. Each other line is ``{"key", "provenance", "result", "spec"}``; the provenance holds the SHA-256 of
-the line's content. Files and lines from before there were sums have none; :func:`export` writes them. Weights stay in the store.
-Ledgers of several machines merge by key.
+The first line, ``{"rows", "sha256"}``, says how many there are and gives the SHA-256 of all bytes after it; so a file
+that was cut, if at the end of a line, is noticed. Each other line is ``{"key", "provenance", "result", "spec"}``; the
+provenance holds the SHA-256 of the line's content. Files and lines from before there were sums have none;
+:func:`export` writes them. Weights stay in the store. Ledgers of several machines merge by key.
 """
 
 import hashlib
@@ -128,8 +128,9 @@ def load(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         rows[row["key"]] = row
     if head and head != {"rows": len(rows), "sha256": hashlib.sha256(data.partition(b"\n")[2]).hexdigest()}:
         raise PaperlibError(
-            f"{file} is not whole: its first line speaks of {head['rows']} results with another SHA-256, and {len(rows)} follow. Get it "
-            "again; if its lines were merged by hand, remove the first one and export again."
+            f"{file} is not whole: its first line speaks of {head['rows']} results with another SHA-256, and"
+            f" {len(rows)} follow. Get it again; if its lines were merged by hand, remove the first one and export"
+            " again."
         )
     return rows
 

@@ -1,8 +1,9 @@
 """The ``processes`` executor: the same plan, several runs at once on one machine, on its cores or on its one GPU.
 
-A small model leaves most of a GPU idle, because launching a step's kernels takes longer than computing them; several processes
-fill it. A process keeps the data and the last models loaded from run to run. One that dies, or whose GPU context is broken, is
-replaced, and its run starts once more: a run's result is published in one step, so nothing is half there.
+A small model leaves most of a GPU idle, because launching a step's kernels takes longer than computing them; several
+processes fill it. A process keeps the data and the last models loaded from run to run. One that dies, or whose GPU
+context is broken, is replaced, and its run starts once more: a run's result is published in one step, so nothing is
+half there.
 """
 
 import heapq

@@ -80,8 +80,8 @@ PASSING = ("out of memory", "can't allocate memory", *FULL, *BROKEN)
 
 
 def passing(error: BaseException) -> bool:
-    """Whether an error says nothing about the run itself: missing data, a full disk or memory, a broken GPU. It is not recorded,
-    and the run is tried again the next time."""
+    """Whether an error says nothing about the run itself: missing data, a full disk or memory, a broken GPU. It is not
+    recorded, and the run is tried again the next time."""
     causes: list[BaseException] = []
     while error is not None and error not in causes:
         causes.append(error)
@@ -98,8 +98,8 @@ def execute(
     progress: Callable[[Spec, float, str], None] | None = None,
     methods: registry.Own = (),
 ) -> Outcome:
-    """Run one spec and store its result, or its failure if it is the method's own (:func:`passing`). ``methods`` were registered where the
-    plan was made."""
+    """Run one spec and store its result, or its failure if it is the method's own (:func:`passing`). ``methods`` were
+    registered where the plan was made."""
     registry.adopt(methods)
     with store.in_use():
         return _execute(spec, store, device, runners, environment, progress)
@@ -157,8 +157,9 @@ EXECUTORS: dict[str, Callable[..., Iterator[Outcome]]] = {
     "processes": run_processes,
     "ray": run_ray,
 }
-"""Name -> function ``(groups, work, progress, **options)`` that applies ``work(spec, progress=...)`` to every spec, groups in
-order of dependency, and yields outcomes. Options: :func:`paperlib.lab.processes.run_processes`, :func:`paperlib.lab.cluster.run_ray`."""
+"""Name -> function ``(groups, work, progress, **options)`` that applies ``work(spec, progress=...)`` to every spec,
+groups in order of dependency, and yields outcomes. Options: :func:`paperlib.lab.processes.run_processes`,
+:func:`paperlib.lab.cluster.run_ray`."""
 
 
 def run(
@@ -184,7 +185,8 @@ def run(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. Not part of a key.
     executor, options
-        Where runs happen, and the executor's keyword arguments: ``executor="ray", options={"address": "auto", "gpus": 0.5}``.
+        Where runs happen, and the executor's keyword arguments:
+        ``executor="ray", options={"address": "auto", "gpus": 0.5}``.
     progress
         Show progress on stderr: a bar per group on a terminal, else a line every few seconds.
     retry_failed
@@ -235,8 +237,8 @@ def run(
                     shown.finish(outcome)
                     if any(text in outcome.error for text in FULL):
                         raise PaperlibError(
-                            f"stopped, because no further run can be saved: {outcome.spec.label} ({outcome.error}). What is finished is "
-                            f"kept in {store.root}; the same command goes on."
+                            f"stopped, because no further run can be saved: {outcome.spec.label} ({outcome.error})."
+                            f" What is finished is kept in {store.root}; the same command goes on."
                         )
     results: dict[str, dict[str, Any]] = {}
     for spec in specs:
@@ -255,9 +257,9 @@ def _failed(
     causes = "; ".join(f"{outcome.spec.label} ({outcome.error})" for outcome in failed[:5] or missing[:5])
     more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
     message = (
-        f"{len(missing)} of {total} results are missing because {len(failed)} runs failed: {causes}{more}. "
-        f"Tracebacks of what a method failed at are in the *.failed.json files under {store.root}; to try those again, set "
-        "retry_failed=True (`paperlib lab run PAPER --retry-failed`). All others are tried again by themselves."
+        f"{len(missing)} of {total} results are missing because {len(failed)} runs failed: {causes}{more}. Tracebacks"
+        f" of what a method failed at are in the *.failed.json files under {store.root}; to try those again, set"
+        " retry_failed=True (`paperlib lab run PAPER --retry-failed`). All others are tried again by themselves."
     )
     return RunFailed(message, results, missing)
 

@@ -1,8 +1,8 @@
 """Experiments are values: frozen dataclasses with a canonical JSON form, whose hash is their key.
 
-A spec says everything that decides a result and nothing else: device, paths and parallelism stay out. ``versions`` holds
-the version of every method the result depends on, so that mending one method invalidates the results of that method
-alone. Parents are nested specs: a defended model names the backdoored model it started from.
+A spec says everything that decides a result and nothing else: device, paths and parallelism stay out. ``versions``
+holds the version of every method the result depends on, so that mending one method invalidates the results of that
+method alone. Parents are nested specs: a defended model names the backdoored model it started from.
 """
 
 import hashlib
@@ -44,7 +44,8 @@ def _jsonable(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Base of all specs. ``seed`` is the seed of every random draw; ``versions`` the (name, version) of the methods used."""
+    """Base of all specs. ``seed`` is the seed of every random draw; ``versions`` the (name, version) of the methods
+    used."""
 
     kind: ClassVar[str] = ""
     seed: int = 0
@@ -110,8 +111,8 @@ def register(kind: type[Spec], runner: str | Callable[..., dict[str, Any]]) -> N
     kind
         A frozen dataclass with a ``kind`` of its own.
     runner
-        ``(spec, context) -> result``, or where to import it from: ``"package.module:function"``. A run in another process
-        needs one that can be imported.
+        ``(spec, context) -> result``, or where to import it from: ``"package.module:function"``. A run in another
+        process needs one that can be imported.
     """
     KINDS[kind.kind], RUNNERS[kind.kind] = kind, runner
 

@@ -5,8 +5,9 @@ model, ``weights.safetensors``. The folder is written beside its final place und
 to disk, then renamed: a killed run leaves no half result. Beside it may lie ``<label>-<key>.failed.json`` (the last
 attempt failed) and ``<label>-<key>.damaged-*`` (a result with bad content, moved out of the way).
 
-The provenance holds two SHA-256: ``weights_sha256``, and ``sha256`` of spec, result and all other provenance (:func:`digest`).
-What was recorded before they existed has neither, and is read as it is. A file that cannot be *opened* is no damage.
+The provenance holds two SHA-256: ``weights_sha256``, and ``sha256`` of spec, result and all other provenance
+(:func:`digest`). What was recorded before they existed has neither, and is read as it is. A file that cannot be
+*opened* is no damage.
 
 A result may outlive its weights (``gc``, or an imported ledger): ``weights_bytes`` in its provenance says that it had
 some.
@@ -480,8 +481,8 @@ class Store:
             drop = keep == "results" and self.root.is_dir()
             if drop and not alone.enter_context(files.held(self.root, exclusive=True, wait=False)):
                 raise PaperlibError(
-                    f"runs are using store={str(self.root)!r}; wait until they have ended, or drop only what dead ones left, with "
-                    "keep='weights' (--keep weights)."
+                    f"runs are using store={str(self.root)!r}; wait until they have ended, or drop only what dead ones"
+                    " left, with keep='weights' (--keep weights)."
                 )
             for path in self._leftovers(time.time()):
                 freed += _tree_size(path)

@@ -113,8 +113,8 @@ DRAWN: "dict[tuple[str, str], Callable[[Tensor], object]]" = {
 def fresh(model: "nn.Module", seed: int) -> "nn.Module":
     """A copy of ``model`` whose every weight is initialised anew from ``seed``, in training mode: any architecture.
 
-    A model with a method ``remake`` (those of the zoo) is made again by it, as torchvision initialises it, and one of transformers
-    from its configuration; elsewhere
+    A model with a method ``remake`` (those of the zoo) is made again by it, as torchvision initialises it, and one of
+    transformers from its configuration; elsewhere
     every layer's ``reset_parameters`` is called.
 
     Raises

@@ -1,8 +1,9 @@
 """Which layer to look at where nobody named one: one forward pass of one image shows the order in which layers compute.
 
-Our own models say it themselves (``features``, ``last_conv``). In any other classifier the *features* are the last output with
-positions, (B, channels, h, w) or a transformer's (B, tokens, channels), before the pooling or flattening that leads to the
-classifier, and the *last convolution* is the last 2-D one that computes. What was chosen is said in a warning.
+Our own models say it themselves (``features``, ``last_conv``). In any other classifier the *features* are the last
+output with positions, (B, channels, h, w) or a transformer's (B, tokens, channels), before the pooling or flattening
+that leads to the classifier, and the *last convolution* is the last 2-D one that computes. What was chosen is said in a
+warning.
 """
 
 import warnings
@@ -73,7 +74,8 @@ def last_convolution(model: nn.Module, layer: str, x: Tensor) -> str:
 
 
 def with_layer(config: Any, model: nn.Module, x: Tensor) -> Any:
-    """The hyper-parameters of a method with the layer that it will look at, checked; those without a layer stay as they are.
+    """The hyper-parameters of a method with the layer that it will look at, checked; those without a layer stay as they
+    are.
 
     Of our own models the method finds the layer itself.
 
@@ -92,7 +94,8 @@ def with_layer(config: Any, model: nn.Module, x: Tensor) -> Any:
 
 
 def trace(model: nn.Module, x: Tensor) -> list[Record]:
-    """(name, module, shape of its output) of every layer in the order of computing, for the first image; tensors only."""
+    """(name, module, shape of its output) of every layer in the order of computing, for the first image; tensors
+    only."""
     seen: list[Record] = []
     handles, root = [], model
     while isinstance(root, Wrapped):

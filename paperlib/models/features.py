@@ -10,7 +10,8 @@ from paperlib.training import autocast, evaluating
 
 
 def features(model: nn.Module, data: ImageData, layer: str = "", *, pooled: bool = True) -> Tensor:
-    """Features (N, d), float32, of all images of ``data``; ``pooled=False`` flattens the maps instead of averaging them."""
+    """Features (N, d), float32, of all images of ``data``; ``pooled=False`` flattens the maps instead of averaging
+    them."""
     return layer_output(model, feature_layer(model, layer, data.x), data.x, pooled=pooled).flatten(1)
 
 

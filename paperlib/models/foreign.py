@@ -1,8 +1,10 @@
-"""The front door for what people bring as a model: any torch classifier becomes one that the methods understand, or one sentence.
+"""The front door for what people bring as a model: any torch classifier becomes one that the methods understand, or one
+sentence.
 
-The methods call a model on float32 images (B, C, H, W) in [0, 1] and expect logits (B, classes); some look inside a layer. So a
-compiled or parallel model is unwrapped, half and double precision become float32, frozen weights are freed (on a copy), and outputs
-in a tuple, a dictionary or an object with ``.logits`` are taken out. What comes back to the person is in the form that was given.
+The methods call a model on float32 images (B, C, H, W) in [0, 1] and expect logits (B, classes); some look inside a
+layer. So a compiled or parallel model is unwrapped, half and double precision become float32, frozen weights are freed
+(on a copy), and outputs in a tuple, a dictionary or an object with ``.logits`` are taken out. What comes back to the
+person is in the form that was given.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +60,8 @@ class Logits(Wrapped):
 
 
 class Normalised(Wrapped):
-    """Images in [0, 1] to a classifier that was trained on (x - mean) / std; made by :func:`paperlib.models.normalised`."""
+    """Images in [0, 1] to a classifier that was trained on (x - mean) / std; made by
+    :func:`paperlib.models.normalised`."""
 
     mean: Tensor
     std: Tensor
@@ -104,8 +107,8 @@ def taken_out(output: Any) -> Tensor:
         found = output[0]
     if not isinstance(found, Tensor):
         raise PaperlibError(
-            f"the model returns {type(output).__name__}; it must return logits (B, classes), a tuple that begins with them, or an "
-            "object or dictionary with 'logits'."
+            f"the model returns {type(output).__name__}; it must return logits (B, classes), a tuple that begins with"
+            " them, or an object or dictionary with 'logits'."
         )
     return found
 
@@ -122,16 +125,16 @@ def adopt(model: Any, data: ImageData | None = None, argument: str = "data") -> 
     model
         A torch classifier, in one of the forms above. It stays as it is: what must be changed is changed on a copy.
     data
-        Images that the model knows; None where a method sees none. They go to the model's device, grey images get three channels
-        and alpha is composited on white where the model takes RGB.
+        Images that the model knows; None where a method sees none. They go to the model's device, grey images get three
+        channels and alpha is composited on white where the model takes RGB.
     argument
         What the person calls the data.
 
     Raises
     ------
     PaperlibError
-        No torch model, a scripted one, weights that are not finite or lie nowhere, images that the model cannot take, outputs that are
-        no logits, and classes that do not fit (see :func:`paperlib.data.inputs.with_outputs`).
+        No torch model, a scripted one, weights that are not finite or lie nowhere, images that the model cannot take,
+        outputs that are no logits, and classes that do not fit (see :func:`paperlib.data.inputs.with_outputs`).
     """
     model = unwrapped(model)
     check_weights(model)
@@ -156,14 +159,14 @@ def adopt(model: Any, data: ImageData | None = None, argument: str = "data") -> 
     tried = min(TRIED, len(data))
     if output.ndim != 2 or output.shape[0] != tried or output.shape[1] < 2:
         raise PaperlibError(
-            f"the model puts out shape {tuple(output.shape)} for {tried} images; it must be ({tried}, classes): one logit for each of "
-            "at least two classes."
+            f"the model puts out shape {tuple(output.shape)} for {tried} images; it must be ({tried}, classes): one"
+            " logit for each of at least two classes."
         )
     if not output.is_floating_point() or not output.requires_grad:
         what = "no gradient (its forward detaches it, or works without gradients)"
         raise PaperlibError(
-            f"the model puts out {output.dtype} with {what if output.is_floating_point() else 'no fraction'}; it must return its logits "
-            "as they are computed."
+            f"the model puts out {output.dtype} with {what if output.is_floating_point() else 'no fraction'}; it must"
+            " return its logits as they are computed."
         )
     if not torch.isfinite(output).all():
         raise PaperlibError("the model puts out values that are not finite; it cannot be examined or purified.")
@@ -249,8 +252,8 @@ def check_weights(model: nn.Module) -> None:
 def check_learned(model: nn.Module, data: ImageData, argument: str) -> None:
     """Refuse a model whose accuracy on ``data`` is that of guessing, and name the likely cause.
 
-    Chance is the share of the commonest class; a model has learned when its accuracy on up to 500 images, spread over the set, lies
-    :data:`LEARNED` of the way from chance to 1.
+    Chance is the share of the commonest class; a model has learned when its accuracy on up to 500 images, spread over
+    the set, lies :data:`LEARNED` of the way from chance to 1.
 
     Raises
     ------
@@ -287,12 +290,12 @@ def _cause(accuracy: Callable[[nn.Module], float], model: nn.Module, data: Image
     right, mean, std = tried[name]
     if right > enough:
         return (
-            f"it expects normalised images: with paperlib.models.normalised(model, {mean}, {std}), which are {name}, it is "
-            f"{100 * right:.0f} %"
+            f"it expects normalised images: with paperlib.models.normalised(model, {mean}, {std}), which are {name}, it"
+            f" is {100 * right:.0f} %"
         )
     return (
-        "the model is not trained on these classes or in this order of them, or expects images normalised by a mean and std of its "
-        "own: give paperlib.models.normalised(model, mean, std)"
+        "the model is not trained on these classes or in this order of them, or expects images normalised by a mean and"
+        " std of its own: give paperlib.models.normalised(model, mean, std)"
     )
 
 
@@ -306,8 +309,8 @@ def _try(model: nn.Module, data: ImageData, argument: str) -> Any:
     except Exception as error:  # whatever a person's forward() raises
         said = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}".removesuffix(": ")
         raise PaperlibError(
-            f"the model cannot take {argument}'s images of shape {tuple(data.x.shape[1:])} ({said}); give images of the size and "
-            "channels that it was made for."
+            f"the model cannot take {argument}'s images of shape {tuple(data.x.shape[1:])} ({said}); give images of the"
+            " size and channels that it was made for."
         ) from error
 
 

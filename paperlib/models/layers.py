@@ -68,8 +68,8 @@ def per_neuron(out: Tensor) -> Tensor:
 def as_maps(out: Tensor, layer: str) -> Tensor:
     """The output of a layer as maps (N, channels, h, w).
 
-    A transformer's tokens (N, tokens, channels) become the grid of patches they came from; a class token in front of them is
-    left out.
+    A transformer's tokens (N, tokens, channels) become the grid of patches they came from; a class token in front of
+    them is left out.
 
     Raises
     ------
@@ -90,7 +90,8 @@ def as_maps(out: Tensor, layer: str) -> Tensor:
 
 
 def class_activation_map(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Grad-CAM (arXiv 1610.02391): maps (N, h, w) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0, 1].
+    """Grad-CAM (arXiv 1610.02391): maps (N, h, w) in [0, 1] and predicted classes (N,) of images (N, C, H, W) in [0,
+    1].
 
     The tokens of a transformer are taken as the grid of their patches, without the class token.
 
@@ -106,8 +107,8 @@ def class_activation_map(model: nn.Module, layer: str, x: Tensor) -> tuple[Tenso
     slopes = as_maps(gradient, layer)
     if gradient.ndim == 3 and not slopes.any():
         raise PaperlibError(
-            f"layer={layer!r}: the class score reads its class token only, so no patch has a gradient; give an earlier layer, "
-            "for example the first layer norm of the last block."
+            f"layer={layer!r}: the class score reads its class token only, so no patch has a gradient; give an earlier"
+            " layer, for example the first layer norm of the last block."
         )
     maps = (slopes.mean((2, 3), keepdim=True) * as_maps(seen[0].detach(), layer)).sum(1).relu()
     return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12), predicted

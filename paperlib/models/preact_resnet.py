@@ -1,11 +1,12 @@
 """PreAct-ResNet18, the model of all five backdoor papers.
 
-He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, in the variant of the CIFAR literature that BackdoorBench
-uses: 3x3 stem, no max-pooling, four stages of two blocks, **no batch norm or ReLU after the last block**, adaptive average
-pooling, one linear layer. ``width`` scales all channels; 64 is the papers' model (11.2 million weights). Introduced in
-notebook 05.
+He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, in the variant of the CIFAR literature that
+BackdoorBench uses: 3x3 stem, no max-pooling, four stages of two blocks, **no batch norm or ReLU after the last block**,
+adaptive average pooling, one linear layer. ``width`` scales all channels; 64 is the papers' model (11.2 million
+weights). Introduced in notebook 05.
 
-Layer names are part of the interface: defenses and analysis tools refer to ``layer4``, ``layer4.1.conv1``, ``layer4.1.conv2``.
+Layer names are part of the interface: defenses and analysis tools refer to ``layer4``, ``layer4.1.conv1``,
+``layer4.1.conv2``.
 """
 
 import torch

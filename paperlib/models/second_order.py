@@ -1,4 +1,5 @@
-"""Second derivatives of any classifier: layers whose fast form has only a first one are computed by their definition."""
+"""Second derivatives of any classifier: layers whose fast form has only a first one are computed by their
+definition."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ class _ByDefinition(TorchFunctionMode):
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """In the block, what is computed can be differentiated twice: MobileNet's activations, and attention by its plain formula."""
+    """In the block, what is computed can be differentiated twice: MobileNet's activations, and attention by its plain
+    formula."""
     with sdpa_kernel(SDPBackend.MATH), _ByDefinition():
         yield

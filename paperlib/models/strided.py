@@ -1,9 +1,9 @@
 """Strided 1x1 convolutions of few channels, computed without their stride.
 
-On processors, the gradient of the weights of a channels-last 1x1 convolution with a stride and fewer than 16 input channels
-(4, 8 and 12 crash, 16 and 24 do not) writes past its memory in oneDNN whenever the batch is no multiple of the number of threads:
-"corrupted double-linked list" or a segmentation fault. Seen with torch 2.11, 2.13, 2.14 and 2.15, with two threads and batches of
-15, 31, 33 and 63. Taking every other pixel first and then no stride is the same map.
+On processors, the gradient of the weights of a channels-last 1x1 convolution with a stride and fewer than 16 input
+channels (4, 8 and 12 crash, 16 and 24 do not) writes past its memory in oneDNN whenever the batch is no multiple of the
+number of threads: "corrupted double-linked list" or a segmentation fault. Seen with torch 2.11, 2.13, 2.14 and 2.15,
+with two threads and batches of 15, 31, 33 and 63. Taking every other pixel first and then no stride is the same map.
 """
 
 import torch.nn.functional as F

@@ -1,14 +1,14 @@
 """The benchmark's other models: torchvision's networks, trained from scratch on small images.
 
 VGG19 with and without batch norm (Simonyan and Zisserman, ICLR 2015), EfficientNet-B3 (Tan and Le, ICML 2019),
-MobileNetV3-Large (Howard et al., ICCV 2019), DenseNet-161 (Huang et al., CVPR 2017), ConvNeXt-tiny (Liu et al., CVPR 2022)
-and ViT-B/16 (Dosovitskiy et al., ICLR 2021), as BackdoorBench (arXiv 2206.12654; 2nd version: arXiv 2407.19845) uses them:
-the classes of torchvision with the number of outputs changed and **the stem unchanged**, so that a 32x32 image is one
-pixel at the end of the convolutions. Introduced in notebook 07.
+MobileNetV3-Large (Howard et al., ICCV 2019), DenseNet-161 (Huang et al., CVPR 2017), ConvNeXt-tiny (Liu et al., CVPR
+2022) and ViT-B/16 (Dosovitskiy et al., ICLR 2021), as BackdoorBench (arXiv 2206.12654; 2nd version: arXiv 2407.19845)
+uses them: the classes of torchvision with the number of outputs changed and **the stem unchanged**, so that a 32x32
+image is one pixel at the end of the convolutions. Introduced in notebook 07.
 
-Every model is three parts, ``head(pool(body(x)))``, so that one layer name serves all: ``features = "body"``, whose pooled
-output (for ViT: whose output, the normalised class token) is what the head sees. ``last_conv`` is the last convolution in
-the order of computing; ViT has only one, its patch embedding.
+Every model is three parts, ``head(pool(body(x)))``, so that one layer name serves all: ``features = "body"``, whose
+pooled output (for ViT: whose output, the normalised class token) is what the head sees. ``last_conv`` is the last
+convolution in the order of computing; ViT has only one, its patch embedding.
 
 ``width`` 64 is the published network with torchvision's number of weights; every width below is proportionally narrower
 (torchvision's own width multiplier where it has one: channels are rounded to multiples of 8; ViT keeps twelve heads, of
@@ -21,11 +21,11 @@ Differences from the benchmark
 2. Normalisation is inside the model, so that perturbations live in pixel space. ViT's resizing to 224x224 is, too.
 3. Images below 32 pixels (smoke scale) are enlarged to 32 where a network would otherwise end below one pixel.
 4. Activations are not in-place: a hooked layer shows its own output and not that of its successor.
-5. Variants that are not the benchmark's, for images of 32 and 64 pixels: ``..._fine`` halves nothing (ConvNeXt: once) before
-   the first stage, where the published stem takes away 3/4 to 15/16 of the pixels; ``vit_b_8`` sees 64x64 images in patches
-   of 8, 64 tokens instead of 196; ``resnet18`` (He et al., CVPR 2016) of SAU's comparison with RNP, with the usual stem for such
-   images: a convolution of 3x3 pixels and stride 1, no pooling; ``two_conv``, the smallest network that learns digits, for
-   questions that take many seeds.
+5. Variants that are not the benchmark's, for images of 32 and 64 pixels: ``..._fine`` halves nothing (ConvNeXt: once)
+   before the first stage, where the published stem takes away 3/4 to 15/16 of the pixels; ``vit_b_8`` sees 64x64 images
+   in patches of 8, 64 tokens instead of 196; ``resnet18`` (He et al., CVPR 2016) of SAU's comparison with RNP, with the
+   usual stem for such images: a convolution of 3x3 pixels and stride 1, no pooling; ``two_conv``, the smallest network
+   that learns digits, for questions that take many seeds.
 """
 
 import math
@@ -97,7 +97,8 @@ def _flat(*head: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(1), *head)
 
 
-# ----------------------------------------------------------------------------------------------------- the seven networks
+# ----------------------------------------------------------------------------------------------------- the seven
+# networks
 
 
 def vgg19(mean: PerChannel, std: PerChannel, classes: int, width: int = FULL, *, norm: bool = False) -> Zoo:
@@ -127,7 +128,8 @@ def _vgg19(classes: int, width: int, norm: bool) -> Parts:
 
 
 def efficientnet_b3(mean: PerChannel, std: PerChannel, classes: int, width: int = FULL, *, fine: bool = False) -> Zoo:
-    """Width multiplier 1.2, depth multiplier 1.4, dropout .3, stochastic depth .2; ``fine``: the stem keeps all pixels."""
+    """Width multiplier 1.2, depth multiplier 1.4, dropout .3, stochastic depth .2; ``fine``: the stem keeps all
+    pixels."""
     return Zoo(mean, std, partial(_efficientnet_b3, classes, width, fine), "body.8.0", ANY)
 
 
@@ -227,7 +229,8 @@ def _resnet18(classes: int, width: int) -> Parts:
 
 
 def two_conv(mean: PerChannel, std: PerChannel, classes: int, width: int = FULL) -> Zoo:
-    """Two convolutions of ``width`` and twice as many channels, each with batch norm, ReLU and pooling, and a linear layer."""
+    """Two convolutions of ``width`` and twice as many channels, each with batch norm, ReLU and pooling, and a linear
+    layer."""
     return Zoo(mean, std, partial(_two_conv, classes, width), "body.4", ANY)
 
 

@@ -11,8 +11,8 @@ A paper's module has
 ``CLAIMS_ON``
     only where the claims are checked on something else than our results: :data:`PRINTED`.
 
-The inventory (``paperlib/published/inventory.csv``) says of every item that is not in ``ITEMS`` why: nothing can be forgotten
-silently, and listing needs no paper's module. Importing a module imports no torch.
+The inventory (``paperlib/published/inventory.csv``) says of every item that is not in ``ITEMS`` why: nothing can be
+forgotten silently, and listing needs no paper's module. Importing a module imports no torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +61,8 @@ PAPERS: dict[str, Paper] = {
             "Language Models", "Zhu, Zhang, Wei, Wu, Wu", "ICLR 2024", "2309.16211", "01_vdc", "paperlib.papers.vdc",
         ),
         Paper(
-            "sau", "SAU", "Shared Adversarial Unlearning: Backdoor Mitigation by Unlearning Shared Adversarial Examples",
+            "sau", "SAU", "Shared Adversarial Unlearning: Backdoor Mitigation by Unlearning Shared Adversarial "
+            "Examples",
             "Wei, Zhang, Zha, Wu", "NeurIPS 2023", "2307.10562", "02_sau", "paperlib.papers.sau",
         ),
         Paper(
@@ -82,7 +83,8 @@ PAPERS: dict[str, Paper] = {
         ),
         Paper(
             "benchmark", "BackdoorBench", "BackdoorBench: A Comprehensive Benchmark of Backdoor Learning",
-            "Wu, Chen, Zhang, Zhu, Wei, Yuan, Shen", "NeurIPS 2022", "2206.12654", "07_benchmark", "paperlib.papers.benchmark",
+            "Wu, Chen, Zhang, Zhu, Wei, Yuan, Shen", "NeurIPS 2022", "2206.12654", "07_benchmark",
+            "paperlib.papers.benchmark",
             ("08_analysis_tools",),
         ),
     )
@@ -136,7 +138,8 @@ class Results:
         return Former(self.rows.values())
 
     def get(self, spec: Spec) -> dict[str, Any] | None:
-        """The result of ``spec``; where there is none, that of an earlier version of its methods, which :meth:`mark` tells; or None.
+        """The result of ``spec``; where there is none, that of an earlier version of its methods, which :meth:`mark`
+        tells; or None.
 
         A run that failed has no result.
         """
@@ -153,7 +156,8 @@ class Results:
         return row["result"]
 
     def before(self, spec: Spec) -> dict[str, Any] | None:
-        """The result of ``spec`` by an earlier version of its methods, whether the current one has one or not; or None."""
+        """The result of ``spec`` by an earlier version of its methods, whether the current one has one or not; or
+        None."""
         found = self._former.find(spec.to_dict())
         if found is None or "failed" in found[0]["result"]:
             return None
@@ -162,7 +166,8 @@ class Results:
         return found[0]["result"]
 
     def mark(self, spec: Spec) -> str:
-        """What a reader must know of the result of ``spec``: that it failed, or is by an earlier version; empty: nothing."""
+        """What a reader must know of the result of ``spec``: that it failed, or is by an earlier version; empty:
+        nothing."""
         row = self.rows.get(spec.key)
         if row is not None:
             return f"failed: {row['result']['failed']}" if "failed" in row["result"] else ""
@@ -170,7 +175,8 @@ class Results:
         return f"computed by an earlier version of {', '.join(found[1])}" if found else ""
 
     def remarks(self, earlier: bool = True) -> list[str]:
-        """Sentences about failed runs, and with ``earlier`` about results of earlier versions, used since the last :meth:`forget`."""
+        """Sentences about failed runs, and with ``earlier`` about results of earlier versions, used since the last
+        :meth:`forget`."""
         names = dict.fromkeys(name for methods in self.earlier.values() for name in methods)
         said = [f"Failed, and in no number: {one}." for one in self.failed.values()]
         if names and earlier:

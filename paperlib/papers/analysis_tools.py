@@ -1,7 +1,7 @@
 """What each analysis tool shows of one backdoored model and of its purified twin: the items of notebook 08.
 
-They belong to no paper. The victim is a model of the benchmark's grid, so that notebook 07 has it anyway; ``paperlib list`` and the
-gallery know the items as those of the benchmark (:data:`ITEMS` is a part of its ``OURS``).
+They belong to no paper. The victim is a model of the benchmark's grid, so that notebook 07 has it anyway;
+``paperlib list`` and the gallery know the items as those of the benchmark (:data:`ITEMS` is a part of its ``OURS``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,11 +79,13 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "smoke": {"n": 300, "k": 20, "shown": 8}, "laptop": {"n": 2000}, "paper": {"n": 5000},
     },
     "activated_images": {
-        "smoke": {"n": 300, "shown": 2, "k": 8}, "laptop": {"n": 2000, "shown": 3, "k": 10}, "paper": {"n": 5000, "shown": 3, "k": 10},
+        "smoke": {"n": 300, "shown": 2, "k": 8}, "laptop": {"n": 2000, "shown": 3, "k": 10}, "paper": {"n": 5000,
+        "shown": 3, "k": 10},
     },
     "feature_visualisation": {"smoke": {"iterations": 30, "n": 100}, "laptop": {}, "paper": {}},
     "shapley": {
-        "smoke": {"backgrounds": 10, "top": 2}, "laptop": {"backgrounds": 50, "top": 2}, "paper": {"backgrounds": 200, "top": 2},
+        "smoke": {"backgrounds": 10, "top": 2}, "laptop": {"backgrounds": 50, "top": 2}, "paper": {"backgrounds": 200,
+        "top": 2},
     },
     "loss_landscape": {"smoke": {"n": 100, "grid": 5}, "laptop": {"n": 500}, "paper": {}},
     "hessian": {"smoke": {"n": 60, "steps": 8}, "laptop": {}, "paper": {"n": 1000, "steps": 80}},
@@ -95,7 +97,8 @@ FIRST_MODEL = ("activated_images", "activation_distribution", "feature_maps", "f
 
 
 def specs(tool: str, scale: Scale, seed: int, twins: Twins = TWINS) -> list[AnalysisSpec]:
-    """``tool`` on the two models: one spec, or one for each model where the tool looks at one; of the structure, one model's."""
+    """``tool`` on the two models: one spec, or one for each model where the tool looks at one; of the structure, one
+    model's."""
     params = dict(SIZES.get(tool, {}).get(scale.name, {}))
     if tool in ONE_IMAGE:
         params |= {"true_class": twins.true_class, "index": 1}  # of our laptop models' deer the first that all know
@@ -141,9 +144,9 @@ def read_confusion(results: Sequence[Result], after: str) -> Seen:
     before, then = _rates(result)
     target = result["classes"][result["target"]]
     reading = (
-        f"The backdoored model takes {before['asr']:.1f} % of the triggered images for *{target}*, the purified one {then['asr']:.1f} %; "
-        f"{before['r_acc']:.1f} and {then['r_acc']:.1f} % are taken for what they show. "
-        f"The price {after} is {before['c_acc'] - then['c_acc']:.1f} points of the clean accuracy of {before['c_acc']:.1f} %."
+        f"The backdoored model takes {before['asr']:.1f} % of the triggered images for *{target}*, the purified one"
+        f" {then['asr']:.1f} %; {before['r_acc']:.1f} and {then['r_acc']:.1f} % are taken for what they show. The price"
+        f" {after} is {before['c_acc'] - then['c_acc']:.1f} points of the clean accuracy of {before['c_acc']:.1f} %."
     )
     rows = [
         {
@@ -169,16 +172,18 @@ def read_network_structure(results: Sequence[Result], after: str) -> Seen:
     share = 100 * largest.parameters / result["parameters"]
     convolutions = frame[frame.kind == "Conv2d"]
     reading = (
-        f"{(frame.parameters > 0).sum()} layers hold {result['parameters']:,} weights, {share:.0f} % of them in `{largest['name']}` alone. "
-        f"{100 * convolutions.parameters.sum() / result['parameters']:.0f} % belong to the {len(convolutions)} convolutions; the last, "
-        f"`{convolutions.name.iloc[-1]}`, puts out {'x'.join(map(str, convolutions['shape'].iloc[-1]))}."
+        f"{(frame.parameters > 0).sum()} layers hold {result['parameters']:,} weights, {share:.0f} % of them in"
+        f" `{largest['name']}` alone. {100 * convolutions.parameters.sum() / result['parameters']:.0f} % belong to the"
+        f" {len(convolutions)} convolutions; the last, `{convolutions.name.iloc[-1]}`, puts out"
+        f" {'x'.join(map(str, convolutions['shape'].iloc[-1]))}."
     )
     frame["shape"] = ["x".join(map(str, shape)) for shape in frame["shape"]]
     return Seen("The layers that have weights, in the order of computing.", reading, frame)
 
 
 def neighbours(xy: Any, y: Any, poisoned: Any, target: int) -> tuple[float, float]:
-    """Of the poisoned points the share whose nearest other point is poisoned, and whose nearest clean point is of ``target``."""
+    """Of the poisoned points the share whose nearest other point is poisoned, and whose nearest clean point is of
+    ``target``."""
     points, labels, mask = np.asarray(xy, float), np.asarray(y), np.asarray(poisoned, bool)
     distance = ((points[mask][:, None] - points[None]) ** 2).sum(2)
     distance[np.arange(mask.sum()), np.flatnonzero(mask)] = np.inf
@@ -196,9 +201,9 @@ def read_embedding(results: Sequence[Result], after: str) -> Seen:
         neighbours(xy, result["y"], poisoned, target) for xy in result["xy"]
     )  # fmt: skip
     reading = (
-        f"In the backdoored model {100 * own:.0f} % of the poisoned images have a poisoned image as their nearest neighbour, {after} "
-        f"{100 * own_then:.0f} %, where {100 * poisoned.mean():.0f} % of all images are poisoned. Of their nearest clean images "
-        f"{100 * near:.0f} % and then {100 * near_then:.0f} % are of the target class."
+        f"In the backdoored model {100 * own:.0f} % of the poisoned images have a poisoned image as their nearest"
+        f" neighbour, {after} {100 * own_then:.0f} %, where {100 * poisoned.mean():.0f} % of all images are poisoned."
+        f" Of their nearest clean images {100 * near:.0f} % and then {100 * near_then:.0f} % are of the target class."
     )
     rows = [
         {"model": model, "x": x, "y": up, "label": label, "poisoned": p}
@@ -215,9 +220,10 @@ def read_neurons(results: Sequence[Result], after: str) -> Seen:
     top = tac.argsort()[::-1][: max(1, len(tac) // 10)]
     rank = [pd.Series(n).rank().corr(pd.Series(t).rank()) for n, t in zip(result["norm"], result["tac"], strict=True)]
     reading = (
-        f"The tenth of the neurons that the trigger changes most has a mean TAC of {tac[top].mean():.2f}, and {after} of "
-        f"{tac_then[top].mean():.2f}, while the mean norm of their weights goes from {norm[top].mean():.3f} to {norm_then[top].mean():.3f}. "
-        f"The rank correlation of norm and TAC over all neurons is {rank[0]:.2f} and then {rank[1]:.2f}."
+        f"The tenth of the neurons that the trigger changes most has a mean TAC of {tac[top].mean():.2f}, and {after}"
+        f" of {tac_then[top].mean():.2f}, while the mean norm of their weights goes from {norm[top].mean():.3f} to"
+        f" {norm_then[top].mean():.3f}. The rank correlation of norm and TAC over all neurons is {rank[0]:.2f} and then"
+        f" {rank[1]:.2f}."
     )
     rows = [
         {"model": model, "neuron": i, "norm": n, "tac": t}
@@ -234,9 +240,10 @@ def read_neuron_activation(results: Sequence[Result], after: str) -> Seen:
     k = int(excess[0].argmax())
     distance = np.abs(excess).mean(1)
     reading = (
-        f"Neuron {k} gains most from the poison: {result['poisoned'][0][k]:.2f} where clean images bring {result['clean'][0][k]:.2f}; "
-        f"{after} it is {result['poisoned'][1][k]:.2f} and {result['clean'][1][k]:.2f}. Over all neurons the two means are "
-        f"{distance[0]:.3f} apart in the backdoored model and {distance[1]:.3f} in the purified one."
+        f"Neuron {k} gains most from the poison: {result['poisoned'][0][k]:.2f} where clean images bring"
+        f" {result['clean'][0][k]:.2f}; {after} it is {result['poisoned'][1][k]:.2f} and {result['clean'][1][k]:.2f}."
+        f" Over all neurons the two means are {distance[0]:.3f} apart in the backdoored model and {distance[1]:.3f} in"
+        " the purified one."
     )
     rows = [
         {"model": model, "neuron": i, "group": group, "activation": value}
@@ -253,8 +260,9 @@ def read_activation_distribution(results: Sequence[Result], after: str) -> Seen:
     most = [100 * max(result["share"]) for result in results]
     count = len(results[0]["share"])
     reading = (
-        f"Of {count} neurons {owned[0]} have more poisoned than clean images among those that activate them most, and {after} {owned[1]}. "
-        f"The neuron with most poison among its strongest images has {most[0]:.0f} % of it, then {most[1]:.0f} %."
+        f"Of {count} neurons {owned[0]} have more poisoned than clean images among those that activate them most, and"
+        f" {after} {owned[1]}. The neuron with most poison among its strongest images has {most[0]:.0f} % of it, then"
+        f" {most[1]:.0f} %."
     )
     rows = [
         {"model": model, "neuron": neuron, "class": name, "clean": c, "poisoned": p}
@@ -263,7 +271,8 @@ def read_activation_distribution(results: Sequence[Result], after: str) -> Seen:
         for name, c, p in zip(result["classes"], clean, poisoned, strict=True)
     ]
     return Seen(
-        "Classes of the images that activate the neurons most, of the neurons that poison drives most.", reading, pd.DataFrame(rows)
+        "Classes of the images that activate the neurons most, of the neurons that poison drives most.", reading,
+        pd.DataFrame(rows)
     )  # fmt: skip
 
 
@@ -272,8 +281,8 @@ def read_activated_images(results: Sequence[Result], after: str) -> Seen:
     shares = [100 * np.mean(result["poisoned"]) for result in results]
     classes = [len({label for row in result["labels"] for label in row}) for result in results]
     reading = (
-        f"Of the images shown for the neurons that poison drives most {shares[0]:.0f} % carry the trigger (framed), {after} "
-        f"{shares[1]:.0f} %. They carry {classes[0]} different labels, and then {classes[1]}."
+        f"Of the images shown for the neurons that poison drives most {shares[0]:.0f} % carry the trigger (framed),"
+        f" {after} {shares[1]:.0f} %. They carry {classes[0]} different labels, and then {classes[1]}."
     )
     rows = [
         {"model": model, "neuron": neuron, "rank": rank, "activation": a, "label": label, "poisoned": p}
@@ -289,9 +298,9 @@ def read_feature_maps(results: Sequence[Result], after: str) -> Seen:
     change = [np.abs(np.diff(np.asarray(result["maps"]), axis=0)[0]).mean((1, 2)) for result in results]
     both = sorted(set(results[0]["channels"]) & set(results[1]["channels"]))
     reading = (
-        f"The trigger moves channel {results[0]['channels'][0]} of the backdoored model by {change[0][0]:.2f} on average over its positions, "
-        f"and {after} no channel by more than {change[1].max():.2f}. {len(both)} of the "
-        f"{len(results[0]['channels'])} channels that change most are the same in both models."
+        f"The trigger moves channel {results[0]['channels'][0]} of the backdoored model by {change[0][0]:.2f} on"
+        f" average over its positions, and {after} no channel by more than {change[1].max():.2f}. {len(both)} of the"
+        f" {len(results[0]['channels'])} channels that change most are the same in both models."
     )
     rows = [
         {"model": model, "channel": channel, "change": value}
@@ -299,19 +308,22 @@ def read_feature_maps(results: Sequence[Result], after: str) -> Seen:
         for channel, value in zip(result["channels"], values, strict=True)
     ]
     return Seen(
-        f"Channels of `{results[0]['layer']}` that change most between one image and the same with the trigger.", reading, pd.DataFrame(rows)
+        f"Channels of `{results[0]['layer']}` that change most between one image and the same with the trigger.",
+        reading, pd.DataFrame(rows)
     )  # fmt: skip
 
 
 def read_feature_visualisation(results: Sequence[Result], after: str) -> Seen:
     """How strongly the neurons can be activated."""
     first, gain = (
-        [result["neurons"][0] for result in results], [np.mean(result["final"]) - np.mean(result["start"]) for result in results]
+        [result["neurons"][0] for result in results], [np.mean(result["final"]) - np.mean(result["start"])
+        for result in results]
     )  # fmt: skip
     reading = (
-        f"An image made for neuron {first[0]} brings it from {results[0]['start'][0]:.2f} to {results[0]['final'][0]:.2f} in the backdoored "
-        f"model; {after} neuron {first[1]}, the one that poison drives most there, goes from {results[1]['start'][0]:.2f} to "
-        f"{results[1]['final'][0]:.2f}. The mean gain over the neurons shown is {gain[0]:.2f} and then {gain[1]:.2f}."
+        f"An image made for neuron {first[0]} brings it from {results[0]['start'][0]:.2f} to"
+        f" {results[0]['final'][0]:.2f} in the backdoored model; {after} neuron {first[1]}, the one that poison drives"
+        f" most there, goes from {results[1]['start'][0]:.2f} to {results[1]['final'][0]:.2f}. The mean gain over the"
+        f" neurons shown is {gain[0]:.2f} and then {gain[1]:.2f}."
     )
     rows = [
         {"model": model, "neuron": neuron, "start": start, "final": final}
@@ -328,7 +340,8 @@ def changed_pixels(result: Result) -> np.ndarray:
 
 
 def share_on(mask: np.ndarray, values: Any) -> float:
-    """Share of the mass of a map (h, w) >= 0 that lies on the pixels of ``mask`` (H, W), the map spread over the image."""
+    """Share of the mass of a map (h, w) >= 0 that lies on the pixels of ``mask`` (H, W), the map spread over the
+    image."""
     heat = np.asarray(values, float)
     rows, columns = (np.arange(n) * m // n for n, m in zip(mask.shape, heat.shape, strict=True))
     spread = heat[np.ix_(rows, columns)]
@@ -342,9 +355,10 @@ def read_gradcam(results: Sequence[Result], after: str) -> Seen:
     (clean, heat), (clean_then, heat_then) = ([share_on(mask, values) for values in maps] for maps in result["maps"])
     (plain, said), (plain_then, said_then) = result["predicted"]
     reading = (
-        f"The backdoored model answers class {plain} without and {said} with the trigger, and {100 * clean:.0f} and {100 * heat:.0f} % of the "
-        f"heat lie on the {100 * mask.mean():.1f} % of the pixels that the trigger changes. {_capital(after)} it answers {plain_then} and "
-        f"{said_then}, with {100 * clean_then:.0f} and {100 * heat_then:.0f} % of the heat there."
+        f"The backdoored model answers class {plain} without and {said} with the trigger, and {100 * clean:.0f} and"
+        f" {100 * heat:.0f} % of the heat lie on the {100 * mask.mean():.1f} % of the pixels that the trigger changes."
+        f" {_capital(after)} it answers {plain_then} and {said_then}, with {100 * clean_then:.0f} and"
+        f" {100 * heat_then:.0f} % of the heat there."
     )
     rows = [
         {"model": model, "image": kind, "predicted": p, "heat_on_trigger": share_on(mask, values)}
@@ -361,9 +375,10 @@ def read_shapley(results: Sequence[Result], after: str) -> Seen:
     shares = [share_on(mask, np.abs(values[1][0])) for values in result["values"]]
     sums, classes = [one[1][0] for one in result["sum"]], [one[1][0] for one in result["classes"]]
     reading = (
-        f"With the trigger the score of class {classes[0]} lies {sums[0]:.1f} above its mean over the background images, and "
-        f"{100 * shares[0]:.0f} % of the sum of absolute values comes from the {100 * mask.mean():.1f} % of the pixels that the trigger changed. "
-        f"{_capital(after)} the highest score is that of class {classes[1]}, by {sums[1]:.1f}, and {100 * shares[1]:.0f} % comes from there."
+        f"With the trigger the score of class {classes[0]} lies {sums[0]:.1f} above its mean over the background"
+        f" images, and {100 * shares[0]:.0f} % of the sum of absolute values comes from the {100 * mask.mean():.1f} %"
+        f" of the pixels that the trigger changed. {_capital(after)} the highest score is that of class {classes[1]},"
+        f" by {sums[1]:.1f}, and {100 * shares[1]:.0f} % comes from there."
     )
     rows = [
         {"model": model, "image": kind, "class": c, "sum": total, "on_trigger": share_on(mask, np.abs(values))}
@@ -377,7 +392,8 @@ def read_shapley(results: Sequence[Result], after: str) -> Seen:
 
 
 def low_frequencies(values: Any) -> float:
-    """Mean of a saliency map (H, W), zero frequency in the middle, over the inner half of the radius, less that over the rest."""
+    """Mean of a saliency map (H, W), zero frequency in the middle, over the inner half of the radius, less that over
+    the rest."""
     found = np.asarray(values, float)
     height, width = found.shape
     y, x = np.mgrid[:height, :width]
@@ -390,8 +406,9 @@ def read_frequency_saliency(results: Sequence[Result], after: str) -> Seen:
     (result,) = results
     (plain, shown), (plain_then, shown_then) = ([low_frequencies(values) for values in maps] for maps in result["maps"])
     reading = (
-        f"On a scale from 0 to 1 the inner half of the frequencies counts {plain:+.2f} more than the outer in the backdoored model on the clean "
-        f"image, and {shown:+.2f} with the trigger. {_capital(after)} it is {plain_then:+.2f} and {shown_then:+.2f}."
+        f"On a scale from 0 to 1 the inner half of the frequencies counts {plain:+.2f} more than the outer in the"
+        f" backdoored model on the clean image, and {shown:+.2f} with the trigger. {_capital(after)} it is"
+        f" {plain_then:+.2f} and {shown_then:+.2f}."
     )
     rows = [
         {"model": model, "image": kind, "inner_less_outer": low_frequencies(values)}
@@ -402,7 +419,8 @@ def read_frequency_saliency(results: Sequence[Result], after: str) -> Seen:
 
 
 OUTLIER = 3.0
-"""Standard deviations above the mean of its layer from which a channel counts as an outlier: the rule of the defense CLP."""
+"""Standard deviations above the mean of its layer from which a channel counts as an outlier: the rule of the defense
+CLP."""
 
 
 def read_lipschitz(results: Sequence[Result], after: str) -> Seen:
@@ -416,9 +434,9 @@ def read_lipschitz(results: Sequence[Result], after: str) -> Seen:
         largest.append((values[k].max(), result["layers"][k]))
     total = sum(map(len, result["values"][0]))
     reading = (
-        f"{counts[0]} of {total:,} channels lie more than {OUTLIER:g} standard deviations above the mean of their layer, which is what the "
-        f"defense CLP prunes, and {after} {counts[1]}. The largest constant is {largest[0][0]:.2f} (`{largest[0][1]}`), then "
-        f"{largest[1][0]:.2f} (`{largest[1][1]}`)."
+        f"{counts[0]} of {total:,} channels lie more than {OUTLIER:g} standard deviations above the mean of their"
+        f" layer, which is what the defense CLP prunes, and {after} {counts[1]}. The largest constant is"
+        f" {largest[0][0]:.2f} (`{largest[0][1]}`), then {largest[1][0]:.2f} (`{largest[1][1]}`)."
     )
     rows = [
         {"model": model, "layer": name, "channel": i, "constant": value}
@@ -435,13 +453,15 @@ def read_loss_landscape(results: Sequence[Result], after: str) -> Seen:
     middle = len(result["at"]) // 2
     here = {kind: [surface[middle][middle] for surface in result[kind]] for kind in figures.PAIR}
     rise = {
-        kind: [np.mean([np.mean(s[0]), np.mean(s[-1])]) - s[middle][middle] for s in result[kind]] for kind in figures.PAIR
+        kind: [np.mean([np.mean(s[0]), np.mean(s[-1])]) - s[middle][middle] for s in result[kind]]
+        for kind in figures.PAIR
     }  # fmt: skip
     reading = (
-        f"The loss of the attacker's aim (triggered images, target label) at the model itself is {here['triggered'][0]:.2f}, and {after} "
-        f"{here['triggered'][1]:.2f}; the clean loss goes from {here['clean'][0]:.2f} to {here['clean'][1]:.2f}. Between the model and the edges "
-        f"across the first direction the clean loss rises by {rise['clean'][0]:.2f} and then {rise['clean'][1]:.2f}, the attacker's changes by "
-        f"{rise['triggered'][0]:+.2f} and then {rise['triggered'][1]:+.2f}."
+        "The loss of the attacker's aim (triggered images, target label) at the model itself is"
+        f" {here['triggered'][0]:.2f}, and {after} {here['triggered'][1]:.2f}; the clean loss goes from"
+        f" {here['clean'][0]:.2f} to {here['clean'][1]:.2f}. Between the model and the edges across the first direction"
+        f" the clean loss rises by {rise['clean'][0]:.2f} and then {rise['clean'][1]:.2f}, the attacker's changes by"
+        f" {rise['triggered'][0]:+.2f} and then {rise['triggered'][1]:+.2f}."
     )
     rows = [
         {"model": model, "images": kind, "first": a, "second": b, "loss": value}
@@ -461,9 +481,10 @@ def read_hessian(results: Sequence[Result], after: str) -> Seen:
     top = {kind: [one["top"][0] for one in result[kind]] for kind in figures.PAIR}
     trace = {kind: [one["trace"] for one in result[kind]] for kind in figures.PAIR}
     reading = (
-        f"The largest eigenvalue of the attacker's loss is {top['triggered'][0]:.3g} at the backdoored model and {top['triggered'][1]:.3g} "
-        f"{after}, that of the clean loss {top['clean'][0]:.3g} and {top['clean'][1]:.3g}. The traces are {trace['triggered'][0]:.3g} and "
-        f"{trace['triggered'][1]:.3g} (attacker), {trace['clean'][0]:.3g} and {trace['clean'][1]:.3g} (clean)."
+        f"The largest eigenvalue of the attacker's loss is {top['triggered'][0]:.3g} at the backdoored model and"
+        f" {top['triggered'][1]:.3g} {after}, that of the clean loss {top['clean'][0]:.3g} and {top['clean'][1]:.3g}."
+        f" The traces are {trace['triggered'][0]:.3g} and {trace['triggered'][1]:.3g} (attacker),"
+        f" {trace['clean'][0]:.3g} and {trace['clean'][1]:.3g} (clean)."
     )
     rows = [
         {"model": model, "images": kind, "eigenvalue": at, "density": density}
@@ -544,12 +565,13 @@ class ToolFigure:
         seen = READ[tool](found, after)
         names = ("backdoored", after)[: 1 if tool == "network_structure" else 2]
         caption = (
-            f"{TOOLS[tool].title}. {seen.about} {style.title('attack', twins.attack)}, {100 * twins.ratio:g} % poisoned, "
-            f"{' and '.join(names)}; {images(there)}, {style.title('model', twins.model)} of width {there.width}, "
-            f"{results.scale.name} scale, seed {results.seed}."
+            f"{TOOLS[tool].title}. {seen.about} {style.title('attack', twins.attack)}, {100 * twins.ratio:g} %"
+            f" poisoned, {' and '.join(names)}; {images(there)}, {style.title('model', twins.model)} of width"
+            f" {there.width}, {results.scale.name} scale, seed {results.seed}."
         )
         return artefact(
-            PAPER, results, f"our_tool_{tool}", "figure", figure=figures.DRAW[tool](*found, names=names), frame=seen.frame,
+            PAPER, results, f"our_tool_{tool}", "figure", figure=figures.DRAW[tool](*found, names=names),
+            frame=seen.frame,
             caption=caption, alt=f"{seen.about} {seen.reading.replace('`', '').replace('*', '')}", reading=seen.reading,
         )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""What the papers with image experiments share: the end of a caption, the artefact of an item, the stand-in data set."""
+"""What the papers with image experiments share: the end of a caption, the artefact of an item, the stand-in data
+set."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -69,7 +70,8 @@ def where(
 
 
 def pictures(results: Results) -> str:
-    """Which picture the Blended models had that were used of ``results`` so far, for the end of a caption; empty without any."""
+    """Which picture the Blended models had that were used of ``results`` so far, for the end of a caption; empty
+    without any."""
     found: set[str] = set()
 
     def look(part: Any) -> None:

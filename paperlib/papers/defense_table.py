@@ -1,17 +1,18 @@
 """A table of attacks x defenses x settings: the shape of most tables of the papers on backdoors, as a value.
 
-:class:`DefenseTable` says which attacks, which defenses, at which poisoning ratio, on which data set and model, with how many clean
-images. It can be read, changed (``dataclasses.replace``) and turned into experiments::
+:class:`DefenseTable` says which attacks, which defenses, at which poisoning ratio, on which data set and model, with
+how many clean images. It can be read, changed (``dataclasses.replace``) and turned into experiments::
 
     table = DefenseTable(("badnets", "blended"), ("ft", "ft_sam"), ratio=0.05)
     [cell.spec for cell in table.cells(scales.LAPTOP, seed=0)]
 
-:func:`tidy` makes the frame of its results, :func:`averages`, :func:`learned` and :func:`seeds` what the papers make of it.
-:class:`paperlib.papers.paper_table.PaperTable` sets it beside the printed numbers. Imports no torch.
+:func:`tidy` makes the frame of its results, :func:`averages`, :func:`learned` and :func:`seeds` what the papers make of
+it. :class:`paperlib.papers.paper_table.PaperTable` sets it beside the printed numbers. Imports no torch.
 
-Names. A defense is one of the registry, one of its variants, ``pruning`` (FP without its fine-tuning), ``at_from_scratch`` (another
-training of the attacker's data set, adversarial), or several joined by ``+``, which work one after the other. An attack is one of the
-registry; ``NAME_a2a`` is the same with all-to-all labels; ``NAME+OTHER`` has a second trigger in the same training set.
+Names. A defense is one of the registry, one of its variants, ``pruning`` (FP without its fine-tuning),
+``at_from_scratch`` (another training of the attacker's data set, adversarial), or several joined by ``+``, which work
+one after the other. An attack is one of the registry; ``NAME_a2a`` is the same with all-to-all labels; ``NAME+OTHER``
+has a second trigger in the same training set.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -172,7 +173,8 @@ class DefenseTable:
     ratio
         Poisoning ratio, a fraction, or several.
     dataset
-        Name of a data set, or ``folder:/path``. Below paper scale it has that scale's size; smoke has the digits for all but folders.
+        Name of a data set, or ``folder:/path``. Below paper scale it has that scale's size; smoke has the digits for
+        all but folders.
     model
         Architecture, or several.
     clean_ratio
@@ -302,8 +304,8 @@ def tidy(results: Results, cells: Iterable[Cell], metrics: Iterable[str] = ("ACC
     Returns
     -------
     DataFrame
-        :data:`paperlib.report.compare.KEYS`, ``value``, ``n_seeds`` and ``mark`` (:meth:`Results.mark`; a run that failed has no
-        value): what :func:`paperlib.report.compare.compare` takes.
+        :data:`paperlib.report.compare.KEYS`, ``value``, ``n_seeds`` and ``mark`` (:meth:`Results.mark`; a run that
+        failed has no value): what :func:`paperlib.report.compare.compare` takes.
     """
     rows = []
     for attack, defense, setting, spec, parent in cells:
@@ -396,9 +398,9 @@ def averages(results: Results, cells: Sequence[Cell]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for ``none`` and for each defense, in the order of ``cells``: ``defense, c_acc, asr, r_acc``, ``der_mean`` (mean of
-        the attacks' DERs, the rule of SAU), ``der_of_mean`` (DER of the means, the rule of FT-SAM and NPD), in percent, ``seconds``
-        (median), ``n`` (attacks).
+        One row for ``none`` and for each defense, in the order of ``cells``: ``defense, c_acc, asr, r_acc``,
+        ``der_mean`` (mean of the attacks' DERs, the rule of SAU), ``der_of_mean`` (DER of the means, the rule of FT-SAM
+        and NPD), in percent, ``seconds`` (median), ``n`` (attacks).
 
     Raises
     ------

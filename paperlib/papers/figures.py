@@ -1,4 +1,5 @@
-"""Figures that several papers on defenses have: Grad-CAM, numbers over a setting, and what an optimised perturbation reaches."""
+"""Figures that several papers on defenses have: Grad-CAM, numbers over a setting, and what an optimised perturbation
+reaches."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -121,8 +122,8 @@ def metric_lines(frame: pd.DataFrame, x: str, **axis: Any) -> "Figure":
     Parameters
     ----------
     frame
-        Columns ``attack``, ``metric`` (of :data:`METRIC_LOOKS`), ``value`` in percent, the setting ``x``, and, if it is there, ``before``:
-        the value of the undefended model, drawn dotted.
+        Columns ``attack``, ``metric`` (of :data:`METRIC_LOOKS`), ``value`` in percent, the setting ``x``, and, if it is
+        there, ``before``: the value of the undefended model, drawn dotted.
     x
         Name of the column that runs across.
     axis
@@ -181,7 +182,8 @@ def reactivation(paper: str, stages: Sequence[str], attacks: Callable[[Scale], S
         radius = round(255 * next(iter(there.values()))["eps"])
         return artefact(
             paper, results, "our_reactivation", "figure", figure=bars.draw(numbers), frame=numbers,
-            caption=f"Low ASR is not removal: ASR with the attacker's trigger ({names_of(there)}), with a universal perturbation of at "
+            caption=f"Low ASR is not removal: ASR with the attacker's trigger ({names_of(there)}), with a universal "
+            f"perturbation of at "
             f"most {radius} grey levels optimised against the model, and with both. {where(results)}",
             alt=bars.describe(numbers),
         )  # fmt: skip

@@ -1,7 +1,8 @@
-"""Results of earlier versions of a method, where the current one has none yet: found, named, never judged. Imports no torch.
+"""Results of earlier versions of a method, where the current one has none yet: found, named, never judged. Imports no
+torch.
 
-A version is part of a result's key, so that a mended method finds none of its recorded results until they are computed again. Until
-then a table may show what there is, marked; no claim counts it.
+A version is part of a result's key, so that a mended method finds none of its recorded results until they are computed
+again. Until then a table may show what there is, marked; no claim counts it.
 """
 
 import json

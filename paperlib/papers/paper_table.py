@@ -1,7 +1,8 @@
-"""A table of a paper, ours beside its printed numbers: a :class:`paperlib.papers.defense_table.DefenseTable` for each scale.
+"""A table of a paper, ours beside its printed numbers: a :class:`paperlib.papers.defense_table.DefenseTable` for each
+scale.
 
-:meth:`PaperTable.changed` is the same table of what a reader would like to see instead, with other attacks, defenses, ratio, data set,
-model, clean images or seeds. Imports no torch.
+:meth:`PaperTable.changed` is the same table of what a reader would like to see instead, with other attacks, defenses,
+ratio, data set, model, clean images or seeds. Imports no torch.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,7 +46,8 @@ class PaperTable:
     metrics
         Where none are printed; otherwise those that are.
     average
-        How DER is averaged, ``of averages`` or ``of cells`` (:func:`paperlib.report.compare.averages`); empty: no averages.
+        How DER is averaged, ``of averages`` or ``of cells`` (:func:`paperlib.report.compare.averages`); empty: no
+        averages.
     everything
         Show also the rows and columns of which nothing was run.
     absent
@@ -83,10 +85,11 @@ class PaperTable:
         return tuple(one.name for one in fields(DefenseTable))
 
     def changed(self, **changes: Any) -> "PaperTable":
-        """The same table with other attacks, defenses, ratio, data set, model, clean images or seeds: fields of :class:`DefenseTable`.
+        """The same table with other attacks, defenses, ratio, data set, model, clean images or seeds: fields of
+        :class:`DefenseTable`.
 
-        Where a scale runs nothing of the table, it runs what the paper scale does, with these changes. Printed numbers stay beside ours
-        while nothing but attacks, defenses and seeds is changed.
+        Where a scale runs nothing of the table, it runs what the paper scale does, with these changes. Printed numbers
+        stay beside ours while nothing but attacks, defenses and seeds is changed.
 
         Raises
         ------
@@ -198,7 +201,8 @@ class PaperTable:
         )
 
     def coverage(self, frame: pd.DataFrame) -> str:
-        """How much there is of what is printed and of what the paper scale runs, e.g. ``"3 of 10 attacks, 2 of 9 defenses run"``."""
+        """How much there is of what is printed and of what the paper scale runs, e.g.
+        ``"3 of 10 attacks, 2 of 9 defenses run"``."""
         whole = self.cells(scales.PAPER, 0)
         planned = pd.DataFrame(
             [(c.attack, c.defense, c.parent.model, c.parent.ratio, c.setting) for c in whole],

@@ -1,6 +1,7 @@
 """What ran: in a line of HTML which methods, data and sizes an item was drawn from, with links into the repository.
 
-Inline attributes only, so that it is shown in a notebook that nobody trusts. Links are relative to the folder ``notebooks``.
+Inline attributes only, so that it is shown in a notebook that nobody trusts. Links are relative to the folder
+``notebooks``.
 """
 
 import re
@@ -135,7 +136,8 @@ def ran(results: Results, keys: Iterable[str], scale: str) -> str:
 
 
 def lines_of(module: Any, id_: str, item: Item) -> str:
-    """Links to the lines of the paper's ``module`` that say what the item ``id_`` is, and to the function that draws it.
+    """Links to the lines of the paper's ``module`` that say what the item ``id_`` is, and to the function that draws
+    it.
 
     Of a package the files are looked through in the order of :data:`FILES`.
     """

@@ -1,9 +1,9 @@
 """Figures of the analysis tools: what a tool returned -> a matplotlib figure.
 
-``DRAW`` maps the name of a tool to the function that draws its result. ``names`` are the titles of the models that the tool looked
-at, in their order; a tool that looks at one model is drawn from one result per model. What is a tidy frame is drawn by seaborn under
-the style of all figures. The small functions that fill one axes (:func:`scatter`, :func:`overlay`, ...) are there for figures that
-put several tools side by side.
+``DRAW`` maps the name of a tool to the function that draws its result. ``names`` are the titles of the models that the
+tool looked at, in their order; a tool that looks at one model is drawn from one result per model. What is a tidy frame
+is drawn by seaborn under the style of all figures. The small functions that fill one axes (:func:`scatter`,
+:func:`overlay`, ...) are there for figures that put several tools side by side.
 """
 
 import base64
@@ -137,7 +137,8 @@ def neurons(result: Result, names: Sequence[str] = ()) -> "Figure":
     with style.context():
         figure, ((axes,),) = _plots(1, 1, style.COLUMN, 2.4)
         sns.scatterplot(
-            frame, x="norm", y="tac", hue="model", style="model", palette=list(style.COLOURS[1 : len(result["tac"]) + 1]),
+            frame, x="norm", y="tac", hue="model", style="model",
+            palette=list(style.COLOURS[1 : len(result["tac"]) + 1]),
             s=12, linewidth=0, legend=len(result["tac"]) > 1 and "auto", ax=axes,
         )  # fmt: skip
         axes.set(xlabel="norm of the weights", ylabel="TAC")
@@ -295,7 +296,8 @@ def lipschitz(result: Result, names: Sequence[str] = ()) -> "Figure":
     with style.context():
         figure, ((axes,),) = _plots(1, 1, style.PAGE, 2.8)
         sns.boxplot(
-            frame, x="layer", y="constant", hue="model", palette=list(style.COLOURS[1 : len(titles) + 1]), fliersize=1.5,
+            frame, x="layer", y="constant", hue="model", palette=list(style.COLOURS[1 : len(titles) + 1]),
+            fliersize=1.5,
             linewidth=0.6, legend=len(titles) > 1 and "auto", ax=axes,
         )  # fmt: skip
         axes.set(ylabel="Lipschitz constant", xlabel="")
@@ -374,7 +376,8 @@ def confusion(result: Result, names: Sequence[str] = ()) -> "Figure":
             for axes, matrix, name in zip(row, result[key], _names(names, count), strict=True):
                 table = np.asarray(matrix, float)
                 sns.heatmap(
-                    100 * table / np.maximum(table.sum(1, keepdims=True), 1), vmin=0, vmax=100, cmap="cividis", square=True,
+                    100 * table / np.maximum(table.sum(1, keepdims=True), 1), vmin=0, vmax=100, cmap="cividis",
+                    square=True,
                     cbar=False, xticklabels=labels, yticklabels=labels, ax=axes,
                 )  # fmt: skip
                 axes.tick_params(labelsize=5, length=0)
@@ -391,7 +394,8 @@ MEASURES = {
 
 
 def quick_learning(results: Sequence[Result]) -> "Figure":
-    """Loss, accuracy, gradient norm and gradient agreement over the epochs: a row per result of the tool ``dynamics``."""
+    """Loss, accuracy, gradient norm and gradient agreement over the epochs: a row per result of the tool
+    ``dynamics``."""
     import seaborn as sns
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -498,4 +502,5 @@ DRAW: dict[str, Callable[..., "Figure"]] = {
     "dynamics": dynamics,
     "trigger_generalisation": trigger_generalisation,
 }
-"""Tool -> how its result is drawn: ``draw(result, names=...)``; a tool that looks at one model takes a result per model."""
+"""Tool -> how its result is drawn: ``draw(result, names=...)``; a tool that looks at one model takes a result per
+model."""

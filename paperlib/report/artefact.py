@@ -220,8 +220,8 @@ def _render(artefact: Artefact, form: str, dpi: int, metadata: Mapping[str, str 
 def _finished(figure: "Figure", scale: str) -> Any:
     """Lay the figure out, stamp it with its scale, and measure the box around everything drawn, in inches.
 
-    Measuring text is what drawing spends its time on. ``savefig`` with a layout engine and ``bbox_inches="tight"`` would do
-    it five times for a PNG and an SVG; here it is done once for both.
+    Measuring text is what drawing spends its time on. ``savefig`` with a layout engine and ``bbox_inches="tight"``
+    would do it five times for a PNG and an SVG; here it is done once for both.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import RendererAgg

@@ -1,4 +1,5 @@
-"""Pictures of attacks, drawn from results of the tool ``triggers``: what a trigger does to an image, and what the victim trains on.
+"""Pictures of attacks, drawn from results of the tool ``triggers``: what a trigger does to an image, and what the
+victim trains on.
 
 A result is what :func:`paperlib.analysis.triggers.triggers` returns. The figures belong into an artefact: its frame is
 :func:`quality_frame`, its alt text :func:`describe` or :func:`describe_samples`.
@@ -66,7 +67,8 @@ def gallery(results: Sequence[Result], *, columns: int | None = None) -> "Figure
     results
         One per attack, in the order of drawing.
     columns
-        Attacks side by side: 1 for a figure as wide as one column of text, 2 for the page; default: 2 from seven attacks on.
+        Attacks side by side: 1 for a figure as wide as one column of text, 2 for the page; default: 2 from seven
+        attacks on.
 
     Raises
     ------
@@ -100,13 +102,15 @@ def gallery(results: Sequence[Result], *, columns: int | None = None) -> "Figure
             place: dict[str, Any] = {"ha": "left", "va": "top", "transform": figure.transFigure}
             figure.text(left / width, (bottom + side) / height, _title(result), fontsize=8, weight="bold", **place)
             figure.text(
-                left / width, (bottom + side - 0.15) / height, _numbers(result["test"]), fontsize=6.5, linespacing=1.25, **place
+                left / width, (bottom + side - 0.15) / height, _numbers(result["test"]), fontsize=6.5, linespacing=1.25,
+                **place
             )  # fmt: skip
     return figure
 
 
 def montage(results: Sequence[Result]) -> "Figure":
-    """Samples of the poisoned training sets: two attacks in a row from seven on, below every image its true label and the one it was given.
+    """Samples of the poisoned training sets: two attacks in a row from seven on, below every image its true label and
+    the one it was given.
 
     Raises
     ------
@@ -132,7 +136,8 @@ def montage(results: Sequence[Result]) -> "Figure":
             left, bottom = column * block, height - row * step - side
             samples, names = result["samples"], result["classes"]
             figure.text(
-                left / width, (bottom + side / 2) / height, _title(result).replace("-", "-\n"), fontsize=8, weight="bold", va="center",
+                left / width, (bottom + side / 2) / height, _title(result).replace("-", "-\n"), fontsize=8,
+                weight="bold", va="center",
             )  # fmt: skip
             for k, packed in enumerate(samples["images"][:across]):
                 axes = _show(figure, left + text + k * (side + gap), bottom, side, _image(packed, result["shape"]))
@@ -145,7 +150,8 @@ def montage(results: Sequence[Result]) -> "Figure":
 def quality_frame(results: Sequence[Result]) -> pd.DataFrame:
     """Tidy measures: attack, split (test or train), metric, value (mean), n; PSNR is missing where no image changed."""
     rows = [
-        {"attack": result["attack"], "split": split, "metric": metric, "value": result[split][metric], "n": result[split]["n"]}
+        {"attack": result["attack"], "split": split, "metric": metric, "value": result[split][metric],
+        "n": result[split]["n"]}
         for result in results
         for split in ("test", "train")
         for metric in MEASURES
@@ -157,8 +163,8 @@ def describe(results: Sequence[Result]) -> str:
     """Alt text of :func:`gallery`."""
     parts = [f"{_title(r)}: {_numbers(r['test'])}".replace("\n", ", ").replace("$L_\\infty$", "L inf") for r in results]
     return (
-        f"For each of {len(results)} attacks one test image, the same with the trigger, and their difference around grey, "
-        f"amplified. {'; '.join(parts)}."
+        f"For each of {len(results)} attacks one test image, the same with the trigger, and their difference around"
+        f" grey, amplified. {'; '.join(parts)}."
     )
 
 

@@ -72,8 +72,8 @@ def compare(
     Parameters
     ----------
     ours : DataFrame
-        Columns :data:`KEYS` (``setting`` may be absent: empty) and ``value``, and if known ``n_seeds``, ``unit`` and ``mark``: what
-        a reader must know of the number, which is then not judged; one without a value failed.
+        Columns :data:`KEYS` (``setting`` may be absent: empty) and ``value``, and if known ``n_seeds``, ``unit`` and
+        ``mark``: what a reader must know of the number, which is then not judged; one without a value failed.
         One row per cell; metrics by either name of :data:`METRICS`.
     printed : DataFrame
         What :func:`paperlib.report.published.published` returns. A cell may have two rows: the printed reading and the
@@ -216,7 +216,8 @@ def averages(comparison: pd.DataFrame, rule: str) -> pd.DataFrame:
     """Averages of ours and of the printed numbers over the same attacks, to set beside each other.
 
     The average that a paper prints is over all of its attacks; ours would be over those that we ran. Here both are
-    over the attacks on which every defense that we ran was run; the printed one only where it is printed for all of them.
+    over the attacks on which every defense that we ran was run; the printed one only where it is printed for all of
+    them.
 
     Parameters
     ----------
@@ -228,7 +229,8 @@ def averages(comparison: pd.DataFrame, rule: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Rows like those of ``comparison`` with attack ``"average of <n>"``; no rows when fewer than two attacks are common.
+        Rows like those of ``comparison`` with attack ``"average of <n>"``; no rows when fewer than two attacks are
+        common.
 
     Raises
     ------
@@ -268,8 +270,8 @@ def over_seeds(comparisons: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Parameters
     ----------
     comparisons : sequence of DataFrame
-        From :func:`compare`, with or without :func:`averages` appended, one for each seed. The rows are those of the first;
-        averages are averaged too, so that their ``sd`` is that of the average and not of a cell.
+        From :func:`compare`, with or without :func:`averages` appended, one for each seed. The rows are those of the
+        first; averages are averaged too, so that their ``sd`` is that of the average and not of a cell.
     """
     if len(comparisons) == 1:
         return comparisons[0]

@@ -1,6 +1,8 @@
-"""How much of what the papers print has a number of ours beside it: the one count of README, ``paperlib list`` and notebook 00.
+"""How much of what the papers print has a number of ours beside it: the one count of README, ``paperlib list`` and
+notebook 00.
 
-It is taken from what git records (``figures/<scale>/<paper>/<id>.csv`` and ``.json``), so that nothing counts that no run produced.
+It is taken from what git records (``figures/<scale>/<paper>/<id>.csv`` and ``.json``), so that nothing counts that no
+run produced.
 """
 
 import csv
@@ -13,7 +15,8 @@ from paperlib import paths
 from paperlib.report.published import inventory
 
 STATES = ("ours", "in part", "printed only", "nothing")
-"""Of an item: every printed cell has ours beside it (or it is a figure drawn from our runs); some have; none has; not there."""
+"""Of an item: every printed cell has ours beside it (or it is a figure drawn from our runs); some have; none has; not
+there."""
 
 
 @dataclass(frozen=True)

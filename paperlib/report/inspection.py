@@ -1,4 +1,5 @@
-"""The one-page report of ``paperlib inspect`` and ``paperlib purify``: plain HTML, pictures inside, nothing from the network."""
+"""The one-page report of ``paperlib inspect`` and ``paperlib purify``: plain HTML, pictures inside, nothing from the
+network."""
 
 import base64
 import io
@@ -14,17 +15,23 @@ from paperlib import files
 from paperlib.analysis.inspection import DECIDES, Finding
 from paperlib.data.images import ImageData
 
-CSS = """:root {color-scheme: light dark; --ink: #1d2125; --soft: #5b6470; --line: #d9dde2; --page: #fbfbfa; --bad: #a32a12; --good: #22683a}
-@media (prefers-color-scheme: dark) {:root {--ink: #e4e6e8; --soft: #a3abb5; --line: #3a4046; --page: #17191c; --bad: #ff9b85; --good: #8fd6a4}}
+CSS = """:root {color-scheme: light dark; --ink: #1d2125; --soft: #5b6470; --line: #d9dde2; --page: #fbfbfa;
+  --bad: #a32a12; --good: #22683a}
+@media (prefers-color-scheme: dark) {:root {--ink: #e4e6e8; --soft: #a3abb5; --line: #3a4046; --page: #17191c;
+  --bad: #ff9b85; --good: #8fd6a4}}
 * {box-sizing: border-box}
-body {margin: 0 auto; max-width: 60rem; padding: 1rem; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif}
+body {margin: 0 auto; max-width: 60rem; padding: 1rem; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif}
 h1 {font-size: 1.5rem; line-height: 1.25} h2 {font-size: 1.15rem; margin: 2rem 0 .3rem}
 .verdict {border-left: 5px solid var(--good); padding: .2rem 1rem} .verdict.bad {border-color: var(--bad)}
-.table {overflow-x: auto} table {border-collapse: collapse} td, th {padding: .2rem .7rem; text-align: left; border-bottom: 1px solid var(--line)}
+.table {overflow-x: auto} table {border-collapse: collapse} td, th {padding: .2rem .7rem; text-align: left;
+  border-bottom: 1px solid var(--line)}
 td.n {text-align: right; font-variant-numeric: tabular-nums} tr.bad td {color: var(--bad); font-weight: 600}
-.pictures {display: flex; flex-wrap: wrap; gap: .7rem} figure {margin: 0; width: 6rem; font-size: .8rem; overflow-wrap: anywhere}
+.pictures {display: flex; flex-wrap: wrap; gap: .7rem} figure {margin: 0; width: 6rem; font-size: .8rem;
+  overflow-wrap: anywhere}
 img {width: 6rem; height: 6rem; image-rendering: pixelated; display: block; border: 1px solid var(--line)}
-code, pre {font-size: .85rem} pre {white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); padding: .6rem}
+code, pre {font-size: .85rem} pre {white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line);
+  padding: .6rem}
 .soft {color: var(--soft)}"""
 
 
@@ -37,7 +44,10 @@ def picture(image: Tensor, caption: str) -> str:
     out = io.BytesIO()
     Image.fromarray(x.permute(1, 2, 0).contiguous().numpy()).save(out, "png")
     data = base64.b64encode(out.getvalue()).decode()
-    return f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}"><figcaption>{escape(caption)}</figcaption></figure>'
+    return (
+        f'<figure><img alt="{escape(caption)}"'
+        f' src="data:image/png;base64,{data}"><figcaption>{escape(caption)}</figcaption></figure>'
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], bad: Sequence[bool] = ()) -> str:
@@ -57,9 +67,9 @@ def page(title: str, bad: bool, verdict: str, sections: Mapping[str, str]) -> st
     """The whole page: the verdict first, then the sections in their order."""
     body = "".join(f"<h2>{escape(name)}</h2>{html}" for name, html in sections.items())
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><h1>{escape(title)}</h1>"
-        f'<p class="verdict{" bad" if bad else ""}">{escape(verdict)}</p>{body}</body></html>\n'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,'
+        f' initial-scale=1"><title>{escape(title)}</title><style>{CSS}</style></head><body><h1>{escape(title)}</h1><p'
+        f' class="verdict{" bad" if bad else ""}">{escape(verdict)}</p>{body}</body></html>\n'
     )
 
 
@@ -118,18 +128,22 @@ def write_inspection(out: Path, found: Finding, suspects: ImageData | None, abou
             + "</div>"
         )
     sections["What it means"] = (
-        "<p>NC looks for the smallest patch that sends every image to one class; a class whose patch is an outlier (index above 2) may be the "
-        "target of a backdoor. The last column shows how far 8 grey levels lead: a backdoor makes its class easy to reach, and a purified model "
-        "can keep that. SCAn flags a class whose images fall into two groups. Large natural patches, few images and classes that contain each "
-        "other cause false alarms; triggers that move pixels or spread over the image can pass unseen.</p>"
+        "<p>NC looks for the smallest patch that sends every image to one class; a class whose patch is an outlier"
+        " (index above 2) may be the target of a backdoor. The last column shows how far 8 grey levels lead: a backdoor"
+        " makes its class easy to reach, and a purified model can keep that. SCAn flags a class whose images fall into"
+        " two groups. Large natural patches, few images and classes that contain each other cause false alarms;"
+        " triggers that move pixels or spread over the image can pass unseen.</p>"
     )
     sections["What to do next"] = (
-        "<p>Look at the pictures. Then purify the model with clean images that you trust, and inspect the result:</p>"
-        "<pre>paperlib purify MODEL --images CLEAN_FOLDER --method ft_sam --out purified.safetensors</pre>"
-        "<p>Or remove the flagged images and train again. The positions count the images of the training folder in the order of its classes "
-        "and names.</p>"
+        "<p>Look at the pictures. Then purify the model with clean images that you trust, and inspect the"
+        " result:</p><pre>paperlib purify MODEL --images CLEAN_FOLDER --method ft_sam --out"
+        " purified.safetensors</pre><p>Or remove the flagged images and train again. The positions count the images of"
+        " the training folder in the order of its classes and names.</p>"
         if said
-        else "<p>Inspect again with more clean images, or with other detectors (<code>--detectors</code>), before you rely on it.</p>"
+        else (
+            "<p>Inspect again with more clean images, or with other detectors (<code>--detectors</code>), before you"
+            " rely on it.</p>"
+        )
     )
     title = "Inspection of a model" + (" and its training images" if suspects is not None else "")
     files.write(out, page(title, bool(said), verdict, sections).encode("utf-8"))

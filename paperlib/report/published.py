@@ -1,8 +1,8 @@
 """What the papers contain and what they printed: the inventory of tables and figures, and their numbers in one form.
 
-``paperlib/published`` holds one tidy table per paper, all with the columns :data:`COLUMNS`; ``SOURCES.md`` beside them says
-where each comes from and which errors it is known to hold. Attacks, defenses and models carry the names of our registries,
-so that our results can be joined to them. Torch is never imported, pandas only to read numbers.
+``paperlib/published`` holds one tidy table per paper, all with the columns :data:`COLUMNS`; ``SOURCES.md`` beside them
+says where each comes from and which errors it is known to hold. Attacks, defenses and models carry the names of our
+registries, so that our results can be joined to them. Torch is never imported, pandas only to read numbers.
 
 ``reading`` has two values. ``printed`` is what the paper shows. Where that is known to be wrong (FT-SAM Tables 3 and 4,
 NPD Table 6), a second row of the cell has ``corrected``, and both say why in ``note``.
@@ -34,7 +34,8 @@ PAPERS = {
 """The seven papers and the notebook of each."""
 
 COLUMNS = (
-    "paper", "item", "dataset", "model", "ratio", "attack", "defense", "setting", "metric", "value", "unit", "reading", "grade",
+    "paper", "item", "dataset", "model", "ratio", "attack", "defense", "setting", "metric", "value", "unit", "reading",
+    "grade",
     "note", "source",
 )  # fmt: skip
 

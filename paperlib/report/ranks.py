@@ -2,14 +2,15 @@ r"""Which defense is better, and how sure is that? Statistics over the attacks o
 
 A table of ASR has one row per attack and one column per defense.
 
-* Bootstrap: attacks are drawn with replacement, defenses ranked by the mean ASR of the draw (1 is lowest); the interval holds the
-  middle 95 % of the ranks. It says how much a ranking depends on which attacks were chosen.
-* Critical difference (Demsar, JMLR 7, 2006, Section 3.2.2): defenses are ranked within each of N attacks; two of k defenses differ
-  at the 5 % level if their mean ranks differ by at least :math:`q_{0.05} \sqrt{k (k + 1) / (6 N)}` (Nemenyi test), with
-  :math:`q` the studentised range for k groups and infinitely many degrees of freedom, divided by :math:`\sqrt 2`.
-* Repetition noise: two repetitions of a cell differ by d points on average. If both are normal with the same standard deviation
-  :math:`\sigma`, then :math:`\sigma = d \sqrt\pi / 2`. Noise of that size is added to every cell, cut off at 0 and 100, and it is
-  counted how often a statement about the table still holds.
+* Bootstrap: attacks are drawn with replacement, defenses ranked by the mean ASR of the draw (1 is lowest); the interval
+  holds the middle 95 % of the ranks. It says how much a ranking depends on which attacks were chosen.
+* Critical difference (Demsar, JMLR 7, 2006, Section 3.2.2): defenses are ranked within each of N attacks; two of k
+  defenses differ at the 5 % level if their mean ranks differ by at least :math:`q_{0.05} \sqrt{k (k + 1) / (6 N)}`
+  (Nemenyi test), with :math:`q` the studentised range for k groups and infinitely many degrees of freedom, divided by
+  :math:`\sqrt 2`.
+* Repetition noise: two repetitions of a cell differ by d points on average. If both are normal with the same standard
+  deviation :math:`\sigma`, then :math:`\sigma = d \sqrt\pi / 2`. Noise of that size is added to every cell, cut off at
+  0 and 100, and it is counted how often a statement about the table still holds.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,8 +30,8 @@ def _checked(asr: pd.DataFrame) -> np.ndarray:
     table = asr.to_numpy(float)
     if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] < 2 or not np.isfinite(table).all():
         raise PaperlibError(
-            f"asr has shape {table.shape} and {int((~np.isfinite(table)).sum())} gaps; ranks need two attacks (rows), two "
-            "defenses (columns) and every cell."
+            f"asr has shape {table.shape} and {int((~np.isfinite(table)).sum())} gaps; ranks need two attacks (rows),"
+            " two defenses (columns) and every cell."
         )
     return table
 
@@ -53,8 +54,9 @@ def bootstrap(asr: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> pd.Data
     Returns
     -------
     DataFrame
-        One row per defense: ``defense, asr`` (mean), ``rank``, ``low``, ``high`` (2.5 and 97.5 % of the draws), ``first`` (share
-        of the draws in which it is alone or shared the best), ``mean_rank`` (within attacks, for the critical difference).
+        One row per defense: ``defense, asr`` (mean), ``rank``, ``low``, ``high`` (2.5 and 97.5 % of the draws),
+        ``first`` (share of the draws in which it is alone or shared the best), ``mean_rank`` (within attacks, for the
+        critical difference).
 
     Raises
     ------
@@ -129,7 +131,8 @@ def survival(
 
 
 def draw(axes: "Axes", found: pd.DataFrame, n_attacks: int, title: str) -> None:
-    """One panel: rank of every defense with its interval, the mean rank within attacks as a cross, and the critical difference."""
+    """One panel: rank of every defense with its interval, the mean rank within attacks as a cross, and the critical
+    difference."""
     shown = found.sort_values(["asr", "defense"]).set_index("defense")
     at = np.arange(len(shown))
     for y, (name, row) in zip(at, shown.iterrows(), strict=True):

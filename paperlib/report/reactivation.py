@@ -93,8 +93,8 @@ def describe(numbers: pd.DataFrame) -> str:
     for attack, mine in numbers.groupby("attack", sort=False):
         table = mine.pivot(index="model", columns="image", values="asr").loc[list(dict.fromkeys(mine.model))]
         texts = [
-            f"{_title(str(model))} {row['trigger']:.0f} with the trigger, {row['perturbation']:.0f} with the perturbation, "
-            f"{row['trigger + perturbation']:.0f} with both"
+            f"{_title(str(model))} {row['trigger']:.0f} with the trigger, {row['perturbation']:.0f} with the"
+            f" perturbation, {row['trigger + perturbation']:.0f} with both"
             for model, row in table.iterrows()
         ]
         parts.append(f"{style.title('attack', attack)}: {'; '.join(texts)}")

@@ -147,7 +147,8 @@ def paper_table(
 
 
 def fragment(caption: str, head: list[str], body: list[str], notes: Iterable[str]) -> str:
-    """Rows of HTML (``<tr>...</tr>``) as a standalone table with its style sheet; caption and notes are escaped here."""
+    """Rows of HTML (``<tr>...</tr>``) as a standalone table with its style sheet; caption and notes are escaped
+    here."""
     lines = ['<div class="paperlib">', f"<style>{CSS}</style>", '<div class="wide"><table>']
     lines += [
         f"<caption>{escape(caption)}</caption>",

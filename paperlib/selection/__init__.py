@@ -1,9 +1,9 @@
 """Which samples to poison: one strategy, one file.
 
-A strategy is a function ``method(problem, config, *, seed, rounds, progress) -> (indices, notes)``: from a clean training set,
-a trigger and a budget (:class:`~paperlib.selection.problem.Problem`) to the indices of the images to poison, sorted, and small
-JSON values: counts by class, overlap between rounds, cost in epoch equivalents. The same seed and data give the same
-indices. ``rounds`` keeps the state of a search after every round, so that a killed one goes on.
+A strategy is a function ``method(problem, config, *, seed, rounds, progress) -> (indices, notes)``: from a clean
+training set, a trigger and a budget (:class:`~paperlib.selection.problem.Problem`) to the indices of the images to
+poison, sorted, and small JSON values: counts by class, overlap between rounds, cost in epoch equivalents. The same seed
+and data give the same indices. ``rounds`` keeps the state of a search after every round, so that a killed one goes on.
 
 One call::
 
@@ -56,8 +56,8 @@ def search(
 ) -> "tuple[Tensor, dict[str, Any]]":
     """As :func:`select`, with what the strategy noted on its way.
 
-    ``folder`` keeps the state after every round: the same call with the same folder goes on where it was stopped. It belongs
-    to one search; delete it afterwards.
+    ``folder`` keeps the state after every round: the same call with the same folder goes on where it was stopped. It
+    belongs to one search; delete it afterwards.
 
     Raises
     ------
@@ -93,8 +93,8 @@ def select(
     Parameters
     ----------
     x, y
-        Images and labels in any form of :func:`paperlib.data.inputs.image_data`; or an ``ImageData``, a ``Dataset`` or a
-        ``DataLoader`` and None.
+        Images and labels in any form of :func:`paperlib.data.inputs.image_data`; or an ``ImageData``, a ``Dataset`` or
+        a ``DataLoader`` and None.
     trigger
         An attack, ready to be called (prepared where it must be), or the name of one that needs no preparation, or any
         function from images (B, C, H, W) in [0, 1] to the same with the trigger, which counts as all-to-one.
@@ -113,8 +113,8 @@ def select(
     Raises
     ------
     PaperlibError
-        An unknown strategy, model or parameter, an infeasible ratio, a surrogate that does not fit, an attack that must be
-        prepared or that trains the classifier itself.
+        An unknown strategy, model or parameter, an infeasible ratio, a surrogate that does not fit, an attack that must
+        be prepared or that trains the classifier itself.
     """
     from paperlib import models
     from paperlib.attacks import ATTACKS, attack
@@ -132,7 +132,8 @@ def select(
         name, trigger = trigger, attack(trigger)
         if ATTACKS[name].prepare:
             raise PaperlibError(
-                f"trigger={name!r} must be prepared first; give the attack with its state, or use paperlib.experiments.plan.select."
+                f"trigger={name!r} must be prepared first; give the attack with its state, or use"
+                " paperlib.experiments.plan.select."
             )
     elif not hasattr(trigger, "labels"):
         trigger = _Plain(trigger)

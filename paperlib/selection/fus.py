@@ -1,24 +1,26 @@
 r"""FUS: keep the poisoned samples that are forgotten most often.
 
-Xia, Li, Zhang, Li, "Data-Efficient Backdoor Attacks", IJCAI 2022 (arXiv 2204.12281); the baseline of the LPS paper. A forgetting
-event of a poisoned sample is a pass from "classified as the target" to "not" between two epochs of training. Starting from
-random samples, N times: train a fresh surrogate, count each poisoned sample's events, keep the share alpha with the
-most, fill up with random ones from the pool.
+Xia, Li, Zhang, Li, "Data-Efficient Backdoor Attacks", IJCAI 2022 (arXiv 2204.12281); the baseline of the LPS paper. A
+forgetting event of a poisoned sample is a pass from "classified as the target" to "not" between two epochs of training.
+Starting from random samples, N times: train a fresh surrogate, count each poisoned sample's events, keep the share
+alpha with the most, fill up with random ones from the pool.
 
 Whether a sample is classified as the target is noted when it passes through training, as in the authors' code: with the
 augmentation and the weights of that moment.
 
 Differences from the paper
-1. ``variant="clean"`` (default). Poisoned images replace their originals, as everywhere in this book; what is filled up is never
-   a sample that was kept; and the last step is not a fill-up: the final set has the most events among all samples that
-   were ever trained with.
-2. ``variant="original"`` has the authors' code: poisoned copies are *appended* to the clean set; the first of them never
-   carries the trigger although it is labelled and counted (an off-by-one in the test of its index); the fill-up draws from
-   the whole pool, so that a sample can be there twice; the final set is taken after the last fill-up, so that half of
-   it (1 - alpha) was never looked at. Repeated samples are returned once, so that it may poison fewer images than asked.
-3. The surrogate, its batch size and learning rate are those of the run instead of VGG-16, 256 and 0.01; the rate falls to a
-   tenth at 1/2 and at 11/14 of the epochs (35 and 55 of 70), where momentum starts anew here.
-4. The last incomplete batch of an epoch is dropped by this book's training; a sample in it has no new state in that epoch.
+1. ``variant="clean"`` (default). Poisoned images replace their originals, as everywhere in this book; what is filled up
+   is never a sample that was kept; and the last step is not a fill-up: the final set has the most events among all
+   samples that were ever trained with.
+2. ``variant="original"`` has the authors' code: poisoned copies are *appended* to the clean set; the first of them
+   never carries the trigger although it is labelled and counted (an off-by-one in the test of its index); the fill-up
+   draws from the whole pool, so that a sample can be there twice; the final set is taken after the last fill-up, so
+   that half of it (1 - alpha) was never looked at. Repeated samples are returned once, so that it may poison fewer
+   images than asked.
+3. The surrogate, its batch size and learning rate are those of the run instead of VGG-16, 256 and 0.01; the rate falls
+   to a tenth at 1/2 and at 11/14 of the epochs (35 and 55 of 70), where momentum starts anew here.
+4. The last incomplete batch of an epoch is dropped by this book's training; a sample in it has no new state in that
+   epoch.
 
 Introduced in notebook 03.
 """
@@ -86,7 +88,8 @@ def counting_step(count: int, classes: int, device: torch.device) -> tuple[Step,
 
 
 def forgetting(problem: Problem, config: FUS, chosen: Tensor, seed: int) -> Tensor:
-    """Forgetting events (len(chosen),) of the poisoned samples at the indices ``chosen`` in one training of a fresh surrogate."""
+    """Forgetting events (len(chosen),) of the poisoned samples at the indices ``chosen`` in one training of a fresh
+    surrogate."""
     data, classes = problem.data, problem.data.n_classes
     x, marks = problem.triggered(chosen), torch.arange(1, len(chosen) + 1, device=chosen.device)
     y = problem.labels[chosen] + classes * marks

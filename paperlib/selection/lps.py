@@ -1,12 +1,13 @@
 r"""LPS: a learnable poisoning mask, searched by a game against a surrogate model.
 
 Zhu, Zhang, Wei, Shen, Fan, Wu, "Boosting Backdoor Attack with A Learnable Poisoning Sample Selection Strategy", 2023
-(arXiv 2307.07328). A binary mask m over the training set says which images carry the trigger. The mask maximises the loss of
-backdoor training, the surrogate's weights minimise it, so that the mask ends on poisoned images that are hard to learn:
+(arXiv 2307.07328). A binary mask m over the training set says which images carry the trigger. The mask maximises the
+loss of backdoor training, the surrogate's weights minimise it, so that the mask ends on poisoned images that are hard
+to learn:
 
 .. math::
-   \min_\theta \max_{m \in M} \sum_i (1 - m_i)\, \ell(f_\theta(x_i), y_i) + m_i\, \ell(f_\theta(\tilde x_i), y_t), \qquad
-   M = \{m \in \{0, 1\}^n : \text{the same number from every class, none from class } y_t\}
+   \min_\theta \max_{m \in M} \sum_i (1 - m_i)\, \ell(f_\theta(x_i), y_i) + m_i\, \ell(f_\theta(\tilde x_i), y_t),
+   \qquad M = \{m \in \{0, 1\}^n : \text{the same number from every class, none from class } y_t\}
 
 The inner problem is linear in m, so it is solved exactly: in every class the images with the largest
 
@@ -16,12 +17,13 @@ T rounds: train the surrogate K epochs on the masked data, starting from where t
 images that may be poisoned in one pass, in evaluation mode and without augmentation; choose again.
 
 Differences from the paper
-1. No code of the paper is public and its text was not at hand: verified are the mask in the loss, the min-max game over rounds
-   with a surrogate, the counts T and K, and an ablation of constraints. The formulas and T = 15 are from memory.
-2. Unknown and decided here: K = 5 (T K epochs are then less than one training of the victim), weights that are kept from round to
-   round, momentum that starts anew in each, cross-entropy, and a learning rate that falls to 0 within each round
-   (``schedule="linear"``). At a constant rate, as the results on CIFAR-10 that git records have it, the surrogate is erratic where it is
-   asked, in evaluation mode: its mean loss was 1.97, 3.12 and 1.67 after three rounds in a row, and its ranking is of that moment.
+1. No code of the paper is public and its text was not at hand: verified are the mask in the loss, the min-max game over
+   rounds with a surrogate, the counts T and K, and an ablation of constraints. The formulas and T = 15 are from memory.
+2. Unknown and decided here: K = 5 (T K epochs are then less than one training of the victim), weights that are kept
+   from round to round, momentum that starts anew in each, cross-entropy, and a learning rate that falls to 0 within
+   each round (``schedule="linear"``). At a constant rate, as the results on CIFAR-10 that git records have it, the
+   surrogate is erratic where it is asked, in evaluation mode: its mean loss was 1.97, 3.12 and 1.67 after three rounds
+   in a row, and its ranking is of that moment.
 3. Where the budget is not divisible by the number of classes, some classes give one more (:func:`~.problem.top_k`).
 4. Clean-label triggers mirror the constraint: only images of the target class. All-to-all triggers have no
    target class to leave out, and y_t is y + 1.
@@ -55,11 +57,13 @@ class LPS:
     ce: bool = True
     """The target class is excluded (all-to-one triggers only)."""
     schedule: str = "linear"
-    """Of the surrogate's learning rate within a round: ``linear``, to 0 at its end, or another of :data:`paperlib.training.SCHEDULES`."""
+    """Of the surrogate's learning rate within a round: ``linear``, to 0 at its end, or another of
+    :data:`paperlib.training.SCHEDULES`."""
 
 
 def scores(model: nn.Module, x: Tensor, y: Tensor, triggered: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss (P,) of the triggered images with the attacker's ``labels``, and of the clean ones with ``y``; images uint8."""
+    """Loss (P,) of the triggered images with the attacker's ``labels``, and of the clean ones with ``y``; images
+    uint8."""
     return (
         F.cross_entropy(logits(model, triggered), labels, reduction="none"),
         F.cross_entropy(logits(model, x), y, reduction="none"),
@@ -74,7 +78,8 @@ def lps(
     rounds: Rounds,
     progress: Callable[[float, str], None] | None = None,
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Indices chosen by LPS, sorted, and notes: besides the common ones the mean losses of the chosen and of all, by round.
+    """Indices chosen by LPS, sorted, and notes: besides the common ones the mean losses of the chosen and of all, by
+    round.
 
     Raises
     ------

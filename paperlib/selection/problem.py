@@ -64,8 +64,8 @@ class Problem:
     def pool(self, exclude_target: bool = True) -> Tensor:
         """Indices, sorted, of the images that may be poisoned.
 
-        All-to-one: every class but the target (``exclude_target`` False: every class). Clean-label, the mirror image: the
-        target class and no other. All-to-all, where each class is the target of another one: every class.
+        All-to-one: every class but the target (``exclude_target`` False: every class). Clean-label, the mirror image:
+        the target class and no other. All-to-all, where each class is the target of another one: every class.
         """
         y = self.data.y
         if self.attack.labels == "clean":
@@ -110,8 +110,8 @@ def check(problem: Problem) -> None:
         )
     if hasattr(problem.attack, "train"):
         raise PaperlibError(
-            f"trigger={type(problem.attack).__name__} is an attack that trains the classifier itself and poisons anew in "
-            "every batch; samples can be selected only for attacks that hand in poisoned data."
+            f"trigger={type(problem.attack).__name__} is an attack that trains the classifier itself and poisons anew"
+            " in every batch; samples can be selected only for attacks that hand in poisoned data."
         )
     if problem.count > (available := len(problem.pool())):
         raise PaperlibError(
@@ -136,8 +136,8 @@ def _check_surrogate(surrogate: nn.Module, data: ImageData) -> None:
         ) from None
     if shape != (min(2, len(data)), data.n_classes):
         raise PaperlibError(
-            f"surrogate={type(surrogate).__name__} gives outputs of shape {shape[1:]}; the data has {data.n_classes} classes, "
-            f"so it must give ({data.n_classes},)."
+            f"surrogate={type(surrogate).__name__} gives outputs of shape {shape[1:]}; the data has {data.n_classes}"
+            f" classes, so it must give ({data.n_classes},)."
         )
 
 
@@ -173,8 +173,8 @@ def top_k(score: Tensor, y: Tensor, count: int, *, per_class: bool = True) -> Te
     if (sizes < each).any() or int((sizes > each).sum()) < more:
         rarest = int(sizes.argmin())
         raise PaperlibError(
-            f"{count} images are {each}{' or ' + str(each + 1) if more else ''} of each of {len(classes)} classes, and class "
-            f"{int(classes[rarest])} has {int(sizes[rarest])}; lower the ratio, or set pc=False (LPS)."
+            f"{count} images are {each}{' or ' + str(each + 1) if more else ''} of each of {len(classes)} classes, and"
+            f" class {int(classes[rarest])} has {int(sizes[rarest])}; lower the ratio, or set pc=False (LPS)."
         )
     by_class = order[inverse[order].sort(stable=True).indices]  # class by class, the best first
     first = sizes.cumsum(0) - sizes
@@ -192,7 +192,8 @@ def shuffled(n: int, seed: int, device: torch.device) -> Tensor:
 
 
 State = dict[str, Tensor]
-"""What a search knows after a round. ``history`` (rounds so far + 1, count) holds what was chosen, the first draw first."""
+"""What a search knows after a round. ``history`` (rounds so far + 1, count) holds what was chosen, the first draw
+first."""
 
 
 @dataclass
@@ -239,7 +240,8 @@ class Rounds:
                 old.unlink()
 
     def load(self, model: nn.Module | None, device: torch.device) -> tuple[int, State]:
-        """Number of the last finished round and its state, its weights read into ``model``; 0 and nothing at the beginning.
+        """Number of the last finished round and its state, its weights read into ``model``; 0 and nothing at the
+        beginning.
 
         A file that does not fit the SHA-256 in its name is damaged: it is removed, and those rounds are played again.
         """

@@ -1,14 +1,14 @@
 """Random selection: uniform, and with the same number from every class.
 
-The baselines of every selection strategy. ``random`` is the benchmark's draw (:func:`paperlib.attacks.draw`): uniform over the
-**whole** training set, for an all-to-one attack the target class included, whose images carry the trigger and keep their
-label. ``balanced`` draws the same number from every class and none from the target class: the constraint of LPS without its
-search (it is the mask with which LPS begins). What a strategy gains over ``balanced`` is due to *which* images it
-takes; what ``balanced`` gains over ``random`` is not.
+The baselines of every selection strategy. ``random`` is the benchmark's draw (:func:`paperlib.attacks.draw`): uniform
+over the **whole** training set, for an all-to-one attack the target class included, whose images carry the trigger and
+keep their label. ``balanced`` draws the same number from every class and none from the target class: the constraint of
+LPS without its search (it is the mask with which LPS begins). What a strategy gains over ``balanced`` is due to *which*
+images it takes; what ``balanced`` gains over ``random`` is not.
 
 Differences from the paper
-1. Balanced random selection is not one of the paper's baselines; it is added here because part of a gain at small ratios may
-   be class balance.
+1. Balanced random selection is not one of the paper's baselines; it is added here because part of a gain at small
+   ratios may be class balance.
 
 Introduced in notebook 03.
 """

@@ -1,8 +1,8 @@
 """Putting the questions: what was answered before is looked up, the rest is asked, each answer is kept at once.
 
 Stopped at any moment (Ctrl-C, a kill, a spend limit, an endpoint that goes down), the same call goes on where it was:
-answers are in the cache, keyed by content. Engines that wait for a network are asked from several threads; local ones get
-whole pictures in batches. Pictures are read and let go batch by batch.
+answers are in the cache, keyed by content. Engines that wait for a network are asked from several threads; local ones
+get whole pictures in batches. Pictures are read and let go batch by batch.
 
 Introduced in notebook 01.
 """
@@ -69,7 +69,8 @@ class Policy:
     max_cost_usd: float | None = None
     """Stop before more than this is spent in this call; needs a price."""
     on_error: str = "abstain"
-    """A question that failed in all tries: ``abstain`` (it stays unanswered, and is asked again next time) or ``raise``."""
+    """A question that failed in all tries: ``abstain`` (it stays unanswered, and is asked again next time) or
+    ``raise``."""
     progress: bool = False
     """Show a bar on stderr."""
 

@@ -1,10 +1,10 @@
 """Answers that were paid for once: a SQLite file keyed by content.
 
-A row is one answer of one engine to one question about one picture. The key is the digest of the pixels, the digest of the
-question and the engine's fingerprint, so that a clean picture is asked about once whatever attack, folder or run it is in.
-Only answers are stored, never pictures, addresses or keys; errors and abstentions are not answers, are not stored, and count as
-unknown where an older file holds them. The file is checked when it is opened; each row carries a digest of itself, and one that does
-not agree counts as unknown too: a damaged answer is asked again, not believed.
+A row is one answer of one engine to one question about one picture. The key is the digest of the pixels, the digest of
+the question and the engine's fingerprint, so that a clean picture is asked about once whatever attack, folder or run it
+is in. Only answers are stored, never pictures, addresses or keys; errors and abstentions are not answers, are not
+stored, and count as unknown where an older file holds them. The file is checked when it is opened; each row carries a
+digest of itself, and one that does not agree counts as unknown too: a damaged answer is asked again, not believed.
 
 The file is in write-ahead-log mode: each answer is safe when ``put`` returns, also if the process is killed next, and
 several processes may share a file. ``export`` writes a portable ``.jsonl.gz`` from which
@@ -28,7 +28,10 @@ from paperlib.vdc.types import Answer, Usage
 
 Key = tuple[str, str, str]
 """(picture, question, engine): digest, digest, fingerprint."""
-_COLUMNS = "picture, question, engine, text, p_yes, mode, abstained, classes, calls, prompt_tokens, completion_tokens, cost, seconds"
+_COLUMNS = (
+    "picture, question, engine, text, p_yes, mode, abstained, classes, calls, prompt_tokens, completion_tokens, cost,"
+    " seconds"
+)
 _CREATE = f"""
 CREATE TABLE IF NOT EXISTS answers ({_COLUMNS}, digest, PRIMARY KEY (picture, question, engine)) WITHOUT ROWID;
 """
@@ -92,8 +95,8 @@ class AnswerCache:
             self._db.commit()
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             raise PaperlibError(
-                f"{said} cannot be used as an answer cache: {error}. Move the file away (its answers are asked again), name another, "
-                "or make room on the disk."
+                f"{said} cannot be used as an answer cache: {error}. Move the file away (its answers are asked again),"
+                " name another, or make room on the disk."
             ) from error
 
     @contextmanager
@@ -104,7 +107,8 @@ class AnswerCache:
                 yield
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 raise PaperlibError(
-                    f"cache={str(self.path)!r} is damaged or was taken away: {error}. Move the file away; its answers are asked again."
+                    f"cache={str(self.path)!r} is damaged or was taken away: {error}. Move the file away; its answers"
+                    " are asked again."
                 ) from error
 
     def get_many(self, keys: Iterable[Key]) -> dict[Key, Answer]:

@@ -1,10 +1,10 @@
 """``cleanse``: pictures and labels in, a ranked list of dirty samples with the reasons out.
 
-Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211), Section 3: questions, answers, evaluation, vote. The decision rules are in
-:mod:`paperlib.vdc.scoring`, and what differs from the paper is listed in each stage's file.
+Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211), Section 3: questions, answers, evaluation, vote. The decision rules are
+in :mod:`paperlib.vdc.scoring`, and what differs from the paper is listed in each stage's file.
 
-    report = cleanse(images, labels, class_names, engine="embedded", reference=(clean_images, clean_labels), target_fpr=0.1)
-    report.dirty            # positions, the most suspicious first
+    report = cleanse(images, labels, class_names, engine="embedded", reference=(clean_images, clean_labels),
+    target_fpr=0.1) report.dirty            # positions, the most suspicious first
     report.to_html("report/index.html")
 
 What it cannot do: a sample whose picture agrees with its label (clean-label attacks) looks clean to any engine.
@@ -79,24 +79,24 @@ def cleanse(
         ``lexical``, ``embedding``, or a judge.
     score
         ``vote`` (the paper's), ``mean_p``, ``logit_mean``, or ``right``: the probability that the label is right
-        (:mod:`paperlib.vdc.noise`), for engines that classify. Default: ``right`` for the embedded engine unless ``alpha`` is given;
-        otherwise ``logit_mean`` with ``target_fpr``, else ``vote``.
+        (:mod:`paperlib.vdc.noise`), for engines that classify. Default: ``right`` for the embedded engine unless
+        ``alpha`` is given; otherwise ``logit_mean`` with ``target_fpr``, else ``vote``.
     alpha
         Threshold in [0, 1]: dirty below it. Default: the suggested cut with ``right``, else 0.5, the paper's.
     target_fpr
-        Choose the threshold such that this share of clean samples is flagged, in (0, 1): on ``reference``, or, with ``right``
-        and without reference, as the model of the noise expects it.
+        Choose the threshold such that this share of clean samples is flagged, in (0, 1): on ``reference``, or, with
+        ``right`` and without reference, as the model of the noise expects it.
     tie
         A score equal to the threshold: ``clean``, ``dirty``, or ``paper-code`` (looks at ``truth``).
     reference
-        Images and labels of clean samples: for the threshold, and for engines that learn. Never necessary for the embedded
-        engine, which learns from the labels as they are.
+        Images and labels of clean samples: for the threshold, and for engines that learn. Never necessary for the
+        embedded engine, which learns from the labels as they are.
     truth
         N bools, True: dirty. Where it is known, the report counts TPR, FPR and AUROC. Never used to decide, but by
         ``tie="paper-code"``.
     decisions
-        Name of a sample -> what a person decided (:func:`paperlib.vdc.folder.read_decisions`): it is not asked about; what is kept or
-        fixed is a right label to engines that learn.
+        Name of a sample -> what a person decided (:func:`paperlib.vdc.folder.read_decisions`): it is not asked about;
+        what is kept or fixed is a right label to engines that learn.
     cache
         File (or open cache) of answers; with it, a stopped run goes on, and no question is asked twice.
     policy, price
@@ -424,9 +424,9 @@ CAPTION_QUESTIONS = (
     'Would "{caption}" be a fitting title for this picture?',
 )
 CAPTION_REQUEST = (
-    'A photo is supposed to fit the sentence "{caption}". Write {n} short questions about the photo that have the answer yes '
-    "if it does; together they should cover every thing, number, colour and relation that the sentence mentions. Reply with "
-    "a JSON list of strings, nothing else."
+    'A photo is supposed to fit the sentence "{caption}". Write {n} short questions about the photo that have the'
+    " answer yes if it does; together they should cover every thing, number, colour and relation that the sentence"
+    " mentions. Reply with a JSON list of strings, nothing else."
 )
 
 

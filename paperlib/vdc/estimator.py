@@ -1,4 +1,5 @@
-"""The cleanser as an object with ``fit``, in the manner of scikit-learn: arrays, a folder, or a column of a data set in, scores out.
+"""The cleanser as an object with ``fit``, in the manner of scikit-learn: arrays, a folder, or a column of a data set
+in, scores out.
 
     found = VDC().fit(images, labels)
     found.scores_        # (N,) probability that the label is right, low: suspicious
@@ -32,7 +33,8 @@ class VDC:
     class_names
         The classes; default: those of the data set, or the labels that occur.
     options
-        Further options of :func:`~paperlib.vdc.cleanse.cleanse`: ``questions``, ``score``, ``target_fpr``, ``reference``, ``cache``, ...
+        Further options of :func:`~paperlib.vdc.cleanse.cleanse`: ``questions``, ``score``, ``target_fpr``,
+        ``reference``, ``cache``, ...
 
     Attributes
     ----------
@@ -60,8 +62,9 @@ class VDC:
         Parameters
         ----------
         images
-            uint8 array (N, H, W, C) or tensor (N, C, H, W); a list of paths or of PIL pictures; an image column of a Hugging Face data
-            set; a torchvision ``ImageFolder``; or the path of a folder whose subfolders are the labels.
+            uint8 array (N, H, W, C) or tensor (N, C, H, W); a list of paths or of PIL pictures; an image column of a
+            Hugging Face data set; a torchvision ``ImageFolder``; or the path of a folder whose subfolders are the
+            labels.
         labels
             N class names or positions; not with an ``ImageFolder`` or a folder, which have their own.
 

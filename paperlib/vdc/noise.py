@@ -1,19 +1,19 @@
 r"""How many labels are wrong, which ones, and where to cut: from class probabilities and the labels as they are.
 
-No paper; the model is the simplest of label noise. With :math:`p_{ik}` the probability of class k for picture i, sharpened by a
-temperature, and a share :math:`\eta` of labels that are drawn anew from the other classes,
+No paper; the model is the simplest of label noise. With :math:`p_{ik}` the probability of class k for picture i,
+sharpened by a temperature, and a share :math:`\eta` of labels that are drawn anew from the other classes,
 
 .. math::
    P(y_i \mid x_i) = (1 - \eta)\, p_{i y_i} + \eta\, \frac{1 - p_{i y_i}}{C - 1}, \qquad
    w_i = \frac{\eta\, (1 - p_{i y_i}) / (C - 1)}{P(y_i \mid x_i)},
 
-temperature and :math:`\eta` maximise the likelihood of the labels, and :math:`w_i` is the probability that label i is wrong. The
-suggested cut flags the most suspicious samples until all but a share ``missed`` of the expected wrong labels are flagged. The
-expected false positive rate is the share of the right labels, :math:`\sum_i (1 - w_i)`, that lies above the cut; its interval, and that
-of :math:`\eta`, are percentiles over samples drawn with replacement.
+temperature and :math:`\eta` maximise the likelihood of the labels, and :math:`w_i` is the probability that label i is
+wrong. The suggested cut flags the most suspicious samples until all but a share ``missed`` of the expected wrong labels
+are flagged. The expected false positive rate is the share of the right labels, :math:`\sum_i (1 - w_i)`, that lies
+above the cut; its interval, and that of :math:`\eta`, are percentiles over samples drawn with replacement.
 
-What the interval does not contain: the model's own error. Heads that learn from labels of which one class is always called another
-learn to expect that, and find less noise than there is; hard pictures look like noise.
+What the interval does not contain: the model's own error. Heads that learn from labels of which one class is always
+called another learn to expect that, and find less noise than there is; hard pictures look like noise.
 
 Introduced in notebook 01.
 """
@@ -132,7 +132,8 @@ def expected_fpr(wrong: np.ndarray, cut: float) -> float:
 
 
 def _costs(wrong: np.ndarray, draws: Draws, cut: Callable[[np.ndarray], float]) -> dict[str, Any]:
-    """Expected false positive rate and its interval; fewer samples in a draw than there are would say too wide an interval."""
+    """Expected false positive rate and its interval; fewer samples in a draw than there are would say too wide an
+    interval."""
     fpr = expected_fpr(wrong, cut(wrong))
     drawn = np.array([expected_fpr(w, cut(w)) for _, w in draws])
     return {"fpr": fpr, "fpr_interval": _interval(fpr, drawn, len(draws[0][1]) / len(wrong))}

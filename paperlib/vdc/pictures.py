@@ -112,8 +112,8 @@ class OpenedPictures:
 
 
 def as_pictures(images: Any) -> Pictures:
-    """Pictures from a uint8 tensor (N, C, H, W), a uint8 array (N, H, W, C) or (N, H, W), a list of paths, of arrays or of PIL images,
-    a column of a Hugging Face data set, or what already is.
+    """Pictures from a uint8 tensor (N, C, H, W), a uint8 array (N, H, W, C) or (N, H, W), a list of paths, of arrays or
+    of PIL images, a column of a Hugging Face data set, or what already is.
 
     Raises
     ------

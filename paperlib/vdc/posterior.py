@@ -1,7 +1,7 @@
 """Answers from class probabilities, for engines that look but do not read.
 
-Three engines recognise the class instead of reading the question: the embedded one, its taxonomy mode, and CLIP. What they
-know is P(class | picture), and the bank declares of which classes each attribute is true. So
+Three engines recognise the class instead of reading the question: the embedded one, its taxonomy mode, and CLIP. What
+they know is P(class | picture), and the bank declares of which classes each attribute is true. So
 
     P(yes to "is it / does it have a?") = sum over the classes c that have a of P(c | picture).
 

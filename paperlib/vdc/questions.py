@@ -1,15 +1,16 @@
 """VQG: the questions. From a file, from templates, or from a chat model by way of a file that a person has read.
 
-Zhu et al., "VDC: Versatile Data Cleanser Based on Visual-Linguistic Inconsistency by Multimodal Large Language Models", ICLR
-2024 (arXiv 2309.16211), the stage of visual question generation. General questions ask for a description; specific ones
-are about one label, and the right answer is yes.
+Zhu et al., "VDC: Versatile Data Cleanser Based on Visual-Linguistic Inconsistency by Multimodal Large Language Models",
+ICLR 2024 (arXiv 2309.16211), the stage of visual question generation. General questions ask for a description; specific
+ones are about one label, and the right answer is yes.
 
 Differences from the paper
 1. The wording is ours. The numbers of questions are the paper's: 2 general and 4 specific for CIFAR-10, 2 and 6 for
    ImageNet.
-2. Each question may say which attribute it is about, and the bank of which classes the attribute is true, so that engines
-   which know attributes can answer, and the worth of a question can be computed before it is asked.
-3. A chat model's suggestions are written to a file with ``reviewed: false``, which is refused until a person has changed it.
+2. Each question may say which attribute it is about, and the bank of which classes the attribute is true, so that
+   engines which know attributes can answer, and the worth of a question can be computed before it is asked.
+3. A chat model's suggestions are written to a file with ``reviewed: false``, which is refused until a person has
+   changed it.
 
 Introduced in notebook 01.
 """
@@ -135,7 +136,8 @@ def _read(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise PaperlibError(
-            f"questions={str(path)!r}{where} is no valid YAML ({getattr(error, 'problem', error)}); put questions in quotes."
+            f"questions={str(path)!r}{where} is no valid YAML ({getattr(error, 'problem', error)}); put questions in"
+            " quotes."
         ) from error
     if not isinstance(content, dict) or "specific" not in content:
         raise PaperlibError(f"questions={str(path)!r} lacks the key 'specific'.")
@@ -160,8 +162,8 @@ def from_file(path: Path | str, classes: Sequence[str] = ()) -> QuestionBank:
         return _made(content, path, classes)
     except (TypeError, ValueError, AttributeError) as error:
         raise PaperlibError(
-            f"questions={str(path)!r} is no question bank ({error}); specific: holds lists of questions by label, attributes: and "
-            "imagenet: lists by name, as in the banks that come along."
+            f"questions={str(path)!r} is no question bank ({error}); specific: holds lists of questions by label,"
+            " attributes: and imagenet: lists by name, as in the banks that come along."
         ) from error
 
 
@@ -233,8 +235,8 @@ def _fill(content: Mapping[str, Any], path: Path, classes: tuple[str, ...]) -> Q
 def bank(name: str | Path, classes: Sequence[str]) -> QuestionBank:
     """A bank by name (``cifar10``, ``digits``, ``template``), ``auto``, or the path of a YAML file.
 
-    ``auto`` is the bank that knows all these class names, else ``template``. Names that are numbers may be anything: they get the
-    questions about written digits only where ``digits`` is asked for.
+    ``auto`` is the bank that knows all these class names, else ``template``. Names that are numbers may be anything:
+    they get the questions about written digits only where ``digits`` is asked for.
 
     Raises
     ------
@@ -254,9 +256,10 @@ def bank(name: str | Path, classes: Sequence[str]) -> QuestionBank:
 
 
 REQUEST = (
-    "A photo is supposed to show {label}. Write {n} short questions about the photo that have the answer yes if it does, "
-    "and mostly no if it shows something else. Ask about what can be seen: the thing itself, its parts, shape and "
-    'surroundings. Reply with a JSON list of strings, nothing else, such as ["Is there ...?", "Does it have ...?"].'
+    "A photo is supposed to show {label}. Write {n} short questions about the photo that have the answer yes if it"
+    " does, and mostly no if it shows something else. Ask about what can be seen: the thing itself, its parts, shape"
+    ' and surroundings. Reply with a JSON list of strings, nothing else, such as ["Is there ...?", "Does it have'
+    ' ...?"].'
 )
 
 
@@ -302,8 +305,8 @@ def suggest(chat: Callable[[str], str], classes: Sequence[str], path: Path | str
         "specific": specific,
     }
     text = (
-        "# Suggested by a chat model. Read every question, delete what cannot be seen in a picture, then set reviewed: true.\n"
-        + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        "# Suggested by a chat model. Read every question, delete what cannot be seen in a picture, then set reviewed:"
+        " true.\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     )
     files.write(path, text.encode("utf-8"))
     return path

@@ -90,14 +90,14 @@ class CleanReport:
             return ""
         rate, fpr = found["wrong_labels_interval"], found["expected_fpr_interval"]
         return (
-            f"About {found['wrong_labels_percent']} % of the labels are wrong (90 % interval {rate[0]} to {rate[1]}); of the right ones "
-            f"about {found['expected_fpr_percent']} % ({fpr[0]} to {fpr[1]}) are flagged with them."
+            f"About {found['wrong_labels_percent']} % of the labels are wrong (90 % interval {rate[0]} to {rate[1]});"
+            f" of the right ones about {found['expected_fpr_percent']} % ({fpr[0]} to {fpr[1]}) are flagged with them."
         )
 
     def to_csv(self, folder: Path | str) -> list[Path]:
-        """Write ``samples.csv`` (all samples, the most suspicious first), ``corrected.csv`` (file and label of what is left, as
-        decided), ``dirty.txt`` (names of the flagged ones; one with a line break as a JSON string), ``questions.csv`` and
-        ``settings.json`` into a folder. No cell of the tables is a formula to a spreadsheet."""
+        """Write ``samples.csv`` (all samples, the most suspicious first), ``corrected.csv`` (file and label of what is
+        left, as decided), ``dirty.txt`` (names of the flagged ones; one with a line break as a JSON string),
+        ``questions.csv`` and ``settings.json`` into a folder. No cell of the tables is a formula to a spreadsheet."""
         folder = Path(folder)
         order = self.samples.assign(_clean=~self.flagged).sort_values(
             ["_clean", "score"], kind="stable", na_position="last"
@@ -135,7 +135,8 @@ class CleanReport:
         return [folder / n for n in ("samples.csv", "corrected.csv", "dirty.txt", "questions.csv", "settings.json")]
 
     def to_html(self, path: Path | str, most: int = SHOWN) -> Path:
-        """Write one self-contained page: a table of the ``most`` most suspicious samples that can be sorted, filtered and decided on."""
+        """Write one self-contained page: a table of the ``most`` most suspicious samples that can be sorted, filtered
+        and decided on."""
         import jinja2
 
         samples, rows = self.samples, []

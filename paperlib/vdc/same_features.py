@@ -1,6 +1,7 @@
 """Detectors of wrong labels on the features of the embedded engine: the comparison in which nobody has better eyes.
 
-Each method keeps its own decision rule (:mod:`paperlib.detection`); what it would train is a linear head on frozen features:
+Each method keeps its own decision rule (:mod:`paperlib.detection`); what it would train is a linear head on frozen
+features:
 
 ``given``
     This project's default: heads on the labels as they are (:mod:`paperlib.vdc.engines.cross_fit`), the suggested cut.
@@ -13,7 +14,8 @@ Each method keeps its own decision rule (:mod:`paperlib.detection`); what it wou
 ``cores``
     A head trained with the sieve's loss on the labels as they are, 40 epochs of SGD.
 
-A head that finds nothing to keep, or flags nearly everything, has collapsed: its result says so. Introduced in notebook 01.
+A head that finds nothing to keep, or flags nearly everything, has collapsed: its result says so. Introduced in notebook
+01.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 r"""From answers to a decision: which samples are dirty.
 
-Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211). With :math:`e_{ij} = 1` where the answer to question j about sample i is right,
+Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211). With :math:`e_{ij} = 1` where the answer to question j about sample i
+is right,
 
 .. math:: s_i = \frac{1}{|J_i|} \sum_{j \in J_i} e_{ij}, \qquad \text{dirty} \iff s_i < \alpha = 0.5,
 
@@ -12,8 +13,8 @@ Differences from the paper
 2. Ties at :math:`s_i = \alpha`. The authors' code counts a tie in VDC's favour by looking at the ground truth: a truly
    dirty sample is caught, a truly clean one is spared. Nobody can do that with data of unknown quality. Here a tie is
    ``clean`` (the rule as printed), ``dirty``, or ``paper-code`` where the truth is given.
-3. Abstention. An answer that is a refusal, empty or beyond the engine counts neither way; a sample with fewer than half of
-   its questions answered is undecided and not flagged.
+3. Abstention. An answer that is a refusal, empty or beyond the engine counts neither way; a sample with fewer than half
+   of its questions answered is undecided and not flagged.
 4. :math:`\alpha` can be chosen from clean reference samples so that a stated share of clean samples is flagged.
 
 Introduced in notebook 01.
@@ -41,8 +42,8 @@ def score(right: np.ndarray, p: np.ndarray, how: str = "vote") -> np.ndarray:
     p : (N, Q)
         Probability that the answer is right, nan in the same places; equal to ``right`` where an engine gives none.
     how
-        ``vote``: share of right answers; ``mean_p``: mean probability; ``logit_mean``: mean of the logits, mapped back to
-        [0, 1].
+        ``vote``: share of right answers; ``mean_p``: mean probability; ``logit_mean``: mean of the logits, mapped back
+        to [0, 1].
     """
     choose("score", how, SCORES)
     answered = np.isfinite(right)
@@ -87,8 +88,8 @@ def flag(scores: np.ndarray, alpha: float, tie: str = "clean", truth: np.ndarray
 def calibrate(reference: np.ndarray, target_fpr: float) -> float:
     """The threshold below which at most the share ``target_fpr`` of clean samples is expected.
 
-    The k-th smallest of the n reference scores, k = floor(target_fpr (n + 1)): a further clean sample of the same kind falls
-    below it with probability at most k / (n + 1) (split conformal prediction).
+    The k-th smallest of the n reference scores, k = floor(target_fpr (n + 1)): a further clean sample of the same kind
+    falls below it with probability at most k / (n + 1) (split conformal prediction).
 
     Raises
     ------
@@ -101,8 +102,8 @@ def calibrate(reference: np.ndarray, target_fpr: float) -> float:
     k = int(target_fpr * (len(scores) + 1))
     if k < 1:
         raise PaperlibError(
-            f"target_fpr={target_fpr!r} needs at least {int(np.ceil(1 / target_fpr)) - 1} scored clean reference samples; "
-            f"there are {len(scores)}."
+            f"target_fpr={target_fpr!r} needs at least {int(np.ceil(1 / target_fpr)) - 1} scored clean reference"
+            f" samples; there are {len(scores)}."
         )
     return float(scores[k - 1])
 

@@ -1,4 +1,5 @@
-"""What the parts of VDC hand to each other: questions, answers, what was used up, and the protocols of engines and judges.
+"""What the parts of VDC hand to each other: questions, answers, what was used up, and the protocols of engines and
+judges.
 
 A picture is a uint8 array (H, W, 3), RGB. It is known by :func:`picture_key`, a digest of its pixels, so that the same
 picture in two folders, two formats or two attacks is asked about once.
@@ -103,7 +104,8 @@ class EngineInfo:
     classifies: bool = False
     """Its answers to general questions carry a probability of each class."""
     cross_fitted: bool = False
-    """Its class probabilities come from heads fitted on the labels that are being judged, none of which saw the picture."""
+    """Its class probabilities come from heads fitted on the labels that are being judged, none of which saw the
+    picture."""
     concurrent: bool = False
     """Waits for others (a network): several calls may run side by side."""
     at_once: int = 0

@@ -1,4 +1,5 @@
-"""The tool behind Figure 4 of the NPD paper: trigger and perturbations in pixels and features, and the target estimate."""
+"""The tool behind Figure 4 of the NPD paper: trigger and perturbations in pixels and features, and the target
+estimate."""
 
 import base64
 from contextlib import nullcontext

@@ -1,4 +1,5 @@
-"""The analysis tools of the benchmark against independent computations; every tool is deterministic and can be drawn."""
+"""The analysis tools of the benchmark against independent computations; every tool is deterministic and can be
+drawn."""
 
 import json
 import math

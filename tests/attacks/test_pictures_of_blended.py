@@ -38,7 +38,8 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_the_cartoon_changes_images_as_the_benchmark_s_picture_does() -> None:
-    """Mean L2 5.2, brightness +0.06 and 42 % near-white pixels on CIFAR-10, measured here on an image with its mean and spread."""
+    """Mean L2 5.2, brightness +0.06 and 42 % near-white pixels on CIFAR-10, measured here on an image with its mean and
+    spread."""
     picture = cartoon(3, 32, 32)
     assert 0.38 < (picture.min(0) >= 0.95).mean() < 0.46
     # E |t - x|^2 = |t - mean|^2 + the spread of x, with CIFAR-10's means and standard deviations of the channels

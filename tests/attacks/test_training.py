@@ -358,7 +358,8 @@ def test_cross_images_carry_the_trigger_of_another_one(once) -> None:
 
 
 def test_the_mask_gets_sparse_and_black_and_white(once) -> None:
-    """Phase 1 of 80 steps; the density it heads for is 0.032, a mask that has learned nothing covers half of the image."""
+    """Phase 1 of 80 steps; the density it heads for is 0.032, a mask that has learned nothing covers half of the
+    image."""
     mask = once["input_aware"][1].pattern(DATA.float())[1]
     assert mask.mean() < 0.3 and mask.max() > 0.9  # 0.1 to 0.21 by processor
     assert ((mask > 0.1) & (mask < 0.9)).float().mean() < 0.3

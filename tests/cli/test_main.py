@@ -137,7 +137,10 @@ def test_reproduce_passes_parameters_and_goes_on_after_a_failure(notebook: MakeN
 def test_reproduce_computes_everything_first_and_executes_several_at_once(
     notebook: MakeNotebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meet = "import pathlib, time\npathlib.Path('{me}').touch()\nwhile not pathlib.Path('{other}').exists(): time.sleep(0.1)"
+    meet = (
+        "import pathlib, time\npathlib.Path('{me}').touch()\nwhile not pathlib.Path('{other}').exists():"
+        " time.sleep(0.1)"
+    )
     notebook("00_start_here", "open('computed')", meet.format(me="a", other="b"))
     notebook("05_ft_sam", "open('computed')", meet.format(me="b", other="a"))
     asked = []
@@ -172,7 +175,8 @@ def test_one_item_then_comparison_claims_and_gallery(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PAPERLIB_FIGURES", str(tmp_path))
     done = call("figure", "ft_sam/fig1", "--device", "cpu")
     assert done.exit_code == 0, done.output
-    assert {path.name for path in (tmp_path / "smoke" / "ft_sam").iterdir()} == {f"fig1.{s}" for s in ("png", "svg", "csv", "json")}  # fmt: skip
+    assert {path.name for path in (tmp_path / "smoke" / "ft_sam").iterdir()} == {f"fig1.{s}" for s in ("png", "svg",
+    "csv", "json")}  # fmt: skip
     assert done.stdout.startswith("Figure 1.") and "fig1.svg" in done.stdout
 
     compared = call("compare", "ft_sam").stdout  # the model of Figure 1 is a row of Table 1 as well

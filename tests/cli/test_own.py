@@ -1,4 +1,5 @@
-"""``paperlib inspect`` and ``paperlib purify`` on a model file and folders of digits: reports, exit codes, sentences."""
+"""``paperlib inspect`` and ``paperlib purify`` on a model file and folders of digits: reports, exit codes,
+sentences."""
 
 import re
 from pathlib import Path
@@ -39,7 +40,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     write(root / "poisoned", scene.data)
     seen = [images.load(f"folder:{root / 'poisoned'}", split) for split in ("train", "test")]
     whole = ImageData(
-        torch.cat([p.x for p in seen]), torch.cat([p.y for p in seen]), seen[0].class_names, seen[0].mean, seen[0].std, False, 0, "toy"
+        torch.cat([p.x for p in seen]), torch.cat([p.y for p in seen]), seen[0].class_names, seen[0].mean, seen[0].std,
+        False, 0, "toy"
     )  # fmt: skip
     model = build("preact_resnet18", whole, width=8)
     fit(model, whole, Recipe(6, 32, 0.05, "one_cycle"), seed=0)

@@ -1,4 +1,5 @@
-"""Noisy labels: exact counts, the map of asymmetric noise, a seed that decides, people's labels, and noise before poison."""
+"""Noisy labels: exact counts, the map of asymmetric noise, a seed that decides, people's labels, and noise before
+poison."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Data sets of image files, the protocols, and a person's own folder, on small made-up files in the publishers' layouts."""
+"""Data sets of image files, the protocols, and a person's own folder, on small made-up files in the publishers'
+layouts."""
 
 import csv
 import hashlib
@@ -328,7 +329,8 @@ def test_more_images_than_one_batch_keep_their_order(tmp_path: Path, monkeypatch
     assert x[:, :, 0, 0].tolist() == [[i, 2 * i, 3 * i] for i in range(10)]
 
 
-# --------------------------------------------------------------------------------------------------- a folder of one's own
+# --------------------------------------------------------------------------------------------------- a folder of one's
+# own
 
 
 def pets(root: Path, n: int = 10, side: int | tuple[int, int] = 32) -> Path:

@@ -34,7 +34,8 @@ def made(data: ImageData) -> nn.Module:
     return out.eval()
 
 
-# ------------------------------------------------------------------------------------------------------------- the masks
+# ------------------------------------------------------------------------------------------------------------- the
+# masks
 
 
 def test_masks_lie_in_0_1_and_move(made: nn.Module, data: ImageData) -> None:
@@ -109,11 +110,13 @@ def test_unlearning_unlearns(made: nn.Module, data: ImageData) -> None:
     assert same(before, state(made))
 
 
-# --------------------------------------------------------------------------------------------------------- the threshold
+# --------------------------------------------------------------------------------------------------------- the
+# threshold
 
 
 class Gate(nn.Module):
-    """Four channels, one per class; the brightness of quarter k of the rows is logit k. Without channel k, class k is lost."""
+    """Four channels, one per class; the brightness of quarter k of the rows is logit k. Without channel k, class k is
+    lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +207,8 @@ def test_the_paper_s_selection_asks_the_judge(made: nn.Module, data: ImageData, 
     assert notes["selection"].startswith("test ASR")
 
 
-# ------------------------------------------------------------------------------------------------------------ bad inputs
+# ------------------------------------------------------------------------------------------------------------ bad
+# inputs
 
 
 @pytest.mark.parametrize("method", ["anp", "rnp"])

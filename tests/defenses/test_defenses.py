@@ -1,4 +1,5 @@
-"""What holds for every defense: the model it is given stays as it was, the seed decides, its output can be stored and read."""
+"""What holds for every defense: the model it is given stays as it was, the seed decides, its output can be stored and
+read."""
 
 from functools import cache
 from typing import Any

@@ -51,7 +51,8 @@ Scalar = Callable[[Tensor], Tensor]
 
 
 def smooth() -> tuple[Tensor, Callable[[Tensor], tuple[Scalar, Scalar]]]:
-    """A smooth toy: two-layer tanh network, weights in one vector; inner problem strictly convex in the perturbation."""
+    """A smooth toy: two-layer tanh network, weights in one vector; inner problem strictly convex in the
+    perturbation."""
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(12, 3, generator=g, dtype=torch.float64), torch.randint(3, (12,), generator=g)
 
@@ -122,7 +123,8 @@ def test_i_bau_raises_the_perturbation_and_keeps_the_statistics(data: ImageData,
 
 
 def test_without_perturbed_images_i_bau_is_fine_tuning(data: ImageData, trained: nn.Module) -> None:
-    """The inner steps have length 0: the outer problem sees clean images, and only the indirect gradient is left of delta."""
+    """The inner steps have length 0: the outer problem sees clean images, and only the indirect gradient is left of
+    delta."""
     still, notes = purify(trained, method="i_bau", clean=data, inner_lr=0, map_lr=0, **FAST["i_bau"])
     moved = defend(trained, method="i_bau", clean=data, **FAST["i_bau"])
     assert notes["delta_norm"] == 0 and not same(state(still), state(moved))
@@ -152,7 +154,8 @@ def test_every_attention_term_is_alive_and_the_original_s_third_is_not(data: Ima
         student = model(data).eval()
         _, terms = distillation(student, teacher, layers, betas, x)
         return [
-            sum(g.abs().sum().item() for g in torch.autograd.grad(t, list(student.parameters()), retain_graph=True, allow_unused=True) if g is not None)
+            sum(g.abs().sum().item() for g in torch.autograd.grad(t, list(student.parameters()), retain_graph=True,
+            allow_unused=True) if g is not None)
             for t in terms
         ]  # fmt: skip
 

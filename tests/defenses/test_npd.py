@@ -1,4 +1,5 @@
-"""NPD: the layer is the identity at first, only it is trained, and each loss and perturbation is what the paper says."""
+"""NPD: the layer is the identity at first, only it is trained, and each loss and perturbation is what the paper
+says."""
 
 import math
 from dataclasses import replace

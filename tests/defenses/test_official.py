@@ -28,7 +28,8 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(monkeypatch: pytest.MonkeyPatch, orders: list[Tensor]) -> Iterator[Tensor]:
-    """From here on torch.randperm gives ``orders``, one after the other; the iterator that is returned says what is left."""
+    """From here on torch.randperm gives ``orders``, one after the other; the iterator that is returned says what is
+    left."""
     left = iter(orders)
 
     def randperm(n: int, **_: Any) -> Tensor:
@@ -294,7 +295,8 @@ def sau_config(g: Golden) -> sau.SAU:
 
 
 class Watched:
-    """What :func:`sau.shared_objective` gives, in the terms and signs of the file; a sample that is shared left the batch before."""
+    """What :func:`sau.shared_objective` gives, in the terms and signs of the file; a sample that is shared left the
+    batch before."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, config: sau.SAU) -> None:
         self.adv, self.share, self.total, self.shared = ([] for _ in range(4))

@@ -1,4 +1,5 @@
-"""SAU: masks and losses by hand, the sets and projections, the bounds on a finite set, and what the purified model shares."""
+"""SAU: masks and losses by hand, the sets and projections, the bounds on a finite set, and what the purified model
+shares."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,5 @@
-"""Detectors: what each computes, on synthetic features with planted poison, toy models with a planted trigger, and by hand."""
+"""Detectors: what each computes, on synthetic features with planted poison, toy models with a planted trigger, and by
+hand."""
 
 import inspect
 import math

@@ -91,7 +91,8 @@ def random_block(x: Tensor, made: Tensor, side: int) -> None:
 
 
 def rectangle(x: Tensor, made: Tensor, side: int) -> None:
-    """What changed is a rectangle of 2 to 7 pixels a side, 0 to 5 pixels from two edges of a corner, of images of 32."""
+    """What changed is a rectangle of 2 to 7 pixels a side, 0 to 5 pixels from two edges of a corner, of images of
+    32."""
     changed = (made != x).any(0)
     rows, columns = changed.any(1).nonzero().flatten(), changed.any(0).nonzero().flatten()
     for line in (rows, columns):
@@ -107,7 +108,8 @@ def gaussian_noise(x: Tensor, made: Tensor, side: int) -> None:
 
 
 def shadow(x: Tensor, made: Tensor, side: int) -> None:
-    """In the lower half, in places, half the lightness (mean of the largest and the smallest channel); nothing elsewhere."""
+    """In the lower half, in places, half the lightness (mean of the largest and the smallest channel); nothing
+    elsewhere."""
     changed = ((made - x).abs() > 6 / 255).any(0)  # to the 8-bit lightness and back
     assert not changed[: side // 2 - 1].any() and changed.float().mean() < 0.5
     light, dark = (torch.stack([one.amax(0), one.amin(0)]).mean(0)[changed & (x.amax(0) > 0.1)] for one in (x, made))

@@ -1,4 +1,5 @@
-"""What counts as a collapsed run, and what does not: weak models, two classes, test sets whose classes differ in size."""
+"""What counts as a collapsed run, and what does not: weak models, two classes, test sets whose classes differ in
+size."""
 
 import numpy as np
 import pytest

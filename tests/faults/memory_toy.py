@@ -1,4 +1,5 @@
-"""Prints the memory that a process holds in MB while it works. Usage: memory_toy.py runs STORE NUMBER | train NUMBER | cleanse NUMBER"""
+"""Prints the memory that a process holds in MB while it works. Usage: memory_toy.py runs STORE NUMBER | train NUMBER |
+cleanse NUMBER"""
 
 import os
 import resource

@@ -1,7 +1,7 @@
 """Processes that use one store or one ledger at the same time. Usage: races_toy.py ROLE STORE [LEDGER] [NUMBER]
 
-ROLE: ``export`` (results ``NUMBER``, ``NUMBER`` + 8, ... of the toy grid, one export each), ``run`` (the toy grid, slowly), ``hold``
-(starts a run that never ends).
+ROLE: ``export`` (results ``NUMBER``, ``NUMBER`` + 8, ... of the toy grid, one export each), ``run`` (the toy grid,
+slowly), ``hold`` (starts a run that never ends).
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""Whatever is given to a command or as a parameter of a notebook: an exit code and one sentence, no traceback, and before any work."""
+"""Whatever is given to a command or as a parameter of a notebook: an exit code and one sentence, no traceback, and
+before any work."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""The command line in bad surroundings: read-only, full, damaged, no stdin, wrong values. One sentence and an exit code, no traceback."""
+"""The command line in bad surroundings: read-only, full, damaged, no stdin, wrong values. One sentence and an exit
+code, no traceback."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""One flipped bit or a cut in any stored file: the damage is named, or what is read is what was written. Never anything else."""
+"""One flipped bit or a cut in any stored file: the damage is named, or what is read is what was written. Never anything
+else."""
 
 import json
 import random

@@ -1,4 +1,5 @@
-"""Stored data and caches of data: a turned bit is noticed, a pickle runs no code, a server's text never shows the key."""
+"""Stored data and caches of data: a turned bit is noticed, a pickle runs no code, a server's text never shows the
+key."""
 
 import base64
 import html

@@ -1,4 +1,5 @@
-"""What surrounds a run fails: no descriptors, files that cannot be opened, missing data, a full or read-only disk, no memory.
+"""What surrounds a run fails: no descriptors, files that cannot be opened, missing data, a full or read-only disk, no
+memory.
 
 Nothing good is discarded, nothing of it is remembered as a failure of the run, and every message names the file.
 """

@@ -1,4 +1,5 @@
-"""Training with every small width, odd batches and one, two and three threads: in processes, because what goes wrong crashes."""
+"""Training with every small width, odd batches and one, two and three threads: in processes, because what goes wrong
+crashes."""
 
 import os
 import subprocess

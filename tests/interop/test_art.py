@@ -1,4 +1,5 @@
-"""ART's arrays and classifier. Where ART is installed, the page's own lines plant, find and remove a backdoor with it."""
+"""ART's arrays and classifier. Where ART is installed, the page's own lines plant, find and remove a backdoor with
+it."""
 
 import re
 from types import SimpleNamespace
@@ -66,11 +67,13 @@ def test_a_backdoor_of_art_is_found_and_removed_as_the_page_prints_it() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 10),
+        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+        nn.Linear(512, 10),
     )  # fmt: skip
     chosen = np.random.default_rng(0).choice(len(train), 130, replace=False)
     scope: dict[str, Any] = {
-        "x": train.float().numpy(), "y": np.eye(10, dtype=np.float32)[train.y], "chosen": chosen, "target": np.eye(10, dtype=np.float32)[0],
+        "x": train.float().numpy(), "y": np.eye(10, dtype=np.float32)[train.y], "chosen": chosen, "target": np.eye(10,
+        dtype=np.float32)[0],
         "net": net, "loss": nn.CrossEntropyLoss(), "optimizer": torch.optim.Adam(net.parameters(), 2e-3), "epochs": 8,
         "clean": test.subset(range(0, 300)),
     }  # fmt: skip

@@ -58,7 +58,8 @@ def test_which_images_were_poisoned_second_version(tmp_path: Path) -> None:
     stored = {i: {"path": f"bd_train_dataset/1/{i}.png", "other_info": [7, 1]} for i in (3, 8)}
     train = {
         "bd_data_container": {"save_folder_path": "x", "data_dict": stored, "save_file_format": ".png"},
-        "getitem_all": True, "getitem_all_switch": False, "original_index_array": np.arange(50), "poison_indicator": indicator,
+        "getitem_all": True, "getitem_all_switch": False, "original_index_array": np.arange(50),
+        "poison_indicator": indicator,
         "save_folder_path": "x",
     }  # fmt: skip
     model = models.build("preact_resnet18", DATA, width=8)

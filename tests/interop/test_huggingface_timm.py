@@ -22,7 +22,8 @@ FAST = {"epochs": 1, "batch_size": 12}
 def vit() -> Any:
     transformers = pytest.importorskip("transformers")
     config = transformers.ViTConfig(
-        image_size=16, patch_size=4, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=4,
+        image_size=16, patch_size=4, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        num_labels=4,
         id2label={0: "a", 1: "b", 2: "c", 3: "d"},
     )  # fmt: skip
     return transformers.ViTForImageClassification(config).eval()

@@ -1,4 +1,5 @@
-"""The ray executor on a cluster of two nodes on this machine: same results, and nothing lost with a worker or a node."""
+"""The ray executor on a cluster of two nodes on this machine: same results, and nothing lost with a worker or a
+node."""
 
 import os
 import signal

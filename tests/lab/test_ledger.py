@@ -64,7 +64,10 @@ def test_ledger_holds_no_names_of_machines_or_people(store, tmp_path):
     export(store, tmp_path / "results.jsonl")
     row = next(iter(load(tmp_path / "results.jsonl").values()))
     assert set(row) == {"key", "spec", "result", "provenance"}
-    names = "commit cpu_seconds device device_name dirty numpy paperlib peak_rss_mb python seconds seed started threads torch"
+    names = (
+        "commit cpu_seconds device device_name dirty numpy paperlib peak_rss_mb python seconds seed started threads"
+        " torch"
+    )
     assert set(row["provenance"]) == {*names.split(), "weights_bytes", "weights_sha256", "sha256"}
     assert str(tmp_path) not in (tmp_path / "results.jsonl").read_text()
 

@@ -181,7 +181,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "three classes": (nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), "labels up to 3; the model has 3 outputs"),
     "more classes": (nn.Sequential(nn.Flatten(), nn.Linear(192, 9)), "the model has 9 outputs; give the model"),
     "four channels": (nn.Sequential(nn.Conv2d(4, 4, 8), nn.Flatten()), "cannot take clean's images"),
-    "grey": (nn.Sequential(nn.Conv2d(1, 4, 8), nn.Flatten()), "have 3 channels, the model takes 1; convert them to grey"),
+    "grey": (nn.Sequential(nn.Conv2d(1, 4, 8), nn.Flatten()),
+    "have 3 channels, the model takes 1; convert them to grey"),
 }  # fmt: skip
 
 

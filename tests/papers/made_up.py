@@ -106,7 +106,8 @@ class MadeUp:
         return {claim: verdict.word for claim, verdict in self.verdicts(results).items()}
 
     def check_item(self, id_: str, scale: Scale = SMOKE) -> Artefact | None:
-        """What an item's experiments and their ancestors give is all that it needs; it says which it used, and its scale.
+        """What an item's experiments and their ancestors give is all that it needs; it says which it used, and its
+        scale.
 
         None where nothing is run and nothing is printed, which is said.
         """

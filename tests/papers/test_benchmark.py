@@ -1,5 +1,5 @@
-"""The benchmark: every printed number traced to the published file, every mark and verdict able to change; our own runs and views of
-models planned as the paper's grid, and shown as what the results say and nothing else."""
+"""The benchmark: every printed number traced to the published file, every mark and verdict able to change; our own runs
+and views of models planned as the paper's grid, and shown as what the results say and nothing else."""
 
 import csv
 import gzip
@@ -89,7 +89,8 @@ made = MadeUp("benchmark", believable)
 
 @pytest.fixture(scope="module")
 def raw() -> dict[tuple[str, str, str, str, str], dict[str, str]]:
-    """(data set, model, ratio, attack, defense), all as in the file -> metric -> text; read without the project's reader."""
+    """(data set, model, ratio, attack, defense), all as in the file -> metric -> text; read without the project's
+    reader."""
     cells: dict[tuple[str, str, str, str, str], dict[str, str]] = defaultdict(dict)
     with gzip.open(FOLDER / "benchmark.csv.gz", "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):

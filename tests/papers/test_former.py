@@ -19,7 +19,8 @@ from .test_ft_sam import paper
 
 
 def aged(results: Results, defense: str, *, back: int = 1, **params: Any) -> Results:
-    """``results`` in which ``defense`` was computed by an earlier version: a spec that has it in its ancestry gets the former key."""
+    """``results`` in which ``defense`` was computed by an earlier version: a spec that has it in its ancestry gets the
+    former key."""
 
     def older(spec: Spec) -> Spec:
         made = from_dict(spec.to_dict())

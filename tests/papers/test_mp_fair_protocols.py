@@ -1,6 +1,7 @@
 """The experiments of the mean-parity paper: splits, the shared factorisation, measures, and the printed numbers.
 
-The comparisons with print need the exact tables in PAPERLIB_DATA, but for the synthetic data, which are the paper's own.
+The comparisons with print need the exact tables in PAPERLIB_DATA, but for the synthetic data, which are the paper's
+own.
 """
 
 import numpy as np
@@ -87,7 +88,8 @@ def test_case_centres_by_the_training_mean_and_can_hide_the_attribute():
     assert (with_s.X[:, -1] == 1).all()
 
 
-# --------------------------------------------------------------------------------------- one factorisation, many methods
+# --------------------------------------------------------------------------------------- one factorisation, many
+# methods
 
 
 @pytest.mark.parametrize("model", [p.LINEAR, p.KERNEL], ids=["linear", "kernel"])

@@ -1,4 +1,5 @@
-"""The mean-parity paper: inventory, specs, drawing with missing data, claims on made-up results, a run at smoke scale."""
+"""The mean-parity paper: inventory, specs, drawing with missing data, claims on made-up results, a run at smoke
+scale."""
 
 import json
 import subprocess
@@ -33,7 +34,10 @@ def made_up(scale: scales.Scale, item: str, dataset: str, tables: str, values: d
 
 
 def test_importing_the_paper_is_light() -> None:
-    code = "import sys; import paperlib.papers.mp_fair_regression; print([m for m in ('torch', 'sklearn') if m in sys.modules])"
+    code = (
+        "import sys; import paperlib.papers.mp_fair_regression; print([m for m in ('torch', 'sklearn') if m in"
+        " sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

@@ -30,7 +30,8 @@ def curve(spec: AnalysisSpec) -> dict[str, Any]:
     types = [[40, 0, 0], [10, 5, 5], [2, 4, 6]]
     return {
         "n": 60, "epoch": EPOCHS, "c_acc": [90.0, 80.0, c_acc], "asr": [97.0, 30.0, asr], "clean": [0.1, 0.2, 0.12],
-        "backdoor": [0.9, 0.3, 0.05], "sub": [0.92, 0.4, 0.2], "adversarial": [0.95, 0.8, 0.7], "shared": [0.9, 0.3, 0.1],
+        "backdoor": [0.9, 0.3, 0.05], "sub": [0.92, 0.4, 0.2], "adversarial": [0.95, 0.8, 0.7], "shared": [0.9, 0.3,
+        0.1],
         "types": {"shared": types, "vanilla": types},
     }  # fmt: skip
 
@@ -77,10 +78,12 @@ def test_models_and_defenses_are_the_benchmarks() -> None:
         if scale is LAPTOP:
             defenses = {(s.defense, origin(s).attack) for s in own if isinstance(s, DefendSpec)}
             assert defenses == {
-                ("sau", "badnets"), ("sau", "blended"), ("sau", "ssba"), ("sau", "sig"), ("rnp", "badnets"), ("rnp", "sig"),
+                ("sau", "badnets"), ("sau", "blended"), ("sau", "ssba"), ("sau", "sig"), ("rnp", "badnets"), ("rnp",
+                "sig"),
                 ("sau", "badnets_a2a"),
             }  # fmt: skip
-            # three sizes of the clean subset on two attacks, two sets, SSBA; four configurations, 5 % poisoned, RNP there, all-to-all
+            # three sizes of the clean subset on two attacks, two sets, SSBA; four configurations, 5 % poisoned, RNP
+            # there, all-to-all
             assert len(own) <= 9 + 4 + 3 + 2 + 2
 
 

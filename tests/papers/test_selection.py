@@ -121,7 +121,7 @@ def test_the_search_of_lps_costs_at_most_two_trainings(scale: Scale) -> None:
 @scales
 def test_ablations_change_what_they_say(scale: Scale) -> None:
     usual = runs.victim(scale, "lps", runs.main_budget(scale), 0)
-    (first, *others) = [specs_ for _, _, s, *specs_ in runs.pair_specs(scale, 0) if s == 0]
+    first, *others = [specs_ for _, _, s, *specs_ in runs.pair_specs(scale, 0) if s == 0]
     assert first[0] == usual and len(others) >= (1 if scale is SMOKE else 2)
     surrogates = {(spec.selected.model, spec.selected.width) for spec, _ in (first, *others)}  # type: ignore[union-attr]
     victims = {(spec.model, spec.width) for spec, _ in (first, *others)}

@@ -34,28 +34,36 @@ def cleaned(spec: CleanseSpec) -> dict[str, Any]:
     curve = {"tpr": [0.0, 90.0, 100.0], "fpr": [0.0, 9.0, 100.0]}
     picture = base64.b64encode(bytes(192)).decode()
     example = {
-        "kind": "noisy", "label": "1", "true": "7", "suggested": "7", "score": 0.1, "why": "Is it a 1?", "shape": [3, 8, 8],
+        "kind": "noisy", "label": "1", "true": "7", "suggested": "7", "score": 0.1, "why": "Is it a 1?", "shape": [3, 8,
+        8],
         "picture": picture,
     }  # fmt: skip
     kinds = {"poisoned": spec.attack != "none", "noisy": bool(spec.noise)}
     return {
-        "engine": spec.engine, "model": "Made up", "note": "", "score": "logit_mean", "threshold": 0.3, "target_fpr": spec.target_fpr,
-        "tie": "clean", "bank": "digits", "general": 2, "specific": 4, "reference": spec.reference, "reference_percent": 5.0,
-        "reference_source": "test images", "tpr": tpr, "fpr": 9.0, "f1": 80.0 - 10 * (spec.engine == "on_features"), "auroc": 91.0, "fnr_at_budget": 10.0, "precision": 70.0,
+        "engine": spec.engine, "model": "Made up", "note": "", "score": "logit_mean", "threshold": 0.3,
+        "target_fpr": spec.target_fpr,
+        "tie": "clean", "bank": "digits", "general": 2, "specific": 4, "reference": spec.reference,
+        "reference_percent": 5.0,
+        "reference_source": "test images", "tpr": tpr, "fpr": 9.0, "f1": 80.0 - 10 * (spec.engine == "on_features"),
+        "auroc": 91.0, "fnr_at_budget": 10.0, "precision": 70.0,
         "n": 1_000, "n_dirty": 90, "n_flagged": 120, "n_missed": 7, "class_accuracy": 80.0, "suggestions_right": 75.0,
         "kinds": {kind: {"n": 90, "flagged": 88.0} for kind, there in kinds.items() if there}, "rules": rules,
         "roc": dict.fromkeys(("vote", "mean_p", "logit_mean"), curve),
-        "thresholds": {"alpha": [0.0, 0.5, 1.0], **{s: {"tpr": [0.0, 90.0, 100.0], "fpr": [0.0, 9.0, 90.0]} for s in ("vote", "mean_p", "logit_mean")}},
+        "thresholds": {"alpha": [0.0, 0.5, 1.0], **{s: {"tpr": [0.0, 90.0, 100.0], "fpr": [0.0, 9.0, 90.0]}
+        for s in ("vote", "mean_p", "logit_mean")}},
         "subsets": [
             {"general": g, "specific": s, "tpr": 90.0, "fpr": 10.0, "auroc": 85.0, "auroc_logit_mean": 80.0 + 3 * g + s}
             for g, s in ((1, 0), (2, 0), *((0, k) for k in range(1, 5)), *((2, k) for k in range(1, 5)))
         ],
         "per_question": [
-            {"label": str(k), "kind": "specific", "question": f"Question {k}?", "clean": 90.0 + k, "dirty": 30.0 + 5 * k} for k in range(8)
+            {"label": str(k), "kind": "specific", "question": f"Question {k}?", "clean": 90.0 + k,
+            "dirty": 30.0 + 5 * k} for k in range(8)
         ] + [{"label": "0", "kind": "general", "question": "What is it?", "clean": 80.0, "dirty": None}],
         "examples": [{**example, "group": group} for group in ("caught", "missed", "false alarm")],
-        "triggered": {"shape": [3, 8, 8], "before": [picture], "after": [picture], "true": ["3"]} if kinds["poisoned"] else None,
-        "asked": 1_000, "from_cache": 0, "images_per_second": 50.0, "images_per_cpu_second": 60.0, "fitting_seconds": 1.0, "seconds": 20.0,
+        "triggered": {"shape": [3, 8, 8], "before": [picture], "after": [picture], "true": ["3"]} if kinds["poisoned"]
+        else None,
+        "asked": 1_000, "from_cache": 0, "images_per_second": 50.0, "images_per_cpu_second": 60.0,
+        "fitting_seconds": 1.0, "seconds": 20.0,
     }  # fmt: skip
 
 

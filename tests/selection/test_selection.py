@@ -1,4 +1,5 @@
-"""Which samples to poison: exact masks, exact budgets, determinism, a search that is killed and goes on, and bad input."""
+"""Which samples to poison: exact masks, exact budgets, determinism, a search that is killed and goes on, and bad
+input."""
 
 import os
 import signal

@@ -1,4 +1,5 @@
-"""The endpoint engine against a real server: probabilities, faults, refusals, resuming, money, and that no key is kept."""
+"""The endpoint engine against a real server: probabilities, faults, refusals, resuming, money, and that no key is
+kept."""
 
 import signal
 import subprocess
@@ -171,7 +172,9 @@ def test_killed_and_resumed_it_repeats_at_most_what_was_under_way(tmp_path: Path
         from paperlib.vdc.asking import Policy
         from paperlib.vdc.engines.openai_compatible import OpenAIEngine
         from paperlib.vdc.questions import bank
-        cleanse(pictures([0, 1, 2, 0, 1, 2]), [0, 1, 2, 1, 1, 0], CLASSES, questions=bank("cifar10", CLASSES).limited(1, 2), engine=OpenAIEngine(sys.argv[1], "toy"),
+        few = bank("cifar10", CLASSES).limited(1, 2)
+        cleanse(pictures([0, 1, 2, 0, 1, 2]), [0, 1, 2, 1, 1, 0], CLASSES,
+                questions=few, engine=OpenAIEngine(sys.argv[1], "toy"),
                 cache=sys.argv[2], policy=Policy(concurrency=2))
     """)
     cache = tmp_path / "a.sqlite"

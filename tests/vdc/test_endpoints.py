@@ -1,4 +1,5 @@
-"""Endpoints as they are: models that think, refuse parameters, charge nothing sensible, drop connections. Real HTTP on this machine."""
+"""Endpoints as they are: models that think, refuse parameters, charge nothing sensible, drop connections. Real HTTP on
+this machine."""
 
 import json
 import time

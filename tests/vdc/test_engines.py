@@ -1,4 +1,5 @@
-"""The engines that look: heads on a toy backbone, the real weights where they are installed, a tiny transformers model."""
+"""The engines that look: heads on a toy backbone, the real weights where they are installed, a tiny transformers
+model."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""The default without references: heads on the labels as they are, the model of the noise, its cut and its intervals."""
+"""The default without references: heads on the labels as they are, the model of the noise, its cut and its
+intervals."""
 
 from typing import Any
 

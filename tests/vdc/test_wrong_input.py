@@ -1,4 +1,5 @@
-"""Everything that can be wrong with a folder, its tables, banks, options and cache: one sentence, before anything is asked."""
+"""Everything that can be wrong with a folder, its tables, banks, options and cache: one sentence, before anything is
+asked."""
 
 import csv
 import random
@@ -306,7 +307,8 @@ def test_the_page_of_ten_thousand_samples_is_small(tmp_path: Path) -> None:
     samples = pd.DataFrame(
         {
             "position": np.arange(n), "name": [f"folder/picture_{i:06}.jpg" for i in range(n)], "label": "a class",
-            "status": np.where(np.arange(n) % 5, "clean", "dirty"), "score": rng.random(n), "suggested_label": "another class",
+            "status": np.where(np.arange(n) % 5, "clean", "dirty"), "score": rng.random(n),
+            "suggested_label": "another class",
             "n_asked": 6, "n_answered": 6, "why": "", "reason": "another class 83 %, a class 4 %", "descriptions": "",
         }
     )  # fmt: skip

@@ -96,16 +96,19 @@ CLAIMS: list[Claim] = [
         "Figure 3 (number inferred)", check_undefended_grows,
     ),
     Claim(
-        "some_grow_some_fall", PAPER, "Under a defense some curves grow with the ratio, others rise and then drop sharply.",
+        "some_grow_some_fall", PAPER, "Under a defense some curves grow with the ratio, others rise and then drop "
+        "sharply.",
         "Figure 9", check_some_grow_some_fall,
     ),
     Claim(
         "filters_fail", PAPER, "AC and SS fail at 10 % poisoning.", "results on CIFAR-10", check_filters_fail,
     ),
-    Claim("anp_lowest", PAPER, "Of the nine defenses ANP leaves the lowest ASR.", "results on CIFAR-10", check_anp_lowest),
+    Claim("anp_lowest", PAPER, "Of the nine defenses ANP leaves the lowest ASR.", "results on CIFAR-10",
+    check_anp_lowest),
 ]  # fmt: skip
 
-# ---------------------------------------------------------------------------------------------------- how sure is print?
+# ---------------------------------------------------------------------------------------------------- how sure is
+# print?
 
 
 Statement = Callable[[pd.DataFrame], bool]
@@ -133,7 +136,8 @@ STATEMENTS: dict[str, Statement] = {
     "Undefended, the mean ASR grows with the ratio at every step": lambda c: all(
         _mean(c, "none", a) < _mean(c, "none", b) for a, b in pairwise(RATIOS)
     ),
-    **{f"After {style.title('defense', d)} the mean ASR at 10 % is below that at 5 %": _falls(d) for d in ("ft", "fp", "nad", "nc")},
+    **{f"After {style.title('defense', d)} the mean ASR at 10 % is below that at 5 %": _falls(d) for d in ("ft", "fp",
+    "nad", "nc")},
     **{f"At 10 % {style.title('defense', d)} stays within 10 points of no defense": _fails(d) for d in ("ac", "ss")},
     "At 10 % ANP leaves the lowest mean ASR": lambda c: _rank(c, "anp") == 1,
     "At 10 % ABL is the second lowest": lambda c: _rank(c, "abl") == 2,

@@ -1,8 +1,8 @@
-"""Figures of the benchmark: those of the printed leaderboard, those that look inside our models, and how sure its rankings are.
+"""Figures of the benchmark: of the printed leaderboard, of what is inside our models, and how sure its rankings are.
 
-The models are those of the grid, PreAct-ResNet18 at every scale but in the visual panels at paper scale, which are the paper's:
-BadNets at 5 % on Tiny ImageNet, five networks, without and with AC. Below paper scale the panels show one slice of that: one
-network, the data set of the scale, 10 % poisoned, which are models that the grid has anyway.
+The models are those of the grid, PreAct-ResNet18 at every scale but in the visual panels at paper scale, which are the
+paper's: BadNets at 5 % on Tiny ImageNet, five networks, without and with AC. Below paper scale the panels show one
+slice of that: one network, the data set of the scale, 10 % poisoned, which are models that the grid has anyway.
 """
 
 import textwrap
@@ -104,12 +104,12 @@ def overview() -> Artefact:
         figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7, columnspacing=1.2)
     caption = numbered(
         "fig_overview",
-        "C-Acc (top) and R-Acc (bottom) against ASR; colour: attack, marker: defense; PreAct-ResNet18, 5 % poisoned, four data "
-        f"sets; copied cells are left out; {printed(frame)}.{_errors(frame)}",
+        "C-Acc (top) and R-Acc (bottom) against ASR; colour: attack, marker: defense; PreAct-ResNet18, 5 % poisoned,"
+        f" four data sets; copied cells are left out; {printed(frame)}.{_errors(frame)}",
     )
     alt = (
-        "Eight scatter plots. A good defense lies top left; no point lies above the line ASR + R-Acc = 100. Attacked models that a "
-        f"defense brings below an ASR of 10: {', '.join(texts)}."
+        "Eight scatter plots. A good defense lies top left; no point lies above the line ASR + R-Acc = 100. Attacked"
+        f" models that a defense brings below an ASR of 10: {', '.join(texts)}."
     )
     return as_printed("fig_overview", caption, alt=alt, figure=figure, frame=frame)
 
@@ -118,7 +118,8 @@ _STATUS = {"NA": ("NA",), "collapsed": ("collapsed",), "copied": COPIES}
 
 
 def _curve_panel(axes: Any, cells: pd.DataFrame) -> None:
-    """One panel: ASR over the ratio, a line per attack. Off the lines: collapsed cells as crosses, copied ones hollow."""
+    """One panel: ASR over the ratio, a line per attack. Off the lines: collapsed cells as crosses, copied ones
+    hollow."""
     for attack in ATTACKS:
         mine = cells[cells.attack == attack].set_index("ratio").reindex(RATIOS)
         look = style.look("attack", attack)
@@ -169,8 +170,8 @@ def ratio_figure(id_: str, dataset: str, models: Sequence[str]) -> Artefact:
     shown = ", ".join(style.title("model", model) for model in models)
     caption = numbered(
         id_,
-        f"ASR over the poisoning ratio (ratios equally spaced) without and with nine defenses; {style.title('dataset', dataset)}, "
-        f"{shown}; {printed(frame)}.{_errors(frame)}",
+        "ASR over the poisoning ratio (ratios equally spaced) without and with nine defenses;"
+        f" {style.title('dataset', dataset)}, {shown}; {printed(frame)}.{_errors(frame)}",
     )
     return as_printed(id_, caption, alt=_ratio_alt(frame, models), figure=figure, frame=frame)
 
@@ -184,8 +185,8 @@ def _ratio_alt(frame: pd.DataFrame, models: Sequence[str]) -> str:
         parts = "; ".join(f"{style.title('defense', name)} {values}" for name, values in there.items())
         texts.append(f"{style.title('model', model)}: {parts}")
     return (
-        "Small panels, one per defense, with a line per attack. Mean ASR at 0.1, 0.5, 1, 5 and 10 %, over the attacks that have a "
-        f"proper result at all five ratios. {'. '.join(texts)}."
+        "Small panels, one per defense, with a line per attack. Mean ASR at 0.1, 0.5, 1, 5 and 10 %, over the attacks"
+        f" that have a proper result at all five ratios. {'. '.join(texts)}."
     )
 
 
@@ -273,8 +274,10 @@ def structure() -> Artefact:
     counts = ", ".join(f"{len(registry)} {part}s" for part, (_, registry, _) in MODULES.items())
     return Artefact(
         paper=PAPER, id="fig1", kind="figure", scale="paper", figure=figure, frame=frame,
-        caption=numbered("fig1", f"Structure of this code base, read from its registries: {counts}. The paper draws its own."),
-        alt="Boxes for attacks, models, defenses, detectors and analysis tools with what each holds. Attacks lead to models and "
+        caption=numbered("fig1", f"Structure of this code base, read from its registries: {counts}. The paper draws "
+        f"its own."),
+        alt="Boxes for attacks, models, defenses, detectors and analysis tools with what each holds. Attacks lead to "
+        "models and "
         "detectors, models to defenses and tools, defenses to tools.",
     )  # fmt: skip
 
@@ -324,8 +327,8 @@ def tsne(results: Results) -> Artefact:
                 points.insert(0, "ratio", ratio)
                 rows.append(points)
     text = (
-        "t-SNE of the features of training images under Blended at two poisoning ratios, undefended and after FT; colour: label, "
-        f"black crosses: poisoned. {_where(results.scale, results.seed)}."
+        "t-SNE of the features of training images under Blended at two poisoning ratios, undefended and after FT;"
+        f" colour: label, black crosses: poisoned. {_where(results.scale, results.seed)}."
     )
     alt = f"Share of the poisoned images whose nearest neighbour in the picture is poisoned too: {'; '.join(texts)}."
     return _inside(results, "fig_tsne_ratio", text, figure=figure, frame=pd.concat(rows), alt=alt)
@@ -347,12 +350,13 @@ def quick_learning(results: Results) -> Artefact:
     for result in found:
         first, last = result["epochs"][0], result["epochs"][-1]
         texts.append(
-            f"{style.title('attack', result['attack'])}: accuracy of clean samples {first['acc_clean']:.0f} after the first and "
-            f"{last['acc_clean']:.0f} after the last epoch, of poisoned ones {first['acc_poisoned']:.0f} and {last['acc_poisoned']:.0f}"
+            f"{style.title('attack', result['attack'])}: accuracy of clean samples {first['acc_clean']:.0f} after the"
+            f" first and {last['acc_clean']:.0f} after the last epoch, of poisoned ones {first['acc_poisoned']:.0f} and"
+            f" {last['acc_poisoned']:.0f}"
         )
     text = (
-        "Quick learning: clean and poisoned training samples after every epoch; the cosine is that of the group's gradient with "
-        f"the gradient of the whole training set. {_where(results.scale, results.seed)}."
+        "Quick learning: clean and poisoned training samples after every epoch; the cosine is that of the group's"
+        f" gradient with the gradient of the whole training set. {_where(results.scale, results.seed)}."
     )
     figure = panels_of.quick_learning(found)
     return _inside(results, "fig_quick_learning", text, figure=figure, frame=frame, alt=f"{'; '.join(texts)}.")
@@ -374,8 +378,8 @@ def forgetting(results: Results) -> Artefact:
             events, learned = result[group]["events"], result[group]["n"] - result[group]["never"]
             means[group] = sum(k * count for k, count in enumerate(events)) / max(learned, 1)
         texts.append(
-            f"{style.title('attack', result['attack'])}: a clean sample is forgotten {means['clean']:.2f} times on average, a "
-            f"poisoned one {means['poisoned']:.2f} times"
+            f"{style.title('attack', result['attack'])}: a clean sample is forgotten {means['clean']:.2f} times on"
+            f" average, a poisoned one {means['poisoned']:.2f} times"
         )
     text = (
         "Forgetting: how many training samples were correct after one epoch and wrong after the next, how often. "
@@ -405,8 +409,9 @@ def generalisation(results: Results) -> Artefact:
                     texts.append(f"{attack} at {100 * ratio:g} %, {kind} {values}: {listed}")
         panels[0, 0].legend(title="", fontsize=7)
     text = (
-        "ASR when the trigger at test time is not that of training: Blended's share alpha, the side of BadNets' patch (in pixels of "
-        f"a 32x32 image), and the place of both; dotted: as trained. {_where(results.scale, results.seed)}."
+        "ASR when the trigger at test time is not that of training: Blended's share alpha, the side of BadNets' patch"
+        " (in pixels of a 32x32 image), and the place of both; dotted: as trained."
+        f" {_where(results.scale, results.seed)}."
     )
     frame = pd.concat(rows)[["attack", "ratio", "altered", "value", "asr"]]
     return _inside(
@@ -459,8 +464,9 @@ def visual(results: Results, id_: str, defense: str) -> Artefact:
         slice_ = "A slice of the paper's figure, which has five networks on Tiny ImageNet at 5 %: one network"
     after = "undefended" if defense == "none" else f"after {style.title('defense', defense)}"
     text = (
-        f"What a network {after} sees: BadNets, {100 * first.ratio:g} % poisoned. {slice_}. Shapley values of the class with the "
-        f"highest score (red raises it), frequency saliency with the zero frequency in the middle. {_where(scales.on(results.scale, first.dataset), results.seed)}."
+        f"What a network {after} sees: BadNets, {100 * first.ratio:g} % poisoned. {slice_}. Shapley values of the class"
+        " with the highest score (red raises it), frequency saliency with the zero frequency in the middle."
+        f" {_where(scales.on(results.scale, first.dataset), results.seed)}."
     )
     return _inside(results, id_, text, figure=figure, frame=pd.concat(rows), alt=f"{'. '.join(texts)}.")
 
@@ -521,7 +527,8 @@ def our_ratio(results: Results) -> Artefact:
         panels[0, 0].legend(fontsize=6.5)
     return artefact(
         PAPER, results, "our_ratio", "figure", figure=figure, frame=frame,
-        caption=f"ASR over the poisoning ratio, undefended and after FT; solid: ours ({frame.ours.notna().sum()} of {len(frame)} cells run), dotted: "
+        caption=f"ASR over the poisoning ratio, undefended and after FT; solid: ours ({frame.ours.notna().sum()} of "
+        f"{len(frame)} cells run), dotted: "
         f"printed at full scale. {where(results)}.",
         alt=f"ASR of our runs at {', '.join(f'{100 * r:g}' for r in part.ratios)} %: {'; '.join(numbers)}.",
     )  # fmt: skip
@@ -583,8 +590,11 @@ def our_ranks(results: Results) -> Artefact:
     few = " Our runs at this scale are too few to rank (three attacks and three defenses without gaps)."
     return artefact(
         PAPER, results, "our_ranks", "figure", figure=figure, frame=pd.concat(frames),
-        caption="Rank of the defenses by mean ASR (in brackets) at 10 %: CIFAR-10, PreAct-ResNet18 in print. Bars: the middle 95 % "
-        "of 2,000 draws of the attacks with replacement; crosses: mean rank within attacks, which differ at the 5 % level "
-        f"(Nemenyi) if they lie the critical difference apart. The printed ANP and FP chose by test data.{few if len(shown) < 2 else ''}",
+        caption="Rank of the defenses by mean ASR (in brackets) at 10 %: CIFAR-10, PreAct-ResNet18 in print. Bars: the "
+        "middle 95 % "
+        "of 2,000 draws of the attacks with replacement; crosses: mean rank within attacks, which differ at the 5 % "
+        "level "
+        f"(Nemenyi) if they lie the critical difference apart. The printed ANP and FP chose by test "
+        f"data.{few if len(shown) < 2 else ''}",
         alt=f"Ranks by mean ASR and their intervals. {'; '.join(texts)}.",
     )  # fmt: skip

@@ -1,12 +1,13 @@
 """BackdoorBench's grid: its 8,000 printed cells, and which of them each scale runs anew.
 
-A printed cell is a result; or NA (the original has no value); or collapsed (C-Acc is at most the share of the largest class of the
-test set, so the model knows nothing); or copied (equal to the digit to another cell, by mistake: two blocks of Tiny ImageNet). What
-is no result is shown as what it is and enters no mean.
+A printed cell is a result; or NA (the original has no value); or collapsed (C-Acc is at most the share of the largest
+class of the test set, so the model knows nothing); or copied (equal to the digit to another cell, by mistake: two
+blocks of Tiny ImageNet). What is no result is shown as what it is and enters no mean.
 
-Our own grid is every attack, undefended and under every defense, at the ratio of the paper's main table. A scale runs a slice of it
-(:data:`SLICES`); what was not run is counted in the captions and never filled in. Attacks whose undefended ASR stays below
-:data:`paperlib.papers.defense_table.LEARNED` say nothing about a defense: they are shown and enter no average.
+Our own grid is every attack, undefended and under every defense, at the ratio of the paper's main table. A scale runs a
+slice of it (:data:`SLICES`); what was not run is counted in the captions and never filled in. Attacks whose undefended
+ASR stays below :data:`paperlib.papers.defense_table.LEARNED` say nothing about a defense: they are shown and enter no
+average.
 """
 
 from collections.abc import Iterator, Sequence
@@ -113,7 +114,8 @@ def means(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """ASR over the ratio: one row per data set, model, defense and attack that has a proper result at all five ratios."""
+    """ASR over the ratio: one row per data set, model, defense and attack that has a proper result at all five
+    ratios."""
     keys = ["dataset", "model", "defense", "attack"]
     return frame[frame.status == ""].pivot(index=keys, columns="ratio", values="ASR").dropna()
 
@@ -128,7 +130,8 @@ def printed_asr(**where: Any) -> pd.DataFrame:
 
 
 def printed_cells() -> pd.DataFrame:
-    """Printed cells of CIFAR-10, PreAct-ResNet18, 10 %: the board of 2022 where it has the cell, else that of 2025, else the papers."""
+    """Printed cells of CIFAR-10, PreAct-ResNet18, 10 %: the board of 2022 where it has the cell, else that of 2025,
+    else the papers."""
     boards = [published(PAPER, name) for name in ("leaderboard_2022", "leaderboard_2025")]
     frame = pd.concat(
         [*boards, published("ft_sam", "table1"), published("sau", "table3"), published("polarizer", "table1")]
@@ -226,8 +229,8 @@ def defense_cells(scale: Scale, seed: int) -> list[Cell]:
 
 
 MINORITY = {"smoke": (), "laptop": (0.01, 0.05), "paper": (0.01, 0.05)}
-"""Scale -> poisoning ratios beside the usual one: at 10 % the target label of a balanced set of ten classes holds more poisoned than clean
-images, and AC, SS and SPECTRE look for a minority."""
+"""Scale -> poisoning ratios beside the usual one: at 10 % the target label of a balanced set of ten classes holds more
+poisoned than clean images, and AC, SS and SPECTRE look for a minority."""
 OF_A_MINORITY = ("ac", "ss", "spectre", "scan")
 """The detectors that are compared there: those three, and one that only asks for two groups."""
 
@@ -251,7 +254,8 @@ def ratio_cells(scale: Scale, seed: int) -> list[Cell]:
 
 
 def own_asr(results: Results) -> pd.DataFrame:
-    """ASR of our runs, attacks that were learned down and defenses across: the largest table without gaps that has all attacks."""
+    """ASR of our runs, attacks that were learned down and defenses across: the largest table without gaps that has all
+    attacks."""
     rows: dict[str, dict[str, float]] = {}
     for cell in defense_cells(results.scale, results.seed):
         before, after = results.get(cell.parent), results.get(cell.spec)
@@ -318,7 +322,8 @@ def input_aware_specs(scale: Scale, seed: int) -> list[Spec]:
 
 
 def repeated(scale: Scale) -> dict[str, dict[str, Any]]:
-    """The same specs, seed included, computed once more on another kind of device: rows of a second ledger in git, by key."""
+    """The same specs, seed included, computed once more on another kind of device: rows of a second ledger in git, by
+    key."""
     file = paths.recorded_dir() / scale.name / "repeated.jsonl"
     return ledger.load(file) if file.exists() else {}
 
@@ -334,10 +339,11 @@ CLEAN_LABEL_SHARE = {"cifar10": 0.1, "cifar100": 0.01, "gtsrb": 210 / 39_209, "t
 
 
 def whole_grid(scale: Scale, seed: int = 0) -> Iterator[Spec]:
-    """The paper's grid: 8 attacks x (none + 9 defenses) x 5 ratios x 5 models x 4 data sets, as far as a cell can exist.
+    """The paper's grid: 8 attacks x (none + 9 defenses) x 5 ratios x 5 models x 4 data sets, as far as a cell can
+    exist.
 
-    Left out, NA in the original too: clean-label ratios above the share of the target class, and defenses that need batch
-    norm on models without it.
+    Left out, NA in the original too: clean-label ratios above the share of the target class, and defenses that need
+    batch norm on models without it.
     """
     for dataset, largest in CLEAN_LABEL_SHARE.items():
         for attack in ATTACKS:

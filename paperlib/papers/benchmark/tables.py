@@ -39,7 +39,6 @@ from paperlib.papers.benchmark.runs import (
 )
 from paperlib.papers.captions import artefact, devices, images, stand_ins
 from paperlib.papers.defense_table import LEARNED, averages, tidy
-from paperlib.papers.paper_table import PaperTable
 from paperlib.report import compare, ranks, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -196,7 +195,8 @@ def settings(id_: str, family: str, classes: Mapping[str, Callable[[], type]], n
     Parameters
     ----------
     classes
-        Name of a method -> what returns its dataclass. A field without a default is filled by preparation and is left out.
+        Name of a method -> what returns its dataclass. A field without a default is filled by preparation and is left
+        out.
     """
     rows: list[Sequence[str]] = []
     for name in names:
@@ -210,7 +210,10 @@ def settings(id_: str, family: str, classes: Mapping[str, Callable[[], type]], n
             if field.default is not MISSING:
                 value = f"{field.default:.4g}" if isinstance(field.default, float) else str(field.default)
                 rows.append((shown, field.name, value, sentences.get(field.name, "")))
-    text = f"Hyper-parameters of the {family}s: our defaults, read from the code. The printed table is not available to us."
+    text = (
+        f"Hyper-parameters of the {family}s: our defaults, read from the code. The printed table is not available"
+        " to us."
+    )
     return _plain(id_, rows, [family.capitalize(), "Hyper-parameter", "Our default", "Meaning"], text)
 
 
@@ -270,12 +273,17 @@ def _results_html(frame: pd.DataFrame, caption: str, block: str = "") -> str:
     notes = [
         "Percent. All numbers are printed ones: our own runs stand in tables of their own.",
         "NA: the original has no value." if (frame.status == "NA").any() else "",
-        "×: collapsed, C-Acc is at most the share of the largest class; not in the mean."
-        if (frame.status == "collapsed").any()
-        else "",
+        (
+            "×: collapsed, C-Acc is at most the share of the largest class; not in the mean."
+            if (frame.status == "collapsed").any()
+            else ""
+        ),
         "Mean: over the attacks that have a proper result; their number stands below it.",
         *(f"{number}: {ERRORS[name]}." for name, number in marks.items()),
-        f"Two papers that repeated the same cells on CIFAR-10 differ in ASR by these points on average: {apart(DEFENSES)}.",
+        (
+            "Two papers that repeated the same cells on CIFAR-10 differ in ASR by these points on average:"
+            f" {apart(DEFENSES)}."
+        ),
     ]
     return tables.fragment(caption, [f'<tr><th colspan="2"></th>{head}</tr>'], body, notes)
 
@@ -346,8 +354,14 @@ def our_attacks(results: Results) -> Artefact:
         + (f" Not run: {', '.join(absent)}." if absent else "")
     )
     notes = [
-        f"Percent. Minutes, on {devices(results)}, include what an attack prepares (universal perturbation, encoder, adversarial images).",
-        "Printed: BackdoorBench leaderboards of 2022 and 2025; –: not printed. LC was printed without its corner trigger.",
+        (
+            f"Percent. Minutes, on {devices(results)}, include what an attack prepares (universal perturbation,"
+            " encoder, adversarial images)."
+        ),
+        (
+            "Printed: BackdoorBench leaderboards of 2022 and 2025; –: not printed. LC was printed without its corner"
+            " trigger."
+        ),
         "LC and SIG poison every image of the target class at 10 %, so that class is hardly known without the trigger.",
     ]
     return _own(results, "our_attacks", rows, caption, notes, f"no attack has a result at {scale.name} scale")
@@ -366,8 +380,8 @@ def our_datasets(results: Results) -> Artefact:
                 rows.append({**row, "C-Acc": result["c_acc"], "ASR": result["asr"], "R-Acc": result["r_acc"]})
     sizes = "; ".join(images(scales.on(scale, dataset)) for dataset in runs.DATASETS[scale.name])
     caption = (
-        f"Two attacks at {100 * RATIO:g} % on every data set that is here, {len(rows)} of {planned} cells. {sizes}. PreAct-ResNet18 "
-        f"of width {scale.width}, {scale.name} scale, seed {results.seed}."
+        f"Two attacks at {100 * RATIO:g} % on every data set that is here, {len(rows)} of {planned} cells. {sizes}."
+        f" PreAct-ResNet18 of width {scale.width}, {scale.name} scale, seed {results.seed}."
     )
     notes = ["Percent. The twenty classes of Tiny ImageNet are a choice of ours; nothing is printed for them."]
     return _own(results, "our_datasets", rows, caption, notes, f"no data set has a result at {scale.name} scale")
@@ -392,8 +406,8 @@ def our_seeds(results: Results) -> Artefact:
                 }
             )
     caption = (
-        f"Three seeds: ASR after each defense, where attack, victim, clean subset and defense are all drawn anew. {images(scale)}, "
-        f"PreAct-ResNet18 of width {scale.width}, {scale.epochs} epochs, {scale.name} scale."
+        "Three seeds: ASR after each defense, where attack, victim, clean subset and defense are all drawn anew."
+        f" {images(scale)}, PreAct-ResNet18 of width {scale.width}, {scale.epochs} epochs, {scale.name} scale."
     )
     notes = [f"Percent. Computed on {devices(results)}; –: not run."]
     return _own(results, "our_seeds", rows, caption, notes, f"there is one seed at {scale.name} scale")
@@ -428,12 +442,15 @@ def our_repetition(results: Results) -> Artefact:
                 }
             )
     caption = (
-        f"The same cells computed twice from the same seeds, on a GPU and on a {' and '.join(kinds).upper()}: absolute differences "
-        f"in points, {len(cells)} cells. {where(results)}."
+        f"The same cells computed twice from the same seeds, on a GPU and on a {' and '.join(kinds).upper()}: absolute"
+        f" differences in points, {len(cells)} cells. {where(results)}."
     )
     notes = [
-        "The same data, poisoned images, clean subset and initial weights; what differs is the order of the images and the crops, since a "
-        "seed draws other numbers on another kind of device, and rounding. After a defense the parent differs too.",
+        (
+            "The same data, poisoned images, clean subset and initial weights; what differs is the order of the images"
+            " and the crops, since a seed draws other numbers on another kind of device, and rounding. After a defense"
+            " the parent differs too."
+        ),
         "Between two papers: the eight attacks that FT-SAM's Table 1 and the leaderboard of 2022 share, at full scale.",
     ]
     absent = f"nothing was computed twice at {results.scale.name} scale"
@@ -449,8 +466,8 @@ def our_input_aware(results: Results) -> Artefact:
             row = {"Change": name, "C-Acc": result["c_acc"], "ASR": result["asr"], "R-Acc": result["r_acc"]}
             rows.append({**row, "Lowest ASR of the last 5 epochs": min(last), "Highest": max(last)})
     caption = (
-        f"Input-aware at {100 * RATIO:g} % with more of what the laptop scale cuts, {len(rows)} of {len(runs.STUDIES)} trainings. "
-        f"{where(results)}, unless a row says otherwise."
+        f"Input-aware at {100 * RATIO:g} % with more of what the laptop scale cuts, {len(rows)} of {len(runs.STUDIES)}"
+        f" trainings. {where(results)}, unless a row says otherwise."
     )
     notes = ["Percent. The last two columns: the first 500 test images, after each epoch."]
     absent = "it is a question of the laptop scale: which of its cuts weakens the attack"
@@ -486,12 +503,16 @@ def our_defenses(results: Results) -> Artefact:
     ).rename(columns=AVERAGES)[list(AVERAGES.values())]
     run = ours.drop_duplicates(["attack", "defense"])
     caption = (
-        f"Defenses, ours beside the printed full-scale cells. {where(results)}, {100 * RATIO:g} % poisoned, {scale.n_clean:,} "
-        f"clean images for the defender; {len(run)} of {len(part.defended) * (1 + len(part.defenses))} cells run."
+        f"Defenses, ours beside the printed full-scale cells. {where(results)}, {100 * RATIO:g} % poisoned,"
+        f" {scale.n_clean:,} clean images for the defender; {len(run)} of"
+        f" {len(part.defended) * (1 + len(part.defenses))} cells run."
     )
     notes = [
         f"Only attacks whose undefended ASR is at least {LEARNED:g} enter. Seconds: median over the attacks.",
-        "Mean DER: mean of the attacks' DERs (the rule of SAU); DER of means: from the mean C-Acc and ASR (FT-SAM, NPD).",
+        (
+            "Mean DER: mean of the attacks' DERs (the rule of SAU); DER of means: from the mean C-Acc and ASR (FT-SAM,"
+            " NPD)."
+        ),
         f"Two papers that repeated the same cells differ in ASR by these points on average: {apart(mean.defense)}.",
         "Every choice of a defense is made on held-out clean images; the printed ANP and FP chose by test data.",
     ]
@@ -502,22 +523,6 @@ def our_defenses(results: Results) -> Artefact:
             title = f"Defenses that see: {text.lower()}."
             html.append(tables.paper_table(mine, title, rows=("defense",), columns="attack"))
     return artefact(PAPER, results, "our_defenses", "table", caption=caption, frame=frame, html="\n".join(html))
-
-
-class Grid(PaperTable):
-    """The grid of defenses of something else, as a reader changes it; its printed numbers are cells of several papers."""
-
-    number = "Our grid"
-
-    def published(self) -> pd.DataFrame:
-        frame, asked = runs.printed_cells(), self.at(scales.PAPER)[0]
-        return frame[frame.attack.isin(asked.attacks) & frame.defense.isin(("none", *asked.defenses))]
-
-
-GRID = Grid(
-    PAPER, "our_defenses", "Defenses, ours beside the printed full-scale cells",
-    {scale: runs.defense_tables(part)[:1] for scale, part in runs.SLICES.items()},
-)  # fmt: skip
 
 
 def our_detectors(results: Results) -> Artefact:
@@ -534,13 +539,15 @@ def our_detectors(results: Results) -> Artefact:
                 row |= {metric: result[metric.lower()], f"{metric} printed": there}
             rows.append({**row, "F1": result["f1"], "AUROC": result["auroc"], "Seconds": result["seconds"]})
     caption = (
-        "Detectors of poisoned training images, ours beside the AGPD paper's full-scale numbers (arXiv 2312.06230, Table 1). "
-        f"{where(results)}."
+        "Detectors of poisoned training images, ours beside the AGPD paper's full-scale numbers (arXiv 2312.06230,"
+        f" Table 1). {where(results)}."
     )
     notes = [
         "Percent. No threshold uses the truth; AUROC judges the scores alone. –: not printed.",
-        "At 10 % the target label holds more poisoned images (1,000 of 10,000) than clean ones (900); AC, SS and SPECTRE assume that "
-        "poisoned images are few in their label. That is so at 1 and 5 %.",
+        (
+            "At 10 % the target label holds more poisoned images (1,000 of 10,000) than clean ones (900); AC, SS and"
+            " SPECTRE assume that poisoned images are few in their label. That is so at 1 and 5 %."
+        ),
     ]
     absent = f"no detector has a result at {results.scale.name} scale"
     return _own(results, "our_detectors", rows, caption, notes, absent)
@@ -559,14 +566,24 @@ def our_conclusions(results: Results) -> Artefact:
         for name, statement in claims.STATEMENTS.items()
     ]
     frame = pd.DataFrame(rows, columns=["Statement", "In print", "Survives (%)"])
-    text = "Conclusions from the printed ASR (CIFAR-10, PreAct-ResNet18) under the noise of a repetition: 300 repetitions drawn."
+    text = (
+        "Conclusions from the printed ASR (CIFAR-10, PreAct-ResNet18) under the noise of a repetition: 300 repetitions"
+        " drawn."
+    )
     listed = ", ".join(f"{style.title('defense', name)} {v:.0f}" for name, v in sd.items())
     notes = [
-        f"Standard deviation of a cell in points, from two papers' repetitions at 10 %: {listed}. It is used at every ratio.",
-        "SS and DBD were not repeated and get the mean of the other defenses. NA cells are left out; noisy cells are cut off at 0 and 100.",
+        (
+            f"Standard deviation of a cell in points, from two papers' repetitions at 10 %: {listed}. It is used at"
+            " every ratio."
+        ),
+        (
+            "SS and DBD were not repeated and get the mean of the other defenses. NA cells are left out; noisy cells"
+            " are cut off at 0 and 100."
+        ),
         "The cut pulls means near 0 and 100 towards the middle: for AC, SS and ANP the share is a cautious one.",
     ]
     html = tables.to_html(frame, text, notes=notes)
     return Artefact(
-        paper=PAPER, id="our_conclusions", kind="table", scale="paper", seed=results.seed, caption=text, frame=frame, html=html
+        paper=PAPER, id="our_conclusions", kind="table", scale="paper", seed=results.seed, caption=text, frame=frame,
+        html=html
     )  # fmt: skip

@@ -50,7 +50,8 @@ def check_headline(results: Results) -> Verdict:
 
 @in_all("rank correlation of TAC and norm, 5 % poisoning")
 def check_norms(results: Results) -> Cases:
-    """Backdoor-related neurons have larger norms: positive rank correlation of TAC and norm in every backdoored model."""
+    """Backdoor-related neurons have larger norms: positive rank correlation of TAC and norm in every backdoored
+    model."""
     for parent in _learned(results, 0.05):
         neurons = results.need(runs.neuron_spec(results.scale, parent.attack, 0.05, results.seed))
         rank = correlation(neurons["tac"][0], neurons["norm"][0])
@@ -132,6 +133,7 @@ CLAIMS: list[Claim] = [
     Claim("rho", PAPER, "The ASR falls as rho grows.", "Figure 3", check_rho),
     Claim("norms", PAPER, "Backdoor-related neurons have larger weight norms.", "Figures 2 and 4", check_norms),
     Claim(
-        "shrinks", PAPER, "FT-SAM shrinks the norms of backdoor-related neurons, FT does not.", "Figures 2, 4, 5", check_shrinks
+        "shrinks", PAPER, "FT-SAM shrinks the norms of backdoor-related neurons, FT does not.", "Figures 2, 4, 5",
+        check_shrinks
     ),
 ]  # fmt: skip

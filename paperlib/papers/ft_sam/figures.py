@@ -103,8 +103,10 @@ def draw_fig1(results: Results) -> Artefact:
         results, "fig1", "figure", figure=figure,
         frame=pd.concat([_embedding_frame(embedding, (0, 1)), _norm_frame("blended", norms)]),
         caption=f"Figure 1. A backdoored model before and after FT (Blended). {where(results)}",
-        alt="Two t-SNE maps of image features, coloured by class with poisoned images as black crosses, before and after "
-        f"fine-tuning, and the distribution of the neurons' weight norms of both models: FT changes the mean norm by {shift:+.1%}.",
+        alt="Two t-SNE maps of image features, coloured by class with poisoned images as black crosses, before and "
+        "after "
+        f"fine-tuning, and the distribution of the neurons' weight norms of both models: FT changes the mean norm by "
+        f"{shift:+.1%}.",
     )  # fmt: skip
 
 
@@ -140,9 +142,11 @@ def draw_fig2(results: Results) -> Artefact:
     changes = [float(np.mean(blended["norm"][k]) / np.mean(blended["norm"][0]) - 1) for k in (1, 2)]
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.concat(frames),
-        caption=f"Figure 2. FT (top) and FT-SAM (bottom) on the Blended model: features, change of the neurons' norms; and TAC "
+        caption=f"Figure 2. FT (top) and FT-SAM (bottom) on the Blended model: features, change of the neurons' norms; "
+        f"and TAC "
         f"against norm in two backdoored models. {where(results)}",
-        alt=f"FT changes the mean weight norm of the neurons by {changes[0]:+.1%}, FT-SAM by {changes[1]:+.1%}. In both backdoored "
+        alt=f"FT changes the mean weight norm of the neurons by {changes[0]:+.1%}, FT-SAM by {changes[1]:+.1%}. In "
+        f"both backdoored "
         "models the scatter of trigger-activated change against norm is shown with its rank correlation.",
     )  # fmt: skip
 
@@ -210,7 +214,8 @@ def draw_fig4(results: Results) -> Artefact:
     return _artefact(
         results, "fig4", "figure", figure=figure, frame=pd.concat(frames),
         caption=f"Figure 4. TAC against weight norm of the neurons; {_count(there)}. {where(results, 0.05)}",
-        alt="A grid of scatter plots, one row per attack and one column per model. Largest norm in the backdoored model, after FT "
+        alt="A grid of scatter plots, one row per attack and one column per model. Largest norm in the backdoored "
+        "model, after FT "
         f"and after FT-SAM: {'; '.join(texts)}.",
     )  # fmt: skip
 
@@ -237,8 +242,10 @@ def draw_fig5(results: Results) -> Artefact:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return _artefact(
         results, "fig5", "figure", figure=figure, frame=pd.concat(frames),
-        caption=f"Figure 5. Weight norms of the neurons of the last convolution; {_count(there)}. {where(results, 0.05)}",
-        alt="One panel per attack with the norm distributions of the backdoored model, after FT and after FT-SAM. Mean norms in "
+        caption=f"Figure 5. Weight norms of the neurons of the last convolution; {_count(there)}. "
+        f"{where(results, 0.05)}",
+        alt="One panel per attack with the norm distributions of the backdoored model, after FT and after FT-SAM. Mean "
+        "norms in "
         f"this order: {'; '.join(texts)}.",
     )  # fmt: skip
 
@@ -279,10 +286,14 @@ def draw_fig6(results: Results) -> Artefact:
     means = [float(np.mean(blended[key])) for key in ("gradient_ft", "gradient_ft_sam")]
     return _artefact(
         results, "fig6", "figure", figure=figure, frame=pd.concat(frames),
-        caption="Figure 6. First step on the first batch of the Blended model: gradient norms of the neurons under FT (a) and FT-SAM "
-        f"(b), over ρ for {_count(there)} (c), and norms of the perturbation of SAM (d) and adaptive SAM (e). {where(results)}",
-        alt=f"The mean gradient norm of a neuron is {means[0]:.2g} under FT and {means[1]:.2g} under FT-SAM. The rank correlation of "
-        f"weight norm and perturbation norm is {correlations[0]:.2f} for SAM and {correlations[1]:.2f} for adaptive SAM.",
+        caption="Figure 6. First step on the first batch of the Blended model: gradient norms of the neurons under FT "
+        "(a) and FT-SAM "
+        f"(b), over ρ for {_count(there)} (c), and norms of the perturbation of SAM (d) and adaptive SAM (e). "
+        f"{where(results)}",
+        alt=f"The mean gradient norm of a neuron is {means[0]:.2g} under FT and {means[1]:.2g} under FT-SAM. The rank "
+        f"correlation of "
+        f"weight norm and perturbation norm is {correlations[0]:.2f} for SAM and {correlations[1]:.2f} for adaptive "
+        f"SAM.",
     )  # fmt: skip
 
 
@@ -292,5 +303,6 @@ def draw_fig7(results: Results) -> Artefact:
     figure, frame, text = grad_cam(there, ("none", "ft_sam"))
     return _artefact(
         results, "fig7", "figure", figure=figure, frame=frame, alt=text,
-        caption=f"Figure 7. Grad-CAM of one test image of class 4 for the predicted class; {_count(there)}. {where(results, 0.05)}",
+        caption=f"Figure 7. Grad-CAM of one test image of class 4 for the predicted class; {_count(there)}. "
+        f"{where(results, 0.05)}",
     )  # fmt: skip

@@ -31,10 +31,13 @@ TITLES = {
     "supp_d2": "FT and FT-SAM at several poisoning ratios",
 }
 SHIFTED = (
-    "In print the row of the undefended models is shifted by one attack from SIG on; the printed and, after the arrow, the "
-    "corrected reading (from Table 1) are both shown."
+    "In print the row of the undefended models is shifted by one attack from SIG on; the printed and, after the arrow,"
+    " the corrected reading (from Table 1) are both shown."
 )
-CHAINED = "FP is its pruning with FT. What was pruned stays pruned while the rest is tuned; the paper does not say so of its chains."
+CHAINED = (
+    "FP is its pruning with FT. What was pruned stays pruned while the rest is tuned; the paper does not say so of its"
+    " chains."
+)
 OWN = "Ours only: of the supplement no number is published to us, and its rows and columns are our choice."
 NOTES = {"table3": (SHIFTED,), "table4": (CHAINED, SHIFTED), **{id_: (OWN,) for id_ in TITLES if id_[:4] == "supp"}}
 
@@ -46,9 +49,9 @@ def paper_table(id_: str) -> PaperTable:
         part = (TABLES[id_].get(results.scale.name) or TABLES[id_]["paper"]).dataset
         scale = scales.on(results.scale, part)
         schedules = (
-            f"{scale.defense_epochs} epochs of batch {scale.defense_batch}, lr 0.01; learning-rate schedules: FT cosine per epoch, "
-            f"FT-SAM official_cyclic (cosine of period 200 iterations); FT-SAM with rho {scale.rho:g} (the paper: 2), label "
-            "smoothing 0.1."
+            f"{scale.defense_epochs} epochs of batch {scale.defense_batch}, lr 0.01; learning-rate schedules: FT cosine"
+            f" per epoch, FT-SAM official_cyclic (cosine of period 200 iterations); FT-SAM with rho {scale.rho:g} (the"
+            " paper: 2), label smoothing 0.1."
         )
         return [schedules, *NOTES.get(id_, ())] if results.scale.name in TABLES[id_] else []
 
@@ -98,14 +101,18 @@ def draw_versions(results: Results) -> Artefact:
     changed = "; ".join(f"{DEFENSES[d].title}: {DEFENSES[d].changed}" for d in MENDED[results.scale.name])
     notes = [
         f"now: the current version; before: the one before it. What changed: {changed}.",
-        "Percent; SE: standard error over the seeds, each with a victim, clean subset and defense of its own; –: one seed.",
+        (
+            "Percent; SE: standard error over the seeds, each with a victim, clean subset and defense of its own; –:"
+            " one seed."
+        ),
     ]
     caption = f"Defenses before and after they were brought to the public code's steps. {where(results)}"
     return plain_table(PAPER, results, "our_versions", caption, pd.DataFrame(rows), notes)
 
 
 def draw_pictures(results: Results) -> Artefact:
-    """Blended with each picture, undefended and after four defenses: C-Acc and ASR, means and standard errors over seeds.
+    """Blended with each picture, undefended and after four defenses: C-Acc and ASR, means and standard errors over
+    seeds.
 
     Raises
     ------
@@ -128,8 +135,14 @@ def draw_pictures(results: Results) -> Artefact:
         f"Blended with three pictures, undefended and after {len(PICTURED[scale.name])} defenses. {where(results)}"
     )
     notes = [
-        "Percent; SE: standard error over the seeds, each with a victim, clean subset and defense of its own; –: one seed.",
-        "cartoon: drawn here, with the brightness, size of change and share of white of the benchmark's file; random: that of the "
-        "papers' tables here; benchmark: the file that `paperlib data fetch pictures` brings, as in print.",
+        (
+            "Percent; SE: standard error over the seeds, each with a victim, clean subset and defense of its own; –:"
+            " one seed."
+        ),
+        (
+            "cartoon: drawn here, with the brightness, size of change and share of white of the benchmark's file;"
+            " random: that of the papers' tables here; benchmark: the file that `paperlib data fetch pictures` brings,"
+            " as in print."
+        ),
     ]
     return plain_table(PAPER, results, "our_pictures", caption, pd.DataFrame(rows), notes)

@@ -98,7 +98,8 @@ def check_nearer(results: Results) -> Verdict:
 
 @in_all("L_bn alone leaves half of the undefended ASR, all terms at most a tenth")
 def check_losses(results: Results) -> Cases:
-    """Without the losses on perturbed images the backdoor stays: L_bn alone leaves at least half of the ASR, all terms a tenth."""
+    """Without the losses on perturbed images the backdoor stays: L_bn alone leaves at least half of the ASR, all terms
+    a tenth."""
     ends = ("losses=L_bn only", "losses=all")
     for attack, pairs in _by_attack(results, TABLES["table3"].cells(results.scale, results.seed), ends).items():
         (before, alone), (_, everything) = pairs

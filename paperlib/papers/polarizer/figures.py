@@ -47,7 +47,8 @@ def draw_fig1(results: Results) -> Artefact:
         figure, (top, bottom) = plt.subplots(2, 1, figsize=(style.PAGE, 2.6))
         rows = (
             (top, "optical polarizer", "light", "waves of one\ndirection", ("wanted waves", "unwanted waves"), "grid"),
-            (bottom, "neural polarizer", "image with\ntrigger", "true class", ("features of the image", "features of the trigger"), "1x1 conv\n+ BN"),
+            (bottom, "neural polarizer", "image with\ntrigger", "true class", ("features of the image",
+            "features of the trigger"), "1x1 conv\n+ BN"),
         )  # fmt: skip
         for axes, title, source, sink, (kept, removed), name in rows:
             _blank(axes, 10, 2)
@@ -65,9 +66,12 @@ def draw_fig1(results: Results) -> Artefact:
     frame = pd.DataFrame({"panel": [row[1] for row in rows], "filter": [row[5].replace("\n", " ") for row in rows]})
     return drawn(
         results, "fig1", "figure", figure=figure, frame=frame,
-        caption="Figure 1. The idea, redrawn: a filter that lets one kind of wave pass, and a layer that does so with features.",
-        alt="Two rows of boxes and arrows. Above: light meets a grid, wanted waves pass, the others are blocked. Below: the features "
-        "of an image with a trigger meet a 1x1 convolution with batch norm; those of the image pass and the class is right.",
+        caption="Figure 1. The idea, redrawn: a filter that lets one kind of wave pass, and a layer that does so with "
+        "features.",
+        alt="Two rows of boxes and arrows. Above: light meets a grid, wanted waves pass, the others are blocked. "
+        "Below: the features "
+        "of an image with a trigger meet a 1x1 convolution with batch norm; those of the image pass and the class is "
+        "right.",
     )  # fmt: skip
 
 
@@ -106,8 +110,10 @@ def draw_fig2(results: Results) -> Artefact:
     frame = pd.DataFrame({"layer": frozen, "trained": [name == "polarizer" for name in frozen]})
     return drawn(
         results, "fig2", "figure", figure=figure, frame=frame,
-        caption="Figure 2. The polarizer in a PreAct-ResNet18, redrawn: it filters the input of the last block's first convolution.",
-        alt="A chain of boxes from the image to the linear layer. All are frozen but one, the polarizer before the last block, a "
+        caption="Figure 2. The polarizer in a PreAct-ResNet18, redrawn: it filters the input of the last block's first "
+        "convolution.",
+        alt="A chain of boxes from the image to the linear layer. All are frozen but one, the polarizer before the "
+        "last block, a "
         "1x1 convolution and a batch norm that start as the identity.",
     )  # fmt: skip
 
@@ -128,12 +134,14 @@ def draw_fig3(results: Results) -> Artefact:
     for axes in figure.axes:
         axes.tick_params(axis="x", rotation=30 if len(table.settings) < 6 else 90)
     texts = "; ".join(
-        f"{style.title('attack', attack)}, {metric}: " + ", ".join(f"{v:.0f} at {p}" for p, v in zip(part.place, part.value, strict=True))
+        f"{style.title('attack', attack)}, {metric}: " + ", ".join(f"{v:.0f} at {p}" for p, v in zip(part.place,
+        part.value, strict=True))
         for (attack, metric), part in frame.groupby(["attack", "metric"], sort=False)
     )  # fmt: skip
     return drawn(
         results, "fig3", "figure", figure=figure, frame=frame,
-        caption=f"Figure 3. NPD with the polarizer in each stage; {frame.attack.nunique()} of 3 attacks; dotted: the backdoored model. "
+        caption=f"Figure 3. NPD with the polarizer in each stage; {frame.attack.nunique()} of 3 attacks; dotted: the "
+        f"backdoored model. "
         f"{where(results)}",
         alt=f"Lines of accuracy and attack success rate over four or more places in the network. {texts}.",
     )  # fmt: skip
@@ -172,10 +180,13 @@ def draw_fig4(results: Results) -> Artefact:
     numbers = "; ".join(f"{kind} {d:.3g}" for kind, d in zip(kinds, found["distance"], strict=True))
     return drawn(
         results, "fig4", "figure", figure=figure, frame=frame,
-        caption=f"Figure 4. Blended: the trigger and perturbations of L2 radius 3, their change of the image (amplified) and mean "
-        f"absolute output of layer4; below: mean L2 distance to the triggered image's features over {found['n']} images. "
+        caption=f"Figure 4. Blended: the trigger and perturbations of L2 radius 3, their change of the image "
+        f"(amplified) and mean "
+        f"absolute output of layer4; below: mean L2 distance to the triggered image's features over {found['n']} "
+        f"images. "
         f"{where(results)}",
-        alt=f"Five columns of image, change and feature map. Mean distance of the features to those of the triggered image: {numbers}. "
+        alt=f"Five columns of image, change and feature map. Mean distance of the features to those of the triggered "
+        f"image: {numbers}. "
         "The paper prints 36.4 for a targeted and 93.84 for an untargeted perturbation.",
     )  # fmt: skip
 

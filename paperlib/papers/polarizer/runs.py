@@ -34,11 +34,13 @@ BLOCKS = tuple(f"layer{k}.{block}.conv{c}" for k in (1, 2, 3, 4) for block in (0
 DEFAULT_PLACE = "layer4.1.conv1"
 PLACES = {
     "vgg19": {
-        "shallow": "body.2", "middle": "body.16", "third-to-last": "body.30", "penultimate": "body.32", "last": "body.34",
+        "shallow": "body.2", "middle": "body.16", "third-to-last": "body.30", "penultimate": "body.32",
+        "last": "body.34",
     },
     "densenet161": {
         "shallow": "body.0.denseblock1.denselayer1.conv1", "middle": "body.0.denseblock3.denselayer1.conv1",
-        "third-to-last": "body.0.denseblock4.denselayer23.conv2", "penultimate": "body.0.denseblock4.denselayer24.conv1",
+        "third-to-last": "body.0.denseblock4.denselayer23.conv2",
+        "penultimate": "body.0.denseblock4.denselayer24.conv1",
         "last": "body.0.denseblock4.denselayer24.conv2",
     },
 }  # fmt: skip
@@ -48,7 +50,8 @@ MAIN = {
     "laptop": DefenseTable(("badnets", "blended", "input_aware", "lf", "wanet"), (*BASELINES, "npd")),
     "paper": DefenseTable(PRINTED_ATTACKS, (*BASELINES, "npd")),
 }
-"""Scale -> Table 1 but for the variants that are told the target. Its attacks are those of Table 9 and of the target estimate."""
+"""Scale -> Table 1 but for the variants that are told the target. Its attacks are those of Table 9 and of the target
+estimate."""
 TOLD = {"smoke": ("blended",), "laptop": ("badnets", "blended"), "paper": PRINTED_ATTACKS}
 """Scale -> the attacks on which those run."""
 TIMED = {"laptop": DefenseTable(("blended",), tuple(d for d in DEFENSES if d not in ALL), undefended=NEVER)}
@@ -63,7 +66,8 @@ def _npd(attacks: tuple[str, ...], settings: list[Setting]) -> DefenseTable:
 
 
 def _ablated(settings: list[Setting], paper: tuple[str, ...]) -> dict[str, DefenseTable]:
-    """NPD in several settings, on Blended at the small scales; one whose setting changes nothing is the cell of Table 1."""
+    """NPD in several settings, on Blended at the small scales; one whose setting changes nothing is the cell of Table
+    1."""
     return {scale: _npd(paper if scale == "paper" else ("blended",), settings) for scale in MAIN}
 
 

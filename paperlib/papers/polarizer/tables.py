@@ -26,7 +26,8 @@ def _own(results: Results, id_: str, caption: str, frame: pd.DataFrame, notes: l
 
 
 def averages_of_table1(results: Results) -> str:
-    """Means over the learned attacks, DER by both rules, as a fragment of HTML. TU and TP are on fewer attacks at the small scales."""
+    """Means over the learned attacks, DER by both rules, as a fragment of HTML. TU and TP are on fewer attacks at the
+    small scales."""
     mean = averages(results, TABLES["table1"].cells(results.scale, results.seed))
     first = mean.defense.map({"none": 0, "npd": 1}).fillna(2)
     mean = mean.assign(first=first).sort_values("first", kind="stable").set_index("defense")
@@ -49,7 +50,10 @@ def averages_of_table1(results: Results) -> str:
         }
     )
     notes = [
-        f"Ours: over the attacks whose undefended ASR is at least {LEARNED:g}; printed: over eight attacks at full scale.",
+        (
+            f"Ours: over the attacks whose undefended ASR is at least {LEARNED:g}; printed: over eight attacks at full"
+            " scale."
+        ),
         "The paper's rule is the DER of the mean C-Acc and ASR; the mean of the attacks' DERs is SAU's rule.",
     ]
     return tables.to_html(shown, f"Averages of Table 1. {where(results)}", notes=notes)
@@ -58,9 +62,9 @@ def averages_of_table1(results: Results) -> str:
 def _adversarially(results: Results) -> list[str]:
     how = ex.adversarially(results.scale)
     return [
-        f"Ours: PGD within {255 * how['adversarial']:g}/255, {how['adversarial_steps']} steps of a quarter of it from a "
-        "random start, on every image of a batch after the trigger, with the label that it is trained with. The paper does not print "
-        "how it trained; SAU's paper prints 10 steps within 8/255."
+        f"Ours: PGD within {255 * how['adversarial']:g}/255, {how['adversarial_steps']} steps of a quarter of it from a"
+        " random start, on every image of a batch after the trigger, with the label that it is trained with. The paper"
+        " does not print how it trained; SAU's paper prints 10 steps within 8/255."
     ]
 
 
@@ -75,7 +79,8 @@ TABLES: Mapping[str, PaperTable] = {
         _table("table2", "NPD and other defenses on Tiny ImageNet"),
         _table(
             "table3", "NPD with some of its loss terms",
-            "L_bn is always on. Which terms the printed rows have is our reading, except of the last one.", columns="attack",
+            "L_bn is always on. Which terms the printed rows have is our reading, except of the last one.",
+            columns="attack",
         ),
         _table(
             "table4", "Untargeted universal (UU), untargeted (UP) and targeted perturbations",
@@ -87,7 +92,8 @@ TABLES: Mapping[str, PaperTable] = {
         ),
         _table(
             "table6", "Few clean images",
-            "The DERs printed at 250 and 50 images took the ACC and ASR of the undefended model for each other; corrected after "
+            "The DERs printed at 250 and 50 images took the ACC and ASR of the undefended model for each other; "
+            "corrected after "
             "the arrow.",
         ),
         _table(
@@ -107,7 +113,8 @@ TABLES: Mapping[str, PaperTable] = {
         _table("table14", "NPD and other defenses on CIFAR-100"),
         _table(
             "table15", "Place of the polarizer in other models",
-            "The paper does not name the layers that it calls shallow, middle and so on. Inception-V3 is not among the models.",
+            "The paper does not name the layers that it calls shallow, middle and so on. Inception-V3 is not among the "
+            "models.",
             columns="model", absent="training of VGG19 and DenseNet-161",
         ),
     )
@@ -131,8 +138,14 @@ def draw_table9(results: Results) -> Artefact:
             row[f"x NPD, {style.title('dataset', dataset)}"] = theirs / printed[dataset, "npd"]
         rows.append(row)
     notes = [
-        f"Ours: wall-clock seconds on {devices(results)}, whatever else the machine did; a defense that retrains includes that.",
-        "Printed (read by OCR, unverified): 2,500 clean images, batch 256, RTX 3090Ti; the text says 56 s for NPD's 55.16.",
+        (
+            f"Ours: wall-clock seconds on {devices(results)}, whatever else the machine did; a defense that retrains"
+            " includes that."
+        ),
+        (
+            "Printed (read by OCR, unverified): 2,500 clean images, batch 256, RTX 3090Ti; the text says 56 s for NPD's"
+            " 55.16."
+        ),
         "Epochs and steps of this scale are in the parameters of the results: compare orders of magnitude, not ranks.",
     ]
     caption = f"Table 9. Running time of a defense, mean over attacks, fastest first. {where(results)}"
@@ -161,8 +174,8 @@ def draw_table10(results: Results) -> Artefact:
         sizes = {title: look["test"][key] for title, key in (("L2", "l2"), ("Linf", "linf"), ("PSNR", "psnr"))}
         rows.append({"Attack": style.title("attack", name), **words, **sizes})
     notes = [
-        "First columns: our reading of the attacks' papers. Measured on test images: mean L2 and largest change (L∞) in grey "
-        "levels of 0 to 255, peak signal-to-noise ratio in dB; the paper has words instead."
+        "First columns: our reading of the attacks' papers. Measured on test images: mean L2 and largest change (L∞) in"
+        " grey levels of 0 to 255, peak signal-to-noise ratio in dB; the paper has words instead."
     ]
     count = f"{len(rows)} of {len(runs.PRINTED_ATTACKS)} attacks"
     return _own(
@@ -195,8 +208,14 @@ def draw_estimate(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"no target estimate has a result at {results.scale.name} scale")
     notes = [
-        "Clean test images of other classes than T. With ten classes a guess among the nine wrong ones is right for 11 %.",
-        "Distances: mean L2 of the features of perturbed images to those of the triggered image; towards y', towards T, away from y.",
+        (
+            "Clean test images of other classes than T. With ten classes a guess among the nine wrong ones is right for"
+            " 11 %."
+        ),
+        (
+            "Distances: mean L2 of the features of perturbed images to those of the triggered image; towards y',"
+            " towards T, away from y."
+        ),
     ]
     text = "The target estimate of NPD: how often the runner-up class y' is the attacker's class T."
     return _own(results, "our_estimate", f"{text} {where(results)}", pd.DataFrame(rows), notes)

@@ -43,7 +43,8 @@ def _risk_curve(
     told = "; ".join(f"{name} risk {curve[name][0]:.2f} to {curve[name][-1]:.2f}" for name in risks)
     return _artefact(
         results, id_, "figure", figure=figure, frame=pd.concat(frames),
-        caption=f"Figure {id_[3:]}. {text}, Blended, {curve['n']:,} test images. {where(results, dataset=scale.dataset)}",
+        caption=f"Figure {id_[3:]}. {text}, Blended, {curve['n']:,} test images. "
+        f"{where(results, dataset=scale.dataset)}",
         alt=f"From epoch 0 to {epochs[-1]}: C-Acc {curve['c_acc'][0]:.1f} to {curve['c_acc'][-1]:.1f} percent; {told}.",
     )  # fmt: skip
 
@@ -91,7 +92,8 @@ def draw_fig2(results: Results) -> Artefact:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.DataFrame(rows),
-        caption="Figure 2, measured where the paper has a schematic. Adversarial examples by type over the epochs of SAU, Blended, "
+        caption="Figure 2, measured where the paper has a schematic. Adversarial examples by type over the epochs of "
+        "SAU, Blended, "
         f"{curve['n']:,} test images. {where(results)}",
         alt=f"Stacked bars of the share of images with an adversarial example. {'; '.join(texts)}.",
     )  # fmt: skip
@@ -128,7 +130,8 @@ def draw_fig3(results: Results) -> Artefact:
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return _artefact(
         results, "fig3", "figure", figure=figure, frame=frame,
-        caption=f"Figure 3. Learning curves of the ablation of Table 6, one run; {len(attacks)} of 3 attacks, {runs.N[results.scale.name]} test images. "
+        caption=f"Figure 3. Learning curves of the ablation of Table 6, one run; {len(attacks)} of 3 attacks, "
+        f"{runs.N[results.scale.name]} test images. "
         f"{where(results, dataset=runs.ablation(results.scale).dataset)}",
         alt=f"Last points of the curves, in percent: {'; '.join(texts)}.",
     )  # fmt: skip
@@ -162,7 +165,8 @@ def draw_fig4(results: Results) -> Artefact:
     means = [f"{title} {np.mean(distances[kind]):.2f}" for kind, (title, _, _) in groups.items() if distances[kind]]
     return _artefact(
         results, "fig4", "figure", figure=figure, frame=frame,
-        caption="Figure 4. L2 distance between the features of adversarial examples and of the poisoned image, BadNets. "
+        caption="Figure 4. L2 distance between the features of adversarial examples and of the poisoned image, "
+        "BadNets. "
         f"Printed, for one image: 38.75 (shared) and 80.55 (not shared). {where(results)}",
         alt=f"Box plots of distances in the feature space of the backdoored model. Means: {'; '.join(means)}.",
     )  # fmt: skip

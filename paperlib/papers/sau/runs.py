@@ -22,7 +22,8 @@ WATCHED = ("blended", "badnets")
 """Attacks of the counts of adversarial examples and of the re-activation."""
 STAGES = ("none", "ft", "sau")
 OBJECTIVES = {"A+B": "", "A+D": "sau_vanilla_outer", "C+B": "sau_vanilla_inner", "C+D": "vanilla_at"}
-"""Ablation of the paper -> variant: A, C: inner problem of SAU, plain PGD; B, D: outer problem of SAU, adversarial training."""
+"""Ablation of the paper -> variant: A, C: inner problem of SAU, plain PGD; B, D: outer problem of SAU, adversarial
+training."""
 NORMS = ("sau", "sau_spatial", "sau_ensemble")
 PIXELS = {0.2: 0.42, 0.4: 0.31, 0.6: 0.35, 0.8: 0.48, 1.0: 0.67}
 """Pixel value of BadNets in Table 12 -> the mean L-infinity norm that is printed for it."""
@@ -106,7 +107,8 @@ TABLES: dict[str, Parts] = {
         "smoke": DefenseTable(("badnets",), NORMS),
         "laptop": DefenseTable(("badnets",), NORMS),
         "paper": tuple(
-            DefenseTable(("badnets", "ssba", "wanet"), NORMS, dataset=dataset) for dataset in ("cifar10", "tiny_imagenet")
+            DefenseTable(("badnets", "ssba", "wanet"), NORMS, dataset=dataset) for dataset in ("cifar10",
+            "tiny_imagenet")
         ),
     },
     "table14": {

@@ -1,4 +1,5 @@
-"""The tables of the SAU paper, ours beside the printed numbers; DER is averaged as this paper does: the mean of the attacks' DERs."""
+"""The tables of the SAU paper, ours beside the printed numbers; DER is averaged as this paper does: the mean of the
+attacks' DERs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,13 +53,19 @@ def draw_table1(results: Results) -> Artefact:
                     }
                 )
     caption = (
-        f"Table 1. Types of adversarial examples, counted among {runs.N[results.scale.name]:,} test images, and the risks "
-        f"(fractions); {len(there)} of {len(runs.ATTACKS)} attacks. {where(results)}"
+        f"Table 1. Types of adversarial examples, counted among {runs.N[results.scale.name]:,} test images, and the"
+        f" risks (fractions); {len(there)} of {len(runs.ATTACKS)} attacks. {where(results)}"
     )
     notes = [
-        "Type I (shared): both models are wrong in the same way; II: the backdoored model is right; III: both are wrong, in "
-        "different ways; none: the purified model is right. On the backdoored model itself every example is of type I.",
-        "The maximum over the perturbation set is estimated from below, by the clean image and two PGD results for each image.",
+        (
+            "Type I (shared): both models are wrong in the same way; II: the backdoored model is right; III: both are"
+            " wrong, in different ways; none: the purified model is right. On the backdoored model itself every example"
+            " is of type I."
+        ),
+        (
+            "The maximum over the perturbation set is estimated from below, by the clean image and two PGD results for"
+            " each image."
+        ),
     ]
     return plain_table(PAPER, results, "table1", caption, pd.DataFrame(rows), notes)
 
@@ -96,8 +103,8 @@ def draw_table6(results: Results) -> Artefact:
     instead = None if scale.name == "paper" else {"dataset": {there.dataset: "tiny"}}
     frame = compare.compare(pd.DataFrame(rows), published(PAPER, "table6"), scale=scale.name, stand_ins=instead)
     caption = (
-        f"Table 6. Ablation: inner problem of SAU (A) or plain PGD (C), outer problem of SAU (B) or adversarial training (D); "
-        f"{compare.coverage(frame)}; printed: Tiny ImageNet. {where(results, dataset=there.dataset)}"
+        "Table 6. Ablation: inner problem of SAU (A) or plain PGD (C), outer problem of SAU (B) or adversarial"
+        f" training (D); {compare.coverage(frame)}; printed: Tiny ImageNet. {where(results, dataset=there.dataset)}"
     )
     notes = [
         f"Ours are of {runs.N[scale.name]} test images, one run; the paper's are means of five runs.",
@@ -124,9 +131,11 @@ def draw_table7(results: Results) -> Artefact:
     run = sum(("cifar10", defense) in printed for defense in taken)
     caption = f"Table 7. Seconds of the defenses, mean over attacks; {run} of 7 printed defenses run. {where(results)}"
     notes = [
-        "Ours: the whole defense on this machine. Printed (read by OCR, unverified; RTX 4090): until ASR < 5 and C-Acc > 85 "
-        "(Tiny ImageNet: > 45), else the whole run. That is a stop that only somebody with the trigger can make; the two are "
-        "set beside each other for their order, no more.",
+        (
+            "Ours: the whole defense on this machine. Printed (read by OCR, unverified; RTX 4090): until ASR < 5 and"
+            " C-Acc > 85 (Tiny ImageNet: > 45), else the whole run. That is a stop that only somebody with the trigger"
+            " can make; the two are set beside each other for their order, no more."
+        ),
     ]
     return plain_table(PAPER, results, "table7", caption, pd.DataFrame(rows), notes)
 
@@ -153,16 +162,16 @@ def draw_table8(results: Results) -> Artefact:
         rows.append({"Method": title, "Training data": "–", "Clean data": "–", **yes, "Perturbations": made})
     frame = pd.DataFrame(rows)
     caption = (
-        "Table 8. What methods with adversarial examples need and make, as ours do; 4 of 6 methods (CAT and PBE are not built). "
-        "The printed entries are not available to us."
+        "Table 8. What methods with adversarial examples need and make, as ours do; 4 of 6 methods (CAT and PBE are not"
+        " built). The printed entries are not available to us."
     )
     return _static("table8", caption, frame)
 
 
 CAT = "CAT is printed only: it is not built, because the paper does not print the magnitudes of its perturbations."
 AT = (
-    "Ours besides, at paper scale: vanilla adversarial training of the backdoored model on the clean images (AFT), and of a new "
-    "model on the poisoned training set (AT from scratch; attacks that hand in images only)."
+    "Ours besides, at paper scale: vanilla adversarial training of the backdoored model on the clean images (AFT), and"
+    " of a new model on the poisoned training set (AT from scratch; attacks that hand in images only)."
 )
 NO_BATCH_NORM = "ANP and EP need batch norm."
 
@@ -194,7 +203,8 @@ TABLES: Mapping[str, PaperTable] = {
         _main("table3", "CIFAR-10 against the main defenses"),
         _main(
             "table4", "Tiny ImageNet against the main defenses",
-            "The printed average DERs divide by seven, with the absent SIG as 50. Over the six attacks they are: SAU 90.33, NC 78.58, "
+            "The printed average DERs divide by seven, with the absent SIG as 50. Over the six attacks they are: SAU "
+            "90.33, NC 78.58, "
             "NAD 77.52, i-BAU 55.61 (recomputed).",
         ),
         _table(
@@ -207,13 +217,15 @@ TABLES: Mapping[str, PaperTable] = {
         ),
         _table(
             "table10", "Composite adversarial training (CAT) against SAU, 10 % poisoned", CAT, AT,
-            "The printed rows of SAU are not shown: its WaNet row repeats the average of Table 3 (90.41, 2.51, 79.69); Table 3 has "
+            "The printed rows of SAU are not shown: its WaNet row repeats the average of Table 3 (90.41, 2.51, 79.69); "
+            "Table 3 has "
             "91.26, 1.02, 90.28, which makes the average 90.75, 1.40, 88.37.",
             everything=True,
         ),
         _table(
             "table11", "SSBA, whose trigger leaves the perturbation set",
-            "Printed mean norms of the trigger (L1, L2, L inf): CIFAR-10 108.33, 3.29, 0.33; Tiny ImageNet 581.65, 8.26, 0.43; the "
+            "Printed mean norms of the trigger (L1, L2, L inf): CIFAR-10 108.33, 3.29, 0.33; Tiny ImageNet 581.65, "
+            "8.26, 0.43; the "
             "radius is 0.2.",
             absent="SSBA",
         ),
@@ -224,7 +236,8 @@ TABLES: Mapping[str, PaperTable] = {
         _table("table13", "Perturbation sets: additive, spatial, ensemble"),
         _table(
             "table14", "Clean images mixed with CIFAR-5m",
-            "CIFAR-5m, images from a generative model, is not among the data sets: ours is the row without it, at every scale.",
+            "CIFAR-5m, images from a generative model, is not among the data sets: ours is the row without it, at "
+            "every scale.",
             everything=True,
         ),
         _table(
@@ -239,20 +252,23 @@ TABLES: Mapping[str, PaperTable] = {
         _main("table21", "Tiny ImageNet, 5 % poisoning"),
         _table(
             "table22", "Configurations of SAU",
-            "Configuration 1 is the default, as in Table 3. What the printed configurations 2 to 5 change is not known: ours are "
+            "Configuration 1 is the default, as in Table 3. What the printed configurations 2 to 5 change is not "
+            "known: ours are "
             "others, named by what they change (defaults: lambda_2 = lambda_4 = 1, lambda_3 = 0.01, 5 steps).",
             everything=True,
         ),
         _table("table23", "Number of clean images"),
         _table(
             "table24", "Two triggers in one training set",
-            "ASR-1: of the first attack, ASR-2: of BadNets. The paper does not print the two targets, ours are 0 and 1. C-Acc of SAU "
+            "ASR-1: of the first attack, ASR-2: of BadNets. The paper does not print the two targets, ours are 0 and "
+            "1. C-Acc of SAU "
             "could not be read.",
             everything=True, absent="a training set with two triggers",
         ),
         _main(
             "table25", "All-to-all labels",
-            f"At laptop scale the model was trained for {runs.LONG} epochs: in the usual number the backdoor is not learned.",
+            f"At laptop scale the model was trained for {runs.LONG} epochs: in the usual number the backdoor is not "
+            f"learned.",
             absent="an all-to-all attack",
         ),
         _table(

@@ -18,7 +18,8 @@ from paperlib.report.claims import Claim, NotRun, Verdict
 
 
 def _beats(one: str, other: str, results: Results) -> Verdict:
-    """Whether ``one`` exceeds ``other`` on digits by more than :data:`ERRORS` standard errors of the paired difference."""
+    """Whether ``one`` exceeds ``other`` on digits by more than :data:`ERRORS` standard errors of the paired
+    difference."""
     frame = DigitsTable().frame(results)
     found = paired(frame, one, other)
     names = [style.title("selection", name) for name in (one, other)]

@@ -1,7 +1,9 @@
-"""The deciding table of notebook 03: four strategies with ten seeds on digits, where a seed takes seconds. Imports no torch.
+"""The deciding table of notebook 03: four strategies with ten seeds on digits, where a seed takes seconds. Imports no
+torch.
 
-Blended with alpha 0.1 on two images of each class but the target (1.5 % of 1,240), a network of two convolutions. All strategies of a seed
-share images, initial weights and batches, so that they are compared in pairs: by the mean of the differences and its standard error.
+Blended with alpha 0.1 on two images of each class but the target (1.5 % of 1,240), a network of two convolutions. All
+strategies of a seed share images, initial weights and batches, so that they are compared in pairs: by the mean of the
+differences and its standard error.
 """
 
 from collections.abc import Mapping
@@ -142,13 +144,17 @@ class DigitsTable:
             rows.append(row)
         there = sizes(results.scale)
         caption = (
-            f"Selection on digits. {style.title('attack', ATTACK)}, alpha {ALPHA:g}, {self.per_class} images per class "
-            f"({100 * 9 * self.per_class / there.n_train:.2g} %), {there.n_train:,} images, {there.epochs} epochs, two convolutions of "
-            f"{WIDTH} and {2 * WIDTH} channels; LPS with T = {there.changes['lps']['rounds']}. {results.scale.name} scale."
+            f"Selection on digits. {style.title('attack', ATTACK)}, alpha {ALPHA:g}, {self.per_class} images per class"
+            f" ({100 * 9 * self.per_class / there.n_train:.2g} %), {there.n_train:,} images, {there.epochs} epochs, two"
+            f" convolutions of {WIDTH} and {2 * WIDTH} channels; LPS with T = {there.changes['lps']['rounds']}."
+            f" {results.scale.name} scale."
         )
         notes = [
-            f"{len(frame)} of {len(self.specs(results.scale, results.seed))} victims. Mean ± standard deviation over seeds (number of "
-            f"seeds); SE: standard error of the mean difference over seeds. Decided: more than {ERRORS:g} SE from 0.",
+            (
+                f"{len(frame)} of {len(self.specs(results.scale, results.seed))} victims. Mean ± standard deviation"
+                " over seeds (number of seeds); SE: standard error of the mean difference over seeds. Decided: more"
+                f" than {ERRORS:g} SE from 0."
+            ),
             self._balance(frame),
         ]
         html = tables.to_html(pd.DataFrame(rows), caption, notes=[note for note in notes if note])
@@ -163,8 +169,8 @@ class DigitsTable:
         if whole.mean <= 0:
             return ""
         return (
-            f"Class balance alone (balanced random selection) has {alone.mean:+.1f} of the {whole.mean:+.1f} points that LPS is ahead of "
-            f"random selection: {100 * alone.mean / whole.mean:.0f} %."
+            f"Class balance alone (balanced random selection) has {alone.mean:+.1f} of the {whole.mean:+.1f} points"
+            f" that LPS is ahead of random selection: {100 * alone.mean / whole.mean:.0f} %."
         )
 
 

@@ -52,9 +52,11 @@ def asr(results: Results) -> Artefact:
         panels.flat[columns - 1].legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))
     return drawn(
         results, "asr", "figure", figure=figure, frame=frame,
-        caption=f"ASR over the poisoning ratio, mean and standard deviation over seeds ({coverage(results, len(frame))}). "
+        caption=f"ASR over the poisoning ratio, mean and standard deviation over seeds "
+        f"({coverage(results, len(frame))}). "
         f"{where(results)}",
-        alt=f"Mean ASR from the smallest to the largest ratio, in percent: {'; '.join(said)}. Grey: the range in which random "
+        alt=f"Mean ASR from the smallest to the largest ratio, in percent: {'; '.join(said)}. Grey: the range in which "
+        f"random "
         "selection leaves room in both directions.",
     )  # fmt: skip
 
@@ -66,7 +68,8 @@ def _net(net: Net, scale: Scale) -> str:
 
 
 def surrogate(results: Results) -> Artefact:
-    """ASR of several victims on what LPS selected with several surrogates, beside random selection on the same victim."""
+    """ASR of several victims on what LPS selected with several surrogates, beside random selection on the same
+    victim."""
     import matplotlib.pyplot as plt
 
     scale, rows = results.scale, []
@@ -97,8 +100,10 @@ def surrogate(results: Results) -> Artefact:
     wanted = len({(one, other) for one, other, *_ in runs.pair_specs(scale, results.seed)})
     return drawn(
         results, "fig_surrogate", "figure", figure=figure, frame=frame.assign(pair=frame.pair.str.replace("\n", " ")),
-        caption=f"Surrogate → victim{' (width)' if '(' in names[0] else ''}: ASR on what LPS selected, and on a random draw with the "
-        f"same victim, mean and standard deviation over {frame.seed.nunique()} of {SLICES[scale.name].repeats} seeds; {len(names)} "
+        caption=f"Surrogate → victim{' (width)' if '(' in names[0] else ''}: ASR on what LPS selected, and on a random "
+        f"draw with the "
+        f"same victim, mean and standard deviation over {frame.seed.nunique()} of {SLICES[scale.name].repeats} seeds; "
+        f"{len(names)} "
         f"of {wanted} pairs. {at_main(results)}",
         alt=f"Mean ASR in percent. {'; '.join(said)}.",
     )  # fmt: skip
@@ -130,7 +135,8 @@ def rounds(results: Results) -> Artefact:
         panels[0, 0].set_ylabel("ASR, %")
     return drawn(
         results, "fig_rounds", "figure", figure=figure, frame=frame,
-        caption=f"LPS with other numbers of rounds and epochs, mean and standard deviation over seeds ({len(frame)} of {len(planned)} "
+        caption=f"LPS with other numbers of rounds and epochs, mean and standard deviation over seeds ({len(frame)} of "
+        f"{len(planned)} "
         f"cells). {at_main(results)}",
         alt=f"Mean ASR in percent. {', '.join(said)}.",
     )  # fmt: skip
@@ -211,8 +217,10 @@ def selected(results: Results) -> Artefact:
     frame = pd.DataFrame(rows, columns=["strategy", "position", "label", "clean_margin", "triggered_margin"])
     return drawn(
         results, "fig_selected", "figure", figure=figure, frame=frame,
-        caption="Selected images with their trigger, one of each class first; below each the victim's margin for the true class of "
-        f"the clean picture | for the target of the triggered one ({len(there)} of {len(STRATEGIES)} strategies). {at_main(results)}",
+        caption="Selected images with their trigger, one of each class first; below each the victim's margin for the "
+        "true class of "
+        f"the clean picture | for the target of the triggered one ({len(there)} of {len(STRATEGIES)} strategies). "
+        f"{at_main(results)}",
         alt=f"Rows of pictures, one row for each strategy. Mean margins, clean and triggered: {'; '.join(said)}.",
     )  # fmt: skip
 
@@ -241,9 +249,11 @@ def place(results: Results) -> Artefact:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=6.5, ncols=3, loc="outside lower center")
     return drawn(
         results, "place", "figure", figure=figure, frame=pd.DataFrame(rows, columns=["strategy", "part", "x", "y"]),
-        caption="Features of the victim in its own first two principal components; colour: true class; the selected images "
+        caption="Features of the victim in its own first two principal components; colour: true class; the selected "
+        "images "
         f"({len(there)} of {len(STRATEGIES)} strategies). {at_main(results)}",
-        alt="Distance of the selected images, without trigger, to the centre of their own class and to that of the target, as a "
+        alt="Distance of the selected images, without trigger, to the centre of their own class and to that of the "
+        "target, as a "
         f"multiple of what random images have: {'; '.join(said)}.",
     )  # fmt: skip
 
@@ -279,7 +289,8 @@ def loss(results: Results) -> Artefact:
         results, "fig_loss", "figure", figure=figure, frame=frame,
         caption=f"Training loss of the victim on poisoned and on clean images, mean over seeds ({count} of "
         f"{len(STRATEGIES) * SLICES[results.scale.name].seeds} victims). {at_main(results)}",
-        alt=f"Mean loss of the poisoned images after the last epoch: {', '.join(said)}. The clean images' curves lie together "
+        alt=f"Mean loss of the poisoned images after the last epoch: {', '.join(said)}. The clean images' curves lie "
+        f"together "
         "where the strategy does not matter for them.",
     )  # fmt: skip
 
@@ -322,7 +333,8 @@ def overlap(results: Results) -> Artefact:
     count = frame[["strategy", "seed", "per_class"]].drop_duplicates().shape[0]
     return drawn(
         results, "overlap", "figure", figure=figure, frame=frame,
-        caption=f"Overlap of the selected sets between rounds, mean over seeds ({count} of {len(runs.searches(results.scale, results.seed))} "
+        caption=f"Overlap of the selected sets between rounds, mean over seeds ({count} of "
+        f"{len(runs.searches(results.scale, results.seed))} "
         f"searches). {style.title('attack', ATTACK)}. {where(results)}",
         alt=f"Images in common in the last round, with the round before and with the first draw: {'; '.join(said)}.",
     )  # fmt: skip
@@ -357,7 +369,9 @@ def per_class(results: Results) -> Artefact:
     said = [f"{style.title('selection', n)} {spread[n].mean():.1f}" for n in shown]
     return drawn(
         results, "per_class", "figure", figure=figure, frame=frame,
-        caption=f"Selected images of each class, {budget} per class on average (dotted); class 0 is the target. {at_main(results)}",
-        alt=f"Difference between the most and the least selected class in one search, mean over seeds: {', '.join(said)}. None of "
+        caption=f"Selected images of each class, {budget} per class on average (dotted); class 0 is the target. "
+        f"{at_main(results)}",
+        alt=f"Difference between the most and the least selected class in one search, mean over seeds: "
+        f"{', '.join(said)}. None of "
         "these strategies selects images of the target class.",
     )  # fmt: skip

@@ -1,10 +1,11 @@
 """Which victims and searches of the LPS paper's grid each scale runs, and what of them was computed.
 
-A budget is a number of images per class, times the classes that may be poisoned: then every strategy with a constraint on classes
-meets it exactly. A scale runs a slice (:data:`SLICES`). At laptop scale the victim has width 8, which trains in 0.4 of the time of the
-other notebooks' width 16, and sees 4,000 images 40 times instead of 10,000 images 15 times: what is hard to learn needs passes (table
-``passes`` compares the two). The first budget is the main one: its cells come first, seed by seed, random selection and LPS before the
-others, and everything that is drawn for one budget is drawn for it.
+A budget is a number of images per class, times the classes that may be poisoned: then every strategy with a constraint
+on classes meets it exactly. A scale runs a slice (:data:`SLICES`). At laptop scale the victim has width 8, which trains
+in 0.4 of the time of the other notebooks' width 16, and sees 4,000 images 40 times instead of 10,000 images 15 times:
+what is hard to learn needs passes (table ``passes`` compares the two). The first budget is the main one: its cells come
+first, seed by seed, random selection and LPS before the others, and everything that is drawn for one budget is drawn
+for it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,8 @@ Setting = tuple[int, int]
 """Training images and epochs of the victim; (0, 0): those of the scale."""
 PREACT = "preact_resnet18"
 CONSTRAINTS: dict[str, dict[str, Any]] = {
-    "PC and CE (LPS)": {}, "without PC": {"pc": False}, "without CE": {"ce": False}, "neither": {"pc": False, "ce": False},
+    "PC and CE (LPS)": {}, "without PC": {"pc": False}, "without CE": {"ce": False}, "neither": {"pc": False,
+    "ce": False},
 }  # fmt: skip
 KNOWN_DEFENSES = ("fp", "abl", "nad", "i_bau")
 """Those of the paper's six that are known to us; the others that a scale runs are our choice."""
@@ -86,14 +88,16 @@ SLICES: dict[str, Slice] = {
         forgetting=False, elsewhere={}, settings={},
     ),
     "laptop": Slice(
-        (ATTACK,), (10, 8), seeds=5, setting=(4_000, 40), width=8, surrogate=8, repeats=2, constraints=tuple(CONSTRAINTS),
+        (ATTACK,), (10, 8), seeds=5, setting=(4_000, 40), width=8, surrogate=8, repeats=2,
+        constraints=tuple(CONSTRAINTS),
         pairs=(((PREACT, 8), (PREACT, 8)), ((PREACT, 4), (PREACT, 8)), ((PREACT, 8), (PREACT, 16))),
         rounds=((1, 1), (5, 1), (10, 1)), epochs=((5, 1), (5, 2)), defended=STRATEGIES,
         defenses=("fp", "nad", "i_bau", "ft"), forgetting=True, elsewhere={},
         settings={(10_000, 15): (20, 40)},
     ),
     "paper": Slice(
-        ("badnets", "badnets_a2a", ATTACK, "sig", "ssba", "trojannn"), (12, 24, 6, 48, 3), seeds=5, setting=(0, 0), width=64, surrogate=64,
+        ("badnets", "badnets_a2a", ATTACK, "sig", "ssba", "trojannn"), (12, 24, 6, 48, 3), seeds=5, setting=(0, 0),
+        width=64, surrogate=64,
         repeats=5, constraints=tuple(CONSTRAINTS),
         pairs=tuple(
             ((one, 64), (other, 64))
@@ -113,7 +117,8 @@ SIZES = {"cifar10": 50_000, "cifar100": 50_000, "tiny_imagenet": 100_000}
 
 
 def sized(scale: Scale, dataset: str = "", setting: Setting | None = None) -> Scale:
-    """``scale`` with this notebook's width and setting of the victim (``setting`` if another one is asked for), or on another data set."""
+    """``scale`` with this notebook's width and setting of the victim (``setting`` if another one is asked for), or on
+    another data set."""
     part = SLICES[scale.name]
     there = replace(scales.on(scale, dataset or scale.dataset), width=part.width)
     n_train, epochs = setting or part.setting
@@ -193,7 +198,8 @@ class Cell(NamedTuple):
 
 
 def cells(scale: Scale, seed: int, dataset: str = "") -> Iterator[Cell]:
-    """The grid on the data set of ``scale``, or on another one that the scale runs (else none): main budget first, seed by seed.
+    """The grid on the data set of ``scale``, or on another one that the scale runs (else none): main budget first, seed
+    by seed.
 
     A clean-label attack cannot poison more than the target class holds; such cells do not exist.
     """
@@ -264,7 +270,8 @@ def constraint_specs(scale: Scale, seed: int) -> Iterator[tuple[str, int, TrainS
 
 
 def pair_specs(scale: Scale, seed: int) -> Iterator[tuple[Net, Net, int, TrainSpec, TrainSpec]]:
-    """Surrogate, victim, seed, and the victim's training on what LPS selected with that surrogate and on a random draw."""
+    """Surrogate, victim, seed, and the victim's training on what LPS selected with that surrogate and on a random
+    draw."""
     k = main_budget(scale)
     for s in repeats(scale, seed):
         for one, other in SLICES[scale.name].pairs:

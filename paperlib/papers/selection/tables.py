@@ -76,7 +76,8 @@ def by_ratio(id_: str, dataset: str = "") -> Callable[[Results], Artefact]:
         rows = []
         for (attack, k), group in frame.groupby(["attack", "per_class"], sort=True):
             row: dict[str, Any] = {
-                "Attack": style.title("attack", attack), "Images per class": k, "Ratio, %": f"{100 * group.ratio.iloc[0]:.3g}",
+                "Attack": style.title("attack", attack), "Images per class": k,
+                "Ratio, %": f"{100 * group.ratio.iloc[0]:.3g}",
             }  # fmt: skip
             for name in STRATEGIES:
                 row[style.title("selection", name)] = spread(group[group.strategy == name].asr)
@@ -84,8 +85,10 @@ def by_ratio(id_: str, dataset: str = "") -> Callable[[Results], Artefact]:
         caption = f"ASR (%) by strategy and poisoning ratio. {where(results, dataset)}"
         notes = [
             f"{coverage(results, len(frame), dataset)}. {SPREAD} C-Acc: of all strategies.",
-            "Random selection draws from all classes, as the benchmark does: about one in ten of its images is of the target "
-            "class and teaches the trigger nothing new. The other strategies take none of those.",
+            (
+                "Random selection draws from all classes, as the benchmark does: about one in ten of its images is of"
+                " the target class and teaches the trigger nothing new. The other strategies take none of those."
+            ),
             "The paper's table has five ratios; its numbers are not available to us.",
         ]
         return _table(results, id_, rows, frame, caption, notes)
@@ -112,8 +115,10 @@ def defenses(results: Results) -> Artefact:
     caption = f"ASR and C-Acc (%) of what was selected, after defenses. {at_main(results)}"
     notes = [
         f"{len(frame)} of {len(planned)} cells. {SPREAD}",
-        f"The paper has six defenses; {', '.join(style.title('defense', name) for name in KNOWN_DEFENSES)} are among them, the "
-        f"other two are not known to us. {' and '.join(ours)}: our choice.",
+        (
+            f"The paper has six defenses; {', '.join(style.title('defense', name) for name in KNOWN_DEFENSES)} are"
+            f" among them, the other two are not known to us. {' and '.join(ours)}: our choice."
+        ),
     ]
     return _table(results, "table_defenses", shown, frame, caption, notes)
 
@@ -121,7 +126,8 @@ def defenses(results: Results) -> Artefact:
 def constraints(results: Results) -> Artefact:
     """LPS without its constraints, beside the draws that have the constraints and no search."""
     titles = {
-        "lps": "LPS: PC and CE", "balanced": "no search: PC and CE (balanced random)", "random": "no search, no constraint (random)",
+        "lps": "LPS: PC and CE", "balanced": "no search: PC and CE (balanced random)",
+        "random": "no search, no constraint (random)",
     }  # fmt: skip
     rows, planned = [], list(runs.constraint_specs(results.scale, results.seed))
     for name, s, spec in planned:
@@ -143,8 +149,10 @@ def constraints(results: Results) -> Artefact:
     caption = f"LPS with and without its constraints. {at_main(results)}"
     said = [
         f"{len(frame)} of {len(planned)} cells. {SPREAD}",
-        "PC: the same number of every class; CE: none of the target class. The names are from memory. Which combinations the "
-        "paper has is not known to us.",
+        (
+            "PC: the same number of every class; CE: none of the target class. The names are from memory. Which"
+            " combinations the paper has is not known to us."
+        ),
     ]
     return _table(results, "table_constraints", shown, frame, caption, said)
 
@@ -188,10 +196,14 @@ def cost(results: Results) -> Artefact:
     part = SLICES[scale.name]
     caption = f"Cost of a selection, mean over {len(frame)} searches. {style.title('attack', ATTACK)}. {where(results)}"
     notes = [
-        "One epoch equivalent is a forward and backward pass over as many images as the training set has; a forward pass alone "
-        "counts a third. LPS scores every image that may be poisoned twice in each round.",
-        f"They are epochs of the surrogate, of width {part.surrogate}; the victim has width {part.width}. Random selection costs "
-        "nothing.",
+        (
+            "One epoch equivalent is a forward and backward pass over as many images as the training set has; a forward"
+            " pass alone counts a third. LPS scores every image that may be poisoned twice in each round."
+        ),
+        (
+            f"They are epochs of the surrogate, of width {part.surrogate}; the victim has width {part.width}. Random"
+            " selection costs nothing."
+        ),
     ]
     return _table(results, "cost", rows, frame, caption, notes)
 
@@ -214,7 +226,8 @@ def passes(results: Results) -> Artefact:
     shown = []
     for (images, passes, k), group in frame.groupby(["n_train", "epochs", "per_class"], sort=True):
         row: dict[str, Any] = {
-            "Training images": f"{images:,}", "Epochs": passes, "Images per class": k, "Ratio, %": f"{100 * group.ratio.iloc[0]:.3g}",
+            "Training images": f"{images:,}", "Epochs": passes, "Images per class": k,
+            "Ratio, %": f"{100 * group.ratio.iloc[0]:.3g}",
         }  # fmt: skip
         for name in ("random", "lps"):
             mine = group[group.strategy == name]
@@ -226,14 +239,17 @@ def passes(results: Results) -> Artefact:
     )
     notes = [
         f"{len(frame)} of {len(planned)} victims. {SPREAD}",
-        "The settings take about as many steps. A loss of the poisoned images that ends above 2 is that of a victim that has "
-        "not fitted what was selected.",
+        (
+            "The settings take about as many steps. A loss of the poisoned images that ends above 2 is that of a victim"
+            " that has not fitted what was selected."
+        ),
     ]
     return _table(results, "passes", shown, frame, caption, notes)
 
 
 def analysis(results: Results) -> Artefact:
-    """What a choice changes: classes, distance from the draw it began with, what the surrogate knew, what the victim learned."""
+    """What a choice changes: classes, distance from the draw it began with, what the surrogate knew, what the victim
+    learned."""
     scale, rows = results.scale, []
     for cell in runs.own_cells(scale, results.seed):
         if (result := results.get(cell.spec)) is None:
@@ -251,8 +267,10 @@ def analysis(results: Results) -> Artefact:
         raise NotRun(f"no victim of {style.title('attack', ATTACK)} at {scale.name} scale")
     frame = pd.DataFrame(rows)
     columns = {
-        "asr": "ASR, %", "learned": "Victim: loss of poisoned images, last epoch", "spread": "Most minus least of a class",
-        "replaced": "Of the first draw replaced, %", "poisoned_all": "Surrogate's loss, triggered: all", "poisoned_chosen": "triggered: chosen",
+        "asr": "ASR, %", "learned": "Victim: loss of poisoned images, last epoch",
+        "spread": "Most minus least of a class",
+        "replaced": "Of the first draw replaced, %", "poisoned_all": "Surrogate's loss, triggered: all",
+        "poisoned_chosen": "triggered: chosen",
         "clean_all": "clean: all", "clean_chosen": "clean: chosen",
     }  # fmt: skip
     frame = frame.reindex(columns=["per_class", "strategy", "seed", *columns]).astype(dict.fromkeys(columns, float))
@@ -268,12 +286,17 @@ def analysis(results: Results) -> Artefact:
     caption = f"What the choice changes, mean over seeds. {style.title('attack', ATTACK)}. {where(results)}"
     notes_ = [
         f"{len(frame)} of {len(list(runs.own_cells(scale, results.seed)))} victims. {_timing(frame)}",
-        f"A surrogate that knows nothing has a loss of {np.log(runs.CLASSES[scale.dataset]):.2f}. LPS takes what has a large loss with "
-        "the trigger and a small one without; where the two losses of the triggered images are close, its surrogate has not "
-        "told them apart.",
-        f"Forgetting events: the victim of the first seed with {main_budget(scale)} images per class, trained once more."
-        if SLICES[scale.name].forgetting
-        else "",
+        (
+            f"A surrogate that knows nothing has a loss of {np.log(runs.CLASSES[scale.dataset]):.2f}. LPS takes what"
+            " has a large loss with the trigger and a small one without; where the two losses of the triggered images"
+            " are close, its surrogate has not told them apart."
+        ),
+        (
+            f"Forgetting events: the victim of the first seed with {main_budget(scale)} images per class, trained once"
+            " more."
+            if SLICES[scale.name].forgetting
+            else ""
+        ),
     ]
     return _table(results, "analysis", shown, frame, caption, [note for note in notes_ if note])
 

@@ -64,7 +64,8 @@ def _steadier(results: Results) -> Verdict:
     best = max(others, key=lambda name: others[name])
     low = min(complete["vdc"])
     return Verdict(
-        low > others[best], f"lowest TPR over {len(complete['vdc'])} triggers; the best of {len(others)} baselines is {style.title('detector', best)}",
+        low > others[best], f"lowest TPR over {len(complete['vdc'])} triggers; the best of {len(others)} baselines is "
+        f"{style.title('detector', best)}",
         {"VDC": low, style.title("detector", best): others[best]},
     )  # fmt: skip
 
@@ -79,7 +80,8 @@ def _both_noises(results: Results) -> Verdict:
 
 
 def _noise_baselines(results: Results) -> Verdict:
-    """On the same features; a rule that flags nothing or everything has failed, and this project's own default is no baseline of the paper's."""
+    """On the same features; a rule that flags nothing or everything has failed, and this project's own default is no
+    baseline of the paper's."""
     frame = fair_frame(results)
     frame = frame[(frame.noise == dirt_title(NOISES[0], NOISE)) & (frame.failed == "") & (frame.method != "given")]
     found = frame.set_index("method").f1
@@ -89,7 +91,8 @@ def _noise_baselines(results: Results) -> Verdict:
     best = str(others.idxmax())
     return Verdict(
         bool(found["vdc"] > others[best]),
-        f"F1 on symmetric noise, all on the same features; the best of {len(others)} baselines is {style.title('detector', best)}",
+        f"F1 on symmetric noise, all on the same features; the best of {len(others)} baselines is"
+        f" {style.title('detector', best)}",
         {"VDC": float(found["vdc"]), style.title("detector", best): float(others[best])},
     )
 
@@ -136,7 +139,8 @@ def _low_ratio(results: Results) -> Verdict:
     usual = [float(results.need(cleaning(results.scale, name, seed=results.seed))["tpr"]) for _, name, *_ in found]
     few = [float(result["tpr"]) for *_, result in found]
     return Verdict(
-        bool(abs(np.mean(few) - np.mean(usual)) <= 5), f"mean TPR over {len(found)} triggers at two ratios, at most 5 points apart",
+        bool(abs(np.mean(few) - np.mean(usual)) <= 5),
+        f"mean TPR over {len(found)} triggers at two ratios, at most 5 points apart",
         {f"at {100 * LOW:g} %": float(np.mean(few)), f"at {100 * ETA:g} %": float(np.mean(usual))},
     )  # fmt: skip
 
@@ -145,8 +149,11 @@ def _retrained(results: Results) -> Verdict:
     specs = retrainings(results.scale, results.seed)
     dirty, vdc, truth = (results.need(specs[RETRAINED, name]) for name in ("dirty", "vdc", "truth"))
     return Verdict(
-        vdc["asr"] < 10 + truth["asr"], f"ASR after training on what VDC left of {style.title('attack', RETRAINED)}, within 10 points of the truly clean set's",
-        {"uncleaned": dirty["asr"], "cleaned": vdc["asr"], "truly clean": truth["asr"], "poisoned images left": vdc["n_poisoned"]},
+        vdc["asr"] < 10 + truth["asr"],
+        f"ASR after training on what VDC left of {style.title('attack', RETRAINED)}, within 10 points of the truly "
+        f"clean set's",
+        {"uncleaned": dirty["asr"], "cleaned": vdc["asr"], "truly clean": truth["asr"],
+        "poisoned images left": vdc["n_poisoned"]},
     )  # fmt: skip
 
 
@@ -175,21 +182,28 @@ def _limit(results: Results) -> Verdict:
     rates = {style.title("attack", name): float(r["tpr"]) for _, name, _, r in got(results, "clean label")}
     return Verdict(
         max(rates.values()) < changed / 2,
-        f"TPR on each of {len(rates)} attacks that keep the label, less than half of the mean on triggers that change it",
+        f"TPR on each of {len(rates)} attacks that keep the label, less than half of the mean on triggers that"
+        " change it",
         {**rates, "label changed": changed},
     )
 
 
 CLAIMS = [
-    Claim("every_kind", PAPER, "VDC finds poisoned and wrongly labelled images alike: TPR of at least 86 % on every set", "Tables 1 and 3; the number is ours", _every_kind),
-    Claim("steadier", PAPER, "Over the triggers VDC's lowest TPR is above that of every baseline", "Table 1", _steadier),
+    Claim("every_kind", PAPER, "VDC finds poisoned and wrongly labelled images alike: TPR of at least 86 % on every "
+    "set", "Tables 1 and 3; the number is ours", _every_kind),
+    Claim("steadier", PAPER, "Over the triggers VDC's lowest TPR is above that of every baseline", "Table 1",
+    _steadier),
     Claim("both_noises", PAPER, "Symmetric and asymmetric noise are equally easy for VDC", "Table 3", _both_noises),
-    Claim("noise_baselines", PAPER, "VDC's F1 on wrong labels is above that of every baseline", "Table 3 (F1 and equal terms are ours)", _noise_baselines),
+    Claim("noise_baselines", PAPER, "VDC's F1 on wrong labels is above that of every baseline",
+    "Table 3 (F1 and equal terms are ours)", _noise_baselines),
     Claim("hybrid", PAPER, "Both kinds of dirt at once are found as well as each alone", "abstract", _at_once),
-    Claim("kinds", PAPER, "General and specific questions together are at least as good as each kind alone", "Figure 2", _kinds),
+    Claim("kinds", PAPER, "General and specific questions together are at least as good as each kind alone", "Figure 2",
+    _kinds),
     Claim("low_ratio", PAPER, "VDC's TPR does not depend on the poisoning ratio", "Tables 13 and 14", _low_ratio),
-    Claim("retraining", PAPER, "A classifier trained on the cleaned set has no working backdoor", "table of retraining", _retrained),
-    Claim("accuracy", PAPER, "Removing what VDC flags makes a classifier trained with wrong labels better", "table of retraining", _accuracy),
+    Claim("retraining", PAPER, "A classifier trained on the cleaned set has no working backdoor", "table of retraining",
+    _retrained),
+    Claim("accuracy", PAPER, "Removing what VDC flags makes a classifier trained with wrong labels better",
+    "table of retraining", _accuracy),
     Claim("asked_for", PAPER, "FPR lies within 2 points of what was asked for", "ours", _asked_for),
     Claim("probability", PAPER, "The mean logit ranks dirty samples better than the vote", "ours", _probability),
     Claim("limit", PAPER, "Attacks that keep the label are largely out of reach", "ours", _limit),

@@ -73,7 +73,8 @@ def fig2(results: Results) -> Artefact:
         left.set(ylim=(0, 118), ylabel="%", title="(a) kind of questions")
         left.legend(fontsize=6.5, ncols=3, loc="upper center", columnspacing=0.8, handlelength=1.2)
         for part, text, line, marker in (
-            (mean[mean.general == 0], "specific only", "--", "o"), (mean[(mean.general == g) & (mean.specific > 0)], "general and specific", "-", "s"),
+            (mean[mean.general == 0], "specific only", "--", "o"), (mean[(mean.general == g) & (mean.specific > 0)],
+            "general and specific", "-", "s"),
         ):  # fmt: skip
             x = part.general + part.specific
             right.plot(x, part.tpr, color="#0173b2", linestyle=line, marker=marker, label=f"TPR, {text}")
@@ -83,7 +84,8 @@ def fig2(results: Results) -> Artefact:
         right.legend(fontsize=6, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return artefact_of(
         results, "fig2", "figure", figure=figure, frame=frame,
-        caption=f"Figure 2. Kind and number of questions, vote against 0.5, mean over {coverage(found, wanted_sets(results, 'poisoned,noisy'), 'sets')}. "
+        caption=f"Figure 2. Kind and number of questions, vote against 0.5, mean over "
+        f"{coverage(found, wanted_sets(results, 'poisoned,noisy'), 'sets')}. "
         f"{data(results.scale)} Engine: {engine(found[0][3])}.{one}",
         alt=f"Mean over the sets: {'; '.join(said)}.",
     )  # fmt: skip
@@ -128,8 +130,10 @@ def fig3(results: Results) -> Artefact:
     said = ", ".join(f"{style.title('attack', a)} {m:.1f}" for a, _, m, _ in rows)
     return artefact_of(
         results, "fig3", "figure", figure=figure, frame=frame,
-        caption=f"Figure 3. Poisoned pictures ({coverage(found, ATTACKS, 'triggers')}); each gets the label of class 0. {data(results.scale)}",
-        alt=f"For each trigger a picture without and with it, and their difference around grey. Mean change of a pixel value: {said}.",
+        caption=f"Figure 3. Poisoned pictures ({coverage(found, ATTACKS, 'triggers')}); each gets the label of class "
+        f"0. {data(results.scale)}",
+        alt=f"For each trigger a picture without and with it, and their difference around grey. Mean change of a pixel "
+        f"value: {said}.",
     )  # fmt: skip
 
 
@@ -161,7 +165,8 @@ def roc(results: Results) -> Artefact:
         axes.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))
     return artefact_of(
         results, "roc", "figure", figure=figure, frame=pd.DataFrame(rows, columns=["dirt", "score", "fpr", "tpr"]),
-        caption=f"ROC curves of the mean logit; markers: the paper's rule, vote below 0.5 ({coverage(found, wanted_sets(results, 'poisoned,noisy'), 'sets')}). "
+        caption=f"ROC curves of the mean logit; markers: the paper's rule, vote below 0.5 "
+        f"({coverage(found, wanted_sets(results, 'poisoned,noisy'), 'sets')}). "
         f"{data(results.scale)} Engine: {engine(found[0][3])}.",
         alt=f"Upper left part of the plane of FPR and TPR. AUROC of the mean logit in percent: {', '.join(said)}.",
     )  # fmt: skip
@@ -203,7 +208,8 @@ def threshold(results: Results) -> Artefact:
     frame = pd.DataFrame(rows, columns=["dirt", "score", "metric", "threshold", "value"])
     return artefact_of(
         results, "threshold", "figure", figure=figure, frame=frame,
-        caption=f"TPR and FPR over the threshold below which a sample is dirty; dotted: the paper's 0.5. {data(results.scale)} Engine: "
+        caption=f"TPR and FPR over the threshold below which a sample is dirty; dotted: the paper's 0.5. "
+        f"{data(results.scale)} Engine: "
         f"{engine(found[shown[0]])}.",
         alt=f"Both rates rise with the threshold, the vote's in steps. {'; '.join(said)}.",
     )  # fmt: skip
@@ -253,8 +259,10 @@ def slipped(results: Results) -> Artefact:
     caught = ", ".join(f"{style.title('detector', n)} {c:,}" for n, c in left.items()) or "none was run"
     return artefact_of(
         results, "slipped", "figure", figure=figure, frame=frame,
-        caption=f"How good a detector has to be: ASR and C-Acc over the number of poisoned images ({coverage(rows, wanted, 'trainings')}), and, "
-        f"below, how many of the {round(BENCHMARK * (scale.n_train or 50_000)):,} each detector misses. {data(scale)} One seed. {about(cleaned)}",
+        caption=f"How good a detector has to be: ASR and C-Acc over the number of poisoned images "
+        f"({coverage(rows, wanted, 'trainings')}), and, "
+        f"below, how many of the {round(BENCHMARK * (scale.n_train or 50_000)):,} each detector misses. {data(scale)} "
+        f"One seed. {about(cleaned)}",
         alt=f"ASR in percent by number of poisoned images: {said}. Missed: {caught}.",
     )  # fmt: skip
 
@@ -297,7 +305,9 @@ def gallery(results: Results) -> Artefact:
     counts = frame.group.value_counts()
     return artefact_of(
         results, "gallery", "figure", figure=figure, frame=frame,
-        caption=f"What was caught, what was missed, and false alarms, the surest of each; below each picture one question that did not confirm "
+        caption=f"What was caught, what was missed, and false alarms, the surest of each; below each picture one "
+        f"question that did not confirm "
         f"the label. {data(results.scale)} {about(r for *_, r in found)}",
-        alt=f"{', '.join(f'{n} {group}' for group, n in counts.items())}. " + "; ".join(f"{e['group']}: a {e['true']} labelled {e['label']} ({n})" for n, e in kept[:6]) + ".",
+        alt=f"{', '.join(f'{n} {group}' for group, n in counts.items())}. " + "; ".join(f"{e['group']}: a {e['true']} "
+        f"labelled {e['label']} ({n})" for n, e in kept[:6]) + ".",
     )  # fmt: skip

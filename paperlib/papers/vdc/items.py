@@ -1,4 +1,5 @@
-"""What the VDC paper has: its tables and figures, ours beside them, what is not drawn and why, and the sentences under each."""
+"""What the VDC paper has: its tables and figures, ours beside them, what is not drawn and why, and the sentences under
+each."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pandas as pd
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results
-from paperlib.papers.vdc import figures, tables
+from paperlib.papers.vdc import figures, settings, tables
 from paperlib.papers.vdc.runs import (
     ATTACKS,
     NOISES,
@@ -65,11 +66,11 @@ ITEMS: dict[str, Item] = {
     "table_retraining": Item(lambda scale, seed: [*retrainings(scale, seed).values()], tables.table_retraining),
     "table_models": Item(lambda scale, seed: [spec for _, spec in engines(scale, seed)], tables.table_models),
     "table_time": Item(_groups("", *ATTACKS, *NOISES), tables.table_time),
-    "table_attack_settings": Item(_nothing, tables.table_attack_settings),
-    "table_training_settings": Item(_nothing, tables.table_training_settings),
-    "table10": Item(_nothing, tables.table10),
-    "table11": Item(_nothing, tables.table11),
-    "table12": Item(_nothing, tables.table12),
+    "table_attack_settings": Item(_nothing, settings.table_attack_settings),
+    "table_training_settings": Item(_nothing, settings.table_training_settings),
+    "table10": Item(_nothing, settings.table10),
+    "table11": Item(_nothing, settings.table11),
+    "table12": Item(_nothing, settings.table12),
     "table_low_ratios": Item(_groups("few,poisoned"), tables.table_low_ratios),
 }
 OURS: dict[str, Item] = {
@@ -77,7 +78,7 @@ OURS: dict[str, Item] = {
     "roc": Item(_groups("poisoned,noisy"), figures.roc),
     "threshold": Item(_groups("poisoned,noisy"), figures.threshold),
     "ties": Item(_groups("poisoned,noisy"), tables.ties),
-    "questions": Item(_groups("noisy"), tables.questions),
+    "questions": Item(_groups("noisy"), settings.questions),
     "gallery": Item(_groups("poisoned,noisy,by people"), figures.gallery),
     "slipped": Item(_slipped_specs, figures.slipped),
     "table_same_features": Item(
@@ -88,7 +89,8 @@ OURS: dict[str, Item] = {
 }
 
 
-# ------------------------------------------------------------ one or two sentences under every item, with the numbers of its own frame
+# ------------------------------------------------------------ one or two sentences under every item, with the numbers
+# of its own frame
 
 UNPUBLISHED = "What the paper prints here is not published to us."
 
@@ -122,7 +124,10 @@ def _beside(frame: pd.DataFrame) -> str:
     others = frame[(~frame.defense.isin(["vdc", "vdc, same data"])) & (frame.metric == "FPR") & (frame.ours >= 80)]
     if len(others):
         names = ", ".join(sorted({style.title("detector", name) for name in others.defense}))
-        text += f" {names} collapsed: it flags at least {others.ours.min():.0f} % of the clean images, and counts in no verdict."
+        text += (
+            f" {names} collapsed: it flags at least {others.ours.min():.0f} % of the clean images, and counts in no"
+            " verdict."
+        )
     return text
 
 
@@ -144,8 +149,8 @@ def _hybrid(f: pd.DataFrame) -> str:
     lost = (_numbers(f["poisoned alone"]) - _numbers(f["TPR of the poisoned"])).max()
     also = (_numbers(f["wrongly labelled alone"]) - _numbers(f["TPR of the wrongly labelled"])).max()
     return (
-        f"TPR {_span(f.TPR)} at FPR {_span(f.FPR)}; against each kind alone at most {max(lost, 0):.1f} points of TPR are lost on poison "
-        f"and {max(also, 0):.1f} on wrong labels. {UNPUBLISHED}"
+        f"TPR {_span(f.TPR)} at FPR {_span(f.FPR)}; against each kind alone at most {max(lost, 0):.1f} points of TPR"
+        f" are lost on poison and {max(also, 0):.1f} on wrong labels. {UNPUBLISHED}"
     )
 
 
@@ -164,7 +169,8 @@ def _retraining(f: pd.DataFrame) -> str:
 def _models(f: pd.DataFrame) -> str:
     run = f[f.Dirt != "not run"]
     parts = [
-        f"{str(row['Reference images']).replace('none', 'no')} references on {row.Dirt}: AUROC {row['AUROC, mean logit']}, FPR {row['FPR at vote < 0.5']} at the vote"
+        f"{str(row['Reference images']).replace('none', 'no')} references on {row.Dirt}: AUROC"
+        f" {row['AUROC, mean logit']}, FPR {row['FPR at vote < 0.5']} at the vote"
         for _, row in run.iterrows()
     ]
     return f"{'; '.join(parts)}. What fewer references cost is first of all FPR."
@@ -177,43 +183,52 @@ def _time(f: pd.DataFrame) -> str:
         if len(slow)
         else ""
     )
-    return f"VDC takes {first.Seconds} s, {first['Images per CPU second']} images per CPU second, on {first.On}{rest}. {UNPUBLISHED}"
+    return (
+        f"VDC takes {first.Seconds} s, {first['Images per CPU second']} images per CPU second, on {first.On}{rest}."
+        f" {UNPUBLISHED}"
+    )
 
 
 def _few(f: pd.DataFrame) -> str:
     return (
-        f"At a tenth of the poison TPR is {_span(f.TPR)} at FPR {_span(f.FPR)}, but precision falls to {_span(f.Precision)}: what is flagged is "
-        "mostly clean where little is poisoned."
+        f"At a tenth of the poison TPR is {_span(f.TPR)} at FPR {_span(f.FPR)}, but precision falls to"
+        f" {_span(f.Precision)}: what is flagged is mostly clean where little is poisoned."
     )
 
 
 def _every(f: pd.DataFrame) -> str:
     seen = f[~f.Kind.isin(["clean label", "few"])]
     return (
-        f"Over {len(seen)} sets at ordinary ratios precision runs {_span(seen.Precision)}, at FPR {_span(seen.FPR)}; the mean logit ranks better than "
-        f"the vote by {(_numbers(seen['AUROC, mean logit']) - _numbers(seen['AUROC, vote'])).mean():.1f} points of AUROC on average."
+        f"Over {len(seen)} sets at ordinary ratios precision runs {_span(seen.Precision)}, at FPR {_span(seen.FPR)};"
+        " the mean logit ranks better than the vote by"
+        f" {(_numbers(seen['AUROC, mean logit']) - _numbers(seen['AUROC, vote'])).mean():.1f} points of AUROC on"
+        " average."
     )
 
 
 def _ties(f: pd.DataFrame) -> str:
     gain = (_numbers(f["TPR, a tie is dirty"]) - _numbers(f["TPR, a tie is clean"])).mean()
     cost = (_numbers(f["FPR, a tie is dirty"]) - _numbers(f["FPR, a tie is clean"])).mean()
-    return f"Calling ties dirty gains {gain:.1f} points of TPR and costs {cost:.1f} of FPR on average; the authors' rule has the gain without the cost."
+    return (
+        f"Calling ties dirty gains {gain:.1f} points of TPR and costs {cost:.1f} of FPR on average; the authors' rule"
+        " has the gain without the cost."
+    )
 
 
 def _questions(f: pd.DataFrame) -> str:
     ranked = f.dropna(subset=["gap"]).sort_values("gap")
     best, worst = ranked.iloc[-1], ranked.iloc[0]
     return (
-        f"Best: {best.question!r} ({best.label}), {best.gap:.1f} points between clean and dirty; worst: {worst.question!r} ({worst.label}), "
-        f"{worst.gap:.1f} points."
+        f"Best: {best.question!r} ({best.label}), {best.gap:.1f} points between clean and dirty; worst:"
+        f" {worst.question!r} ({worst.label}), {worst.gap:.1f} points."
     )
 
 
 def _fig2(f: pd.DataFrame) -> str:
     mean = f.groupby(["general", "specific"])[["tpr", "fpr", "auroc_logit_mean"]].mean().to_dict("index")
     g, s = f.general.max(), f.specific.max()
-    parts = [f"{what}: TPR {mean[k]['tpr']:.1f}, FPR {mean[k]['fpr']:.1f}, AUROC {mean[k]['auroc_logit_mean']:.1f}" for what, k in (("general only", (g, 0)), ("specific only", (0, s)), ("both", (g, s)))]  # fmt: skip
+    parts = [f"{what}: TPR {mean[k]['tpr']:.1f}, FPR {mean[k]['fpr']:.1f}, AUROC {mean[k]['auroc_logit_mean']:.1f}"
+    for what, k in (("general only", (g, 0)), ("specific only", (0, s)), ("both", (g, s)))]  # fmt: skip
     return (
         f"{'; '.join(parts)} (percent, mean over the sets). The paper's own curves are not published to us as numbers."
     )
@@ -222,13 +237,19 @@ def _fig2(f: pd.DataFrame) -> str:
 def _fig3(f: pd.DataFrame) -> str:
     low, high = f.iloc[f.mean_change.argmin()], f.iloc[f.mean_change.argmax()]
     title = lambda row: style.title("attack", row.attack)  # noqa: E731
-    return f"{title(low)} changes a pixel least on average ({low.mean_change:.1f} of 255), {title(high)} most ({high.mean_change:.1f})."
+    return (
+        f"{title(low)} changes a pixel least on average ({low.mean_change:.1f} of 255), {title(high)} most"
+        f" ({high.mean_change:.1f})."
+    )
 
 
 def _roc(f: pd.DataFrame) -> str:
     curve = f[f.score == "logit_mean"]
     at = {dirt: group[group.fpr <= 10].tpr.max() for dirt, group in curve.groupby("dirt", sort=False)}
-    return f"At 10 % FPR the mean logit catches {min(at.values()):.1f} to {max(at.values()):.1f} % of the dirty samples over {len(at)} sets."
+    return (
+        f"At 10 % FPR the mean logit catches {min(at.values()):.1f} to {max(at.values()):.1f} % of the dirty samples"
+        f" over {len(at)} sets."
+    )
 
 
 def _threshold(f: pd.DataFrame) -> str:
@@ -244,26 +265,36 @@ def _threshold(f: pd.DataFrame) -> str:
 def _slipped(f: pd.DataFrame) -> str:
     last = f[f.asr < 10].poisoned.max()
     first = f[f.asr >= 50].poisoned.min()
-    return f"Up to {last:.0f} poisoned images ASR stays below 10 %; from {first:.0f} on it is 50 % or more. A detector that leaves fewer than the first is good enough here."
+    return (
+        f"Up to {last:.0f} poisoned images ASR stays below 10 %; from {first:.0f} on it is 50 % or more. A detector"
+        " that leaves fewer than the first is good enough here."
+    )
 
 
 def _gallery(f: pd.DataFrame) -> str:
     caught = f[(f.group == "caught") & (f.suggested != "")]
     right = int((caught.suggested == caught.true).sum())
-    return f"Of {len(caught)} pictures caught with a suggestion, it is the true class for {right}; {int((f.group == 'missed').sum())} missed and {int((f.group == 'false alarm').sum())} false alarms are shown."
+    return (
+        f"Of {len(caught)} pictures caught with a suggestion, it is the true class for {right};"
+        f" {int((f.group == 'missed').sum())} missed and {int((f.group == 'false alarm').sum())} false alarms are"
+        " shown."
+    )
 
 
 def _clean_label(f: pd.DataFrame) -> str:
     parts = [f"{row.Attack}: TPR {row.TPR}, AUROC {row.AUROC}" for _, row in f.iterrows()]
     return (
-        f"{'; '.join(parts)} (percent). The attacks differ and are not averaged: a trigger that damages the picture is noticed though the label is "
-        "right; one that does not is out of reach."
+        f"{'; '.join(parts)} (percent). The attacks differ and are not averaged: a trigger that damages the picture is"
+        " noticed though the label is right; one that does not is out of reach."
     )
 
 
 def _settings(f: pd.DataFrame) -> str:
     known = f.status.str.contains("verified").sum() if "status" in f else 0
-    return f"{known} of these {len(f)} settings are verified in a primary source; the rest is second-hand or inferred, as marked."
+    return (
+        f"{known} of these {len(f)} settings are verified in a primary source; the rest is second-hand or inferred, as"
+        " marked."
+    )
 
 
 def _own_terms(f: pd.DataFrame) -> str:
@@ -297,9 +328,12 @@ READINGS: dict[str, Callable[[pd.DataFrame], str]] = {
     "gallery": _gallery,
     "table_attack_settings": _settings,
     "table_training_settings": _settings,
-    "table10": lambda f: f"{len(f)} questions of {f.Bank.nunique()} banks; the paper's run on CIFAR-10 uses two as well.",
-    "table11": lambda f: f"{len(f)} questions for {f.Label.nunique()} classes; {(f['True of'].str.contains(',')).sum()} are true of more than one class.",
-    "table12": lambda f: f"{len(f)} questions for {f.Label.nunique()} digits; {(f['True of'].str.contains(',')).sum()} are true of more than one digit.",
+    "table10": lambda f: f"{len(f)} questions of {f.Bank.nunique()} banks; the paper's run on CIFAR-10 uses two as "
+    f"well.",
+    "table11": lambda f: f"{len(f)} questions for {f.Label.nunique()} classes; "
+    f"{(f['True of'].str.contains(',')).sum()} are true of more than one class.",
+    "table12": lambda f: f"{len(f)} questions for {f.Label.nunique()} digits; {(f['True of'].str.contains(',')).sum()} "
+    f"are true of more than one digit.",
 }  # fmt: skip
 
 

@@ -1,12 +1,13 @@
 """Which experiments the VDC paper (arXiv 2309.16211) needs.
 
-Setting: dirty CIFAR-10. Poisoned: six triggers, all-to-one with target class 0, the same number of images from every class but
-the target, 9 % of the data (SIG too changes the label here). Noisy: 40 % of the labels, symmetric or asymmetric. Hybrid: both.
-What VDC finds needs no classifier; its baselines do.
+Setting: dirty CIFAR-10. Poisoned: six triggers, all-to-one with target class 0, the same number of images from every
+class but the target, 9 % of the data (SIG too changes the label here). Noisy: 40 % of the labels, symmetric or
+asymmetric. Hybrid: both. What VDC finds needs no classifier; its baselines do.
 
-At smoke and laptop scale the paper's multimodal model, which fits into no laptop, has a stand-in: the embedded engine. It needs
-clean labelled reference pictures, which the paper's model does not. Every caption says so, with their number. The baselines of
-poisoned data run there on the benchmark's models (10 % poisoned, drawn from all classes), which exist already.
+At smoke and laptop scale the paper's multimodal model, which fits into no laptop, has a stand-in: the embedded engine.
+It needs clean labelled reference pictures, which the paper's model does not. Every caption says so, with their number.
+The baselines of poisoned data run there on the benchmark's models (10 % poisoned, drawn from all classes), which exist
+already.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -182,7 +183,8 @@ def fair_dirt(scale: Scale) -> Iterator[tuple[str, float]]:
 def fair(scale: Scale, seed: int) -> Iterator[tuple[str, float, str, CleanseSpec]]:
     """Noise, ratio, method and spec of every detector of wrong labels on the same features with the same reference.
 
-    ``vdc`` asks its questions with a head fitted on the reference. At paper scale too the features are the embedded engine's.
+    ``vdc`` asks its questions with a head fitted on the reference. At paper scale too the features are the embedded
+    engine's.
     """
     options, (n, reference) = ENGINE["smoke" if scale.name == "smoke" else "laptop"], FAIR[scale.name]
     for noise, ratio in fair_dirt(scale):
@@ -255,7 +257,8 @@ class Asked:
     parameters = ("attacks", "noises", "engine", "questions", "target_fpr")
 
     def changed(self, **changes: Any) -> "Asked":
-        """The same of other triggers, wrong labels, engine, bank of questions or share of clean images that may be flagged.
+        """The same of other triggers, wrong labels, engine, bank of questions or share of clean images that may be
+        flagged.
 
         Raises
         ------
@@ -377,8 +380,8 @@ def name_of(dirt: str) -> str:
 def engine(result: Mapping[str, Any]) -> str:
     """The engine behind a result in one clause, with what it saw beforehand."""
     seen = (
-        f"{result['reference']:,} clean labelled reference images ({result['reference_percent']:g} % of the data's size, "
-        f"{result['reference_source']})"
+        f"{result['reference']:,} clean labelled reference images ({result['reference_percent']:g} % of the data's"
+        f" size, {result['reference_source']})"
         if result["reference"]
         else "no labelled picture"
     )
@@ -420,7 +423,8 @@ def dirt_title(noise: str, ratio: float) -> str:
 def fair_frame(results: Results) -> pd.DataFrame:
     """Every method on every kind of wrong labels, on the same features: what was run, one line each."""
     rows = [
-        {"noise": dirt_title(noise, ratio), "ratio": ratio, "method": method, "auroc": result["auroc"], "tpr": result["tpr"],
+        {"noise": dirt_title(noise, ratio), "ratio": ratio, "method": method, "auroc": result["auroc"],
+        "tpr": result["tpr"],
          "fpr": result["fpr"], "f1": result["f1"], "failed": failed(result)}
         for noise, ratio, method, spec in fair(results.scale, results.seed)
         if (result := results.get(spec)) is not None
@@ -431,7 +435,8 @@ def fair_frame(results: Results) -> pd.DataFrame:
 
 
 def failed(result: Mapping[str, Any]) -> str:
-    """Why a detector's rule counts in no verdict: it flags nothing, or has collapsed (flags so much that it no longer tells); else empty."""
+    """Why a detector's rule counts in no verdict: it flags nothing, or has collapsed (flags so much that it no longer
+    tells); else empty."""
     if result["n_flagged"] == 0:
         return "flags nothing"
     return "collapsed" if result.get("collapsed") or result["fpr"] >= 80 or result["tpr"] == 0 else ""

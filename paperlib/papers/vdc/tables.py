@@ -36,7 +36,7 @@ from paperlib.papers.vdc.runs import (
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
-from paperlib.report.published import published, published_hyperparameters
+from paperlib.report.published import published
 
 UNPUBLISHED = "not published to us"
 SAME = "vdc, same data"
@@ -73,7 +73,8 @@ def _average(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _beside(results: Results, rows: list[dict[str, Any]], item: str) -> pd.DataFrame:
-    """Our rows beside the printed ones; at small scales the data set and the benchmark's ratio stand in for the paper's."""
+    """Our rows beside the printed ones; at small scales the data set and the benchmark's ratio stand in for the
+    paper's."""
     scale = results.scale
     printed = published(PAPER, item).assign(setting="")
     columns = ["dataset", "model", "ratio", "attack", "defense", "metric", "value", "n_seeds"]
@@ -107,7 +108,8 @@ def _shares(results: Results, found: Iterable[tuple[str, str, DetectSpec, dict[s
 
         ours = 100 * spec.n_clean / n if DETECTORS[name].access in (CLEAN, MODEL_AND_CLEAN) else 0.0
         parts.append(
-            f"{style.title('detector', name)} {ours:g} % ({printed[name].removeprefix('clean_data=').replace('%', ' %')})"
+            f"{style.title('detector', name)} {ours:g} %"
+            f" ({printed[name].removeprefix('clean_data=').replace('%', ' %')})"
         )
     return f"Clean images given to a method, ours (the paper's): {', '.join(parts)}." if parts else ""
 
@@ -143,8 +145,8 @@ def table1(results: Results) -> Artefact:
         for spec in runs.compared(scale, results.seed):
             rows += _row(scale.dataset, BENCHMARK, spec.attack, SAME, same) if (same := results.get(spec)) else []
         notes.append(
-            f"The baselines look into the benchmark's classifiers ({100 * BENCHMARK:g} % poisoned, drawn from all classes, width "
-            f"{scale.width}); the last row is VDC on exactly those training sets."
+            f"The baselines look into the benchmark's classifiers ({100 * BENCHMARK:g} % poisoned, drawn from all"
+            f" classes, width {scale.width}); the last row is VDC on exactly those training sets."
         )
     if not rows:
         raise NotRun(f"nothing was detected in poisoned data at {scale.name} scale")
@@ -164,7 +166,10 @@ def table_noisy_labels(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"no wrong label was looked for at {scale.name} scale")
     judged = coverage({noise for noise, *_ in found}, NOISES, "for its baselines")
-    caption = f"Table 3. Noisy-label detection, {100 * NOISE:g} % of the labels wrong. {data(scale)} {about(cleaned.values())}"
+    caption = (
+        f"Table 3. Noisy-label detection, {100 * NOISE:g} % of the labels wrong. {data(scale)}"
+        f" {about(cleaned.values())}"
+    )
     notes = [_shares(results, found), "ImageNet-100 is not among our data sets: printed values only."]
     count = f"{coverage(cleaned, NOISES, 'noises for VDC')}, {judged}"
     return _printed(results, "table_noisy_labels", caption, rows, count, notes)
@@ -192,14 +197,22 @@ def table_same_features(results: Results) -> Artefact:
     wanted, total = list(runs.fair(scale, results.seed)), n or scale.n_train or 50_000
     least = math.ceil(total / (0.1 * (reference // 2 + 1)))
     caption = (
-        f"Detectors of wrong labels on equal terms: AUROC | TPR / FPR by each method's own rule, in percent "
-        f"({coverage(frame.index, wanted, 'runs')}). {data(scale)}{f' {n:,} of the images.' if n else ''} {_engines(results, (spec for *_, spec in wanted))}"
+        "Detectors of wrong labels on equal terms: AUROC | TPR / FPR by each method's own rule, in percent"
+        f" ({coverage(frame.index, wanted, 'runs')}). {data(scale)}{f' {n:,} of the images.' if n else ''}"
+        f" {_engines(results, (spec for *_, spec in wanted))}"
     )
     notes = [
-        f"All see the features of EfficientNet-Lite0 and no picture; a method that learns fits a linear head. {reference:,} clean reference "
-        "images for those that use any: VDC (head and threshold, 10 % false alarms asked) and BHN. The others see none.",
-        "A rule that flags nothing, or has collapsed (flags four fifths of everything), counts in no verdict. BHN flags k of N where p is at most "
-        f"0.1 k / N, in steps of 1 / {reference // 2 + 1:,}: {least} of {total:,} must look worse than all {reference // 2:,} calibrating images, or twice as many than all but one, ..., or nothing is flagged.",
+        (
+            "All see the features of EfficientNet-Lite0 and no picture; a method that learns fits a linear head."
+            f" {reference:,} clean reference images for those that use any: VDC (head and threshold, 10 % false alarms"
+            " asked) and BHN. The others see none."
+        ),
+        (
+            "A rule that flags nothing, or has collapsed (flags four fifths of everything), counts in no verdict. BHN"
+            f" flags k of N where p is at most 0.1 k / N, in steps of 1 / {reference // 2 + 1:,}: {least} of {total:,}"
+            f" must look worse than all {reference // 2:,} calibrating images, or twice as many than all but one, ...,"
+            " or nothing is flagged."
+        ),
     ]
     html = tables.to_html(pd.DataFrame(shown).fillna("–"), caption, notes=notes)
     return artefact_of(results, "table_same_features", "table", caption=caption, frame=frame, html=html)
@@ -223,16 +236,16 @@ def table_own_terms(results: Results) -> Artefact:
     ours = (runs.noisy(scale, noise, seed=seed) for noise in NOISES)
     caption = f"Detectors of wrong labels, each on its own terms. {data(scale)} {_engines(results, ours)}"
     notes = [
-        "In percent. Rows differ in what they see, so that they do not rank the methods: the table on equal terms does. "
-        "A rule that flags nothing, or has collapsed, counts in no verdict."
+        "In percent. Rows differ in what they see, so that they do not rank the methods: the table on equal terms does."
+        " A rule that flags nothing, or has collapsed, counts in no verdict."
     ]
-    return _table(results, "table_own_terms", rows, caption, notes)
+    return named_table(results, "table_own_terms", rows, caption, notes)
 
 
 # -------------------------------------------------------------------------------------------------- further tables
 
 
-def _table(
+def named_table(
     results: Results,
     id_: str,
     rows: list[dict[str, Any]],
@@ -276,7 +289,7 @@ def table_hybrid(results: Results) -> Artefact:
         "In percent. Poisoned and wrongly labelled at once counts as poisoned.",
         "The paper's ratios are not known to us; these are those of its other tables.",
     ]
-    return _table(results, "table_hybrid", rows, caption, notes)
+    return named_table(results, "table_hybrid", rows, caption, notes)
 
 
 SETS = {"dirty": "nothing removed", "vdc": "what VDC flagged removed", "truth": "all dirt removed"}
@@ -306,10 +319,10 @@ def table_retraining(results: Results) -> Artefact:
     shown = {RETRAINED: f"{100 * ratio:g} %", NOISES[0]: f"{100 * NOISE:g} %"}
     dirt = ", ".join(f"{name_of(name)} at {shown[name]}" for name in dict.fromkeys(name for name, _ in specs))
     caption = (
-        f"Training on the cleaned set: {dirt} ({coverage(rows, specs, 'trainings')}). {data(scale)} PreAct-ResNet18 of width "
-        f"{scale.width}, one seed. {about(cleaned)}"
+        f"Training on the cleaned set: {dirt} ({coverage(rows, specs, 'trainings')}). {data(scale)} PreAct-ResNet18 of"
+        f" width {scale.width}, one seed. {about(cleaned)}"
     )
-    return _table(results, "table_retraining", rows, caption, ["C-Acc and ASR in percent."])
+    return named_table(results, "table_retraining", rows, caption, ["C-Acc and ASR in percent."])
 
 
 def table_models(results: Results) -> Artefact:
@@ -324,7 +337,8 @@ def table_models(results: Results) -> Artefact:
         calibrated = rule(result, "logit_mean", target=0.1)
         rows.append(
             {
-                "Engine": result["model"], "Reference images": spec.reference or "none (ImageNet's taxonomy)" if spec.engine == "embedded" else spec.reference,
+                "Engine": result["model"], "Reference images": spec.reference or "none (ImageNet's taxonomy)"
+                if spec.engine == "embedded" else spec.reference,
                 "Dirt": name_of(dirt), "Class accuracy": number(result["class_accuracy"]),
                 "TPR at vote < 0.5": number(vote["tpr"]), "FPR at vote < 0.5": number(vote["fpr"]),
                 "TPR at 10 % FPR asked": number(calibrated and calibrated["tpr"]),
@@ -339,10 +353,13 @@ def table_models(results: Results) -> Artefact:
     caption = f"Effect of the engine ({len(found)} cleanings). {data(scale)}"
     notes = [
         "In percent. Class accuracy: likeliest class of all pictures, triggers included, against the true one.",
-        "The embedded engine is a stand-in: ImageNet features with a head fitted on the reference images, or, without them, a table "
-        "from ImageNet's classes to the data set's. Multimodal models read the questions and need neither.",
+        (
+            "The embedded engine is a stand-in: ImageNet features with a head fitted on the reference images, or,"
+            " without them, a table from ImageNet's classes to the data set's. Multimodal models read the questions and"
+            " need neither."
+        ),
     ]
-    return _table(results, "table_models", rows, caption, notes)
+    return named_table(results, "table_models", rows, caption, notes)
 
 
 def table_time(results: Results) -> Artefact:
@@ -369,8 +386,10 @@ def table_time(results: Results) -> Artefact:
         mean = float(np.mean(found))
         rows.append(
             {
-                "Method": style.title("detector", name), "Seconds": round(mean, 1), "Images per second": round(n / mean, 1),
-                "Images per CPU second": None, "On": device, "Needs a trained classifier": "no" if name == "frequency" else "yes, its training not counted",
+                "Method": style.title("detector", name), "Seconds": round(mean, 1), "Images per second": round(n / mean,
+                1),
+                "Images per CPU second": None, "On": device, "Needs a trained classifier": "no" if name == "frequency"
+                else "yes, its training not counted",
             }
         )  # fmt: skip
     questions = first["general"] + first["specific"]
@@ -378,14 +397,22 @@ def table_time(results: Results) -> Artefact:
     hours = CALLS["CIFAR-10"] / questions / first["images_per_second"] / 3600
     caption = f"Computation time for {n:,} images, mean over the runs of a method. {data(scale)}"
     notes = [
-        f"Derived, not measured: the paper's sets need so many questions to the multimodal model (images x questions): {derived}. "
-        f"At one second each on one device, CIFAR-10 takes {CALLS['CIFAR-10'] / 3600:.0f} hours; the embedded engine, which sees a "
-        f"picture once for all its questions, {hours:.1f} hours at the speed of the first row.",
-        "Wall-clock time of one process on a machine that may have been shared; compare rows of the same device only. The paper's times "
-        "are not published to us.",
-        f"VDC's time is that of {n:,} pictures not seen before; another trigger on the same set asks only about what changed.",
+        (
+            "Derived, not measured: the paper's sets need so many questions to the multimodal model (images x"
+            f" questions): {derived}. At one second each on one device, CIFAR-10 takes {CALLS['CIFAR-10'] / 3600:.0f}"
+            f" hours; the embedded engine, which sees a picture once for all its questions, {hours:.1f} hours at the"
+            " speed of the first row."
+        ),
+        (
+            "Wall-clock time of one process on a machine that may have been shared; compare rows of the same device"
+            " only. The paper's times are not published to us."
+        ),
+        (
+            f"VDC's time is that of {n:,} pictures not seen before; another trigger on the same set asks only about"
+            " what changed."
+        ),
     ]
-    return _table(results, "table_time", rows, caption, notes)
+    return named_table(results, "table_time", rows, caption, notes)
 
 
 def table_low_ratios(results: Results) -> Artefact:
@@ -398,20 +425,21 @@ def table_low_ratios(results: Results) -> Artefact:
         rows.append(
             {
                 "Trigger": style.title("attack", attack), "Poisoned": result["n_dirty"], "TPR": number(result["tpr"]),
-                "FPR": number(result["fpr"]), "Precision": number(result["precision"]), "AUROC": number(result["auroc"]),
+                "FPR": number(result["fpr"]), "Precision": number(result["precision"]),
+                "AUROC": number(result["auroc"]),
                 f"TPR at {100 * ETA:g} %": number(usual["tpr"] if usual else None),
                 f"Precision at {100 * ETA:g} %": number(usual["precision"] if usual else None), "Paper": UNPUBLISHED,
             }
         )  # fmt: skip
     caption = (
-        f"Poisoned-sample detection at a ratio of {100 * LOW:g} % ({coverage(found, runs.LOW_TRIGGERS[scale.name], 'triggers')}). "
-        f"{data(scale)} {about(r for *_, r in found)}"
+        f"Poisoned-sample detection at a ratio of {100 * LOW:g} %"
+        f" ({coverage(found, runs.LOW_TRIGGERS[scale.name], 'triggers')}). {data(scale)} {about(r for *_, r in found)}"
     )
     notes = [
-        "In percent. No classifier has to learn the trigger, so that TPR does not depend on how many images carry it; the share of "
-        "false alarms among what is flagged does."
+        "In percent. No classifier has to learn the trigger, so that TPR does not depend on how many images carry it;"
+        " the share of false alarms among what is flagged does."
     ]
-    return _table(results, "table_low_ratios", rows, caption, notes)
+    return named_table(results, "table_low_ratios", rows, caption, notes)
 
 
 def every_column(results: Results, planned: Any = runs.columns) -> Artefact:
@@ -429,12 +457,15 @@ def every_column(results: Results, planned: Any = runs.columns) -> Artefact:
             }
         )  # fmt: skip
     total = list(planned(results.scale, results.seed))
-    caption = f"Everything that VDC cleaned ({coverage(found, total, 'sets')}). {data(results.scale)} {about(r for *_, r in found)}"
+    caption = (
+        f"Everything that VDC cleaned ({coverage(found, total, 'sets')}). {data(results.scale)}"
+        f" {about(r for *_, r in found)}"
+    )
     notes = [
-        "In percent. AUROC: over all thresholds. Suggested label right: of the caught samples with a wrong label, the share for "
-        "which the likeliest class is the true one."
+        "In percent. AUROC: over all thresholds. Suggested label right: of the caught samples with a wrong label, the"
+        " share for which the likeliest class is the true one."
     ]
-    return _table(results, "every_column", rows, caption, notes)
+    return named_table(results, "every_column", rows, caption, notes)
 
 
 def ties(results: Results) -> Artefact:
@@ -456,10 +487,11 @@ def ties(results: Results) -> Artefact:
         f"{data(results.scale)} Engine: {engine(found[0][3])}."
     )
     notes = [
-        "In percent. The authors' code counts a tie as caught when the sample is truly dirty and as clean when it is truly clean: "
-        "it looks at the answer. Nobody can do that with data of unknown quality; it has the TPR of one honest rule and the FPR of the other."
+        "In percent. The authors' code counts a tie as caught when the sample is truly dirty and as clean when it is"
+        " truly clean: it looks at the answer. Nobody can do that with data of unknown quality; it has the TPR of one"
+        " honest rule and the FPR of the other."
     ]
-    return _table(results, "ties", rows, caption, notes)
+    return named_table(results, "ties", rows, caption, notes)
 
 
 def wanted_sets(results: Results, groups: str) -> list[Any]:
@@ -477,124 +509,12 @@ def clean_label(results: Results) -> Artefact:
         for _, name, _, result in found
     ]  # fmt: skip
     caption = (
-        f"The limit: attacks whose poisoned images keep their label, {100 * runs.CLEAN_LABEL_RATIO:g} % poisoned "
-        f"({coverage(found, runs.CLEAN_LABEL[results.scale.name], 'attacks')}). {data(results.scale)} {about(r for *_, r in found)}"
+        f"The limit: attacks whose poisoned images keep their label, {100 * runs.CLEAN_LABEL_RATIO:g} % poisoned"
+        f" ({coverage(found, runs.CLEAN_LABEL[results.scale.name], 'attacks')}). {data(results.scale)}"
+        f" {about(r for *_, r in found)}"
     )
     notes = [
-        "In percent. 50 % AUROC is chance. What lies above it comes from the trigger's damage to the picture, not from the label."
+        "In percent. 50 % AUROC is chance. What lies above it comes from the trigger's damage to the picture, not from"
+        " the label."
     ]
-    return _table(results, "clean_label", rows, caption, notes)
-
-
-def questions(results: Results) -> Artefact:
-    """Which questions tell clean from dirty, and which do not."""
-    name, result = next(((n, r) for g, n, _, r in got(results, "noisy") if n == "symmetric"), (None, None))
-    if result is None:
-        raise NotRun("symmetric noise was not cleaned")
-    frame = pd.DataFrame(result["per_question"])
-    frame["gap"] = frame.clean - frame.dirty
-    ranked = frame.dropna(subset=["gap"]).sort_values("gap", ascending=False, kind="stable")
-    shown = pd.concat([ranked.head(5), ranked.tail(8)])
-    rows = [
-        {
-            "Label": row["label"], "Question (ours)": row["question"], "Right on clean": number(row["clean"]),
-            "Right on dirty": number(row["dirty"]), "Difference": number(row["gap"]),
-        }
-        for row in shown.to_dict("records")
-    ]  # fmt: skip
-    means = ranked.groupby("kind").gap.mean()
-    caption = (
-        f"Good and poor questions: the 5 best and the 8 worst of {len(ranked)} by how much more often they are answered right on clean than on "
-        f"dirty samples ({name_of(str(name))}, {100 * NOISE:g} %). {data(results.scale)} Engine: {engine(result)}."
-    )
-    notes = [
-        f"Mean difference in points: {', '.join(f'{kind} questions {value:.1f}' for kind, value in means.items())}. In percent."
-    ]
-    return _table(results, "questions", rows, caption, notes, frame)
-
-
-# --------------------------------------------------------------------------------------------------------- settings
-
-
-def _settings(results: Results, id_: str, title: str, words: str, ours: Mapping[str, str]) -> Artefact:
-    """The known settings in which one of ``words`` occurs, and ours."""
-    frame = published_hyperparameters(PAPER).rename(columns={"setting": "item", "scope": "dataset"})
-    found = frame[frame.item.str.contains(words)].drop(columns=["paper", "component"])
-    shown = found.rename(
-        columns={"item": "Setting", "dataset": "Data set", "value": "The paper", "status": "How it is known"}
-    ).drop(columns="source")
-    notes = [f"Ours at {results.scale.name} scale, {name}: {value}." for name, value in ours.items()]
-    html = tables.to_html(shown, title, notes=notes)
-    return artefact_of(results, id_, "table", caption=title, frame=found, html=html)
-
-
-def table_attack_settings(results: Results) -> Artefact:
-    """Data sets, dirt and questions as far as they are known, and ours."""
-    triggers = ", ".join(style.title("attack", a) for a in runs.TRIGGERS[results.scale.name])
-    ours = {
-        "data": captions.images(results.scale),
-        "triggers": f"{triggers} with the benchmark's settings",
-        "poisoned": f"{100 * ETA:g} % and {100 * LOW:g} %, the same number from every class but the target",
-        "noise": f"{100 * NOISE:g} %, symmetric and asymmetric",
-    }
-    words = "trigger|classes|per class|per non-target|target|noise|SIG|questions"
-    title = "Data sets, dirt and questions of the paper, as far as they are known"
-    return _settings(results, "table_attack_settings", title, words, ours)
-
-
-def table_training_settings(results: Results) -> Artefact:
-    """How the paper trains on the cleaned set, and how we do."""
-    scale = results.scale
-    schedule = scale.schedule.replace("_", " ")
-    ours = {
-        "network": f"PreAct-ResNet18 of width {scale.width}",
-        "training": f"{scale.epochs} epochs, batch {scale.batch_size}, learning rate {scale.lr:g}, {schedule}",
-        "engine": runs.ENGINE[scale.name]["engine"],
-    }
-    title = "Training on the cleaned set and the paper's models, as far as they are known"
-    return _settings(results, "table_training_settings", title, "retraining|MLLM|LLM|decoding|threshold|tie rule", ours)
-
-
-OURS_ONLY = "The wording is ours; the paper's text is not reproduced."
-
-
-def table10(results: Results) -> Artefact:
-    """Our general questions."""
-    from paperlib.vdc.questions import bank
-
-    rows = [
-        {"Bank": name, "General question (ours)": question.text}
-        for name in ("cifar10", "digits", "template")
-        for question in bank(name, ("airplane",) if name == "cifar10" else ("0",)).general
-    ]
-    note = "The answer to each is a description; it is right when it names the label."
-    return _table(results, "table10", rows, f"Table 10. General questions. {OURS_ONLY}", [note])
-
-
-def _specific(results: Results, id_: str, name: str, what: str, request: str) -> Artefact:
-    """The label-specific questions of a bank, with a request to a chat model below."""
-    from paperlib.vdc.questions import FOLDER, from_file
-
-    found = from_file(FOLDER / f"{name}.yaml")
-    rows = [
-        {"Label": label, "Question (ours)": question.text, "About": question.attribute, "Right answer": question.expected,
-         "True of": ", ".join(sorted(found.attributes.get(question.attribute, ())))}
-        for label, asked in found.specific.items()
-        for question in asked
-    ]  # fmt: skip
-    caption = f"Table {id_.removeprefix('table')}. Label-specific questions for {what}. {OURS_ONLY}"
-    return _table(results, id_, rows, caption, [f"Our request to a chat model {request}"])
-
-
-def table11(results: Results) -> Artefact:
-    """Our label-specific questions for CIFAR-10, and the request that would have a chat model suggest more."""
-    from paperlib.vdc.questions import REQUEST
-
-    return _specific(results, "table11", "cifar10", "CIFAR-10", f"for more: {REQUEST}")
-
-
-def table12(results: Results) -> Artefact:
-    """Our label-specific questions for digits, and the request with which a chat model judges a description."""
-    from paperlib.vdc.judges import REQUEST
-
-    return _specific(results, "table12", "digits", "digits", f"that judges a description: {REQUEST}")
+    return named_table(results, "clean_label", rows, caption, notes)

@@ -1,10 +1,10 @@
 r"""The CLIP engine: which class name fits the picture best.
 
-Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021 (arXiv 2103.00020): with
-unit vectors of picture v and of the text t_c = "a photo of a <class>", :math:`P(c) = \mathrm{softmax}_c(\tau\, v^\top t_c)`,
-:math:`\tau` the model's own temperature. Answers follow from the class probabilities as for the embedded engine
-(:mod:`paperlib.vdc.posterior`). No labelled picture is needed. ``transformers`` is imported only when the engine is made
-(extra ``vlm``).
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021 (arXiv 2103.00020):
+with unit vectors of picture v and of the text t_c = "a photo of a <class>",
+:math:`P(c) = \mathrm{softmax}_c(\tau\, v^\top t_c)`, :math:`\tau` the model's own temperature. Answers follow from the
+class probabilities as for the embedded engine (:mod:`paperlib.vdc.posterior`). No labelled picture is needed.
+``transformers`` is imported only when the engine is made (extra ``vlm``).
 
 Introduced in notebook 01.
 """

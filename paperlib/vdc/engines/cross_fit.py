@@ -1,17 +1,20 @@
 r"""Class probabilities of every picture from heads that have not seen it, fitted on the labels as they are.
 
-No clean picture is needed. The pictures are dealt into five folds; each is answered by a linear head that learned from the other
-four. There, labels are corrected first: with heads on three of the four, wrong labels and all, the probabilities :math:`p` of
-the fourth say how likely each label is to be wrong (:mod:`paperlib.vdc.noise`), and the final head learns from
+No clean picture is needed. The pictures are dealt into five folds; each is answered by a linear head that learned from
+the other four. There, labels are corrected first: with heads on three of the four, wrong labels and all, the
+probabilities :math:`p` of the fourth say how likely each label is to be wrong (:mod:`paperlib.vdc.noise`), and the
+final head learns from
 
 .. math:: t_{ik} \propto p_{ik} \begin{cases} 1 - \eta & k = y_i \\ \eta / (C - 1) & \text{otherwise} \end{cases}
 
-instead of the labels. (Six draws of 400 pictures of CIFAR-10, a tenth wrong: AUROC .964 without, .967 with the correction.) Pictures
-that are known to be labelled rightly keep their label. Where the classes have a place among ImageNet's, the network's own classifier is a second opinion; its weight is the one under which the labels are likeliest.
+instead of the labels. (Six draws of 400 pictures of CIFAR-10, a tenth wrong: AUROC .964 without, .967 with the
+correction.) Pictures that are known to be labelled rightly keep their label. Where the classes have a place among
+ImageNet's, the network's own classifier is a second opinion; its weight is the one under which the labels are
+likeliest.
 
-Out-of-fold probabilities on the labels as they are, are what confident learning starts from (Northcutt et al., JAIR 2021, arXiv
-1911.00068); the correction is one step of expectation-maximisation. The same picture twice is in one fold. A picture that is the
-only one of its class cannot be judged.
+Out-of-fold probabilities on the labels as they are, are what confident learning starts from (Northcutt et al., JAIR
+2021, arXiv 1911.00068); the correction is one step of expectation-maximisation. The same picture twice is in one fold.
+A picture that is the only one of its class cannot be judged.
 
 Introduced in notebook 01.
 """
@@ -30,7 +33,8 @@ from paperlib.vdc.engines.heads import Head, fit_head
 FOLDS, MOST, CHUNK = 5, 4_000, 4_096
 """Folds; pictures that a head learns from at most; rows that are in memory at a time."""
 DECAY = 1.0
-"""Weight decay: ten times that of heads on clean labels (CIFAR-10, 2,000 pictures, 40 % wrong: AUROC .960 against .922)."""
+"""Weight decay: ten times that of heads on clean labels (CIFAR-10, 2,000 pictures, 40 % wrong: AUROC .960 against
+.922)."""
 Fitted = tuple[np.ndarray, np.ndarray]
 """Weight (D, C) and bias (C,)."""
 FLOOR = 0.01
@@ -78,7 +82,8 @@ class CrossFit:
     """What :func:`cross_fit` found."""
 
     log_p: np.ndarray
-    """(M, C) log-probabilities by heads, and by the second opinion, that have not seen the picture; nan: cannot be judged."""
+    """(M, C) log-probabilities by heads, and by the second opinion, that have not seen the picture; nan: cannot be
+    judged."""
     weights: tuple[float, ...]
     """Exponents of the heads and of the second opinion."""
 

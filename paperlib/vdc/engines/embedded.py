@@ -1,21 +1,25 @@
 r"""The embedded engine: an ImageNet network from a 17 MB package, and a head fitted on clean reference pictures.
 
-No paper. It stands in for a multimodal model where none can be had: no model hub, no GPU, no key. Class probabilities come from
-features of EfficientNet-Lite0 and a linear head (:mod:`~paperlib.vdc.engines.heads`), or from ImageNet's own classes, and
+No paper. It stands in for a multimodal model where none can be had: no model hub, no GPU, no key. Class probabilities
+come from features of EfficientNet-Lite0 and a linear head (:mod:`~paperlib.vdc.engines.heads`), or from ImageNet's own
+classes, and
 
 .. math:: P(\text{yes to attribute } a) = \sum_{c:\, a \text{ is true of } c} P(c \mid x).
 
-Of which classes an attribute is true, the bank declares. (A head of its own for every attribute was tried: on CIFAR-10 it
-caught 1 to 2 percent fewer mislabelled pictures at the same false alarms.) There are three ways to know the classes:
+Of which classes an attribute is true, the bank declares. (A head of its own for every attribute was tried: on CIFAR-10
+it caught 1 to 2 percent fewer mislabelled pictures at the same false alarms.) There are three ways to know the classes:
 
-1. *The labels as they are* (:mod:`~paperlib.vdc.engines.cross_fit`): the default of :func:`paperlib.vdc.cleanse.cleanse`. Every picture is
-   answered by a head that has not seen it. Clean reference pictures, where there are any, join.
-2. *Clean reference pictures alone.* A reference picture is answered by a head that has not seen it (five folds), so that a
-   threshold can be calibrated on the same pictures, and a reference picture inside the data set is judged fairly.
-3. *Taxonomy*: sums of ImageNet's class probabilities that the bank, or the name itself, assigns to each class, renormalised.
+1. *The labels as they are* (:mod:`~paperlib.vdc.engines.cross_fit`): the default of
+   :func:`paperlib.vdc.cleanse.cleanse`. Every picture is answered by a head that has not seen it. Clean reference
+   pictures, where there are any, join.
+2. *Clean reference pictures alone.* A reference picture is answered by a head that has not seen it (five folds), so
+   that a threshold can be calibrated on the same pictures, and a reference picture inside the data set is judged
+   fairly.
+3. *Taxonomy*: sums of ImageNet's class probabilities that the bank, or the name itself, assigns to each class,
+   renormalised.
 
-What it is not: the paper's method needs no labelled picture and learns nothing from the data. This engine does, so its results
-are no evidence for the paper's claim; every report says so.
+What it is not: the paper's method needs no labelled picture and learns nothing from the data. This engine does, so its
+results are no evidence for the paper's claim; every report says so.
 
 Introduced in notebook 01.
 """
@@ -60,8 +64,8 @@ class EmbeddedEngine:
     head
         How the head is fitted.
     remember
-        Features of so many pictures are kept in memory (5 kB each): another question or another reference about the same
-        picture then costs next to nothing.
+        Features of so many pictures are kept in memory (5 kB each): another question or another reference about the
+        same picture then costs next to nothing.
     backbone
         Another network, pictures (B, 3, S, S) in [0, 1] -> features (B, D); its taxonomy mode needs an attribute
         ``classifier`` to ImageNet's 1,000 classes.
@@ -165,8 +169,8 @@ class EmbeddedEngine:
         Raises
         ------
         PaperlibError
-            A class has fewer than 2 reference pictures; with neither, a class that ImageNet does not have; with labels as they
-            are, fewer than two classes that have two pictures.
+            A class has fewer than 2 reference pictures; with neither, a class that ImageNet does not have; with labels
+            as they are, fewer than two classes that have two pictures.
         """
         engine = copy(self)
         engine._bank, engine._held_out, engine._fitted = bank, {}, ()
@@ -275,8 +279,8 @@ class EmbeddedEngine:
             right[place] |= sure
         if ((target > 0).sum(0) >= 2).sum() < 2:
             raise PaperlibError(
-                f"labels: {len(places)} distinct pictures of {len(bank.classes)} classes; at least two classes need two pictures "
-                "each, or there is nothing to compare."
+                f"labels: {len(places)} distinct pictures of {len(bank.classes)} classes; at least two classes need two"
+                " pictures each, or there is nothing to compare."
             )
         target /= np.maximum(target.sum(1, keepdims=True), 1)
         found = cross_fit(features, target, right, np.concatenate(opinions) if second else None)
@@ -335,7 +339,8 @@ def _sums(everything: np.ndarray, positions: dict[str, tuple[int, ...]], bank: Q
 
 
 def taxonomy(bank: QuestionBank) -> dict[str, tuple[int, ...]]:
-    """Class -> its places among ImageNet's 1,000: as the bank says, or the class of the same name; the others are left out."""
+    """Class -> its places among ImageNet's 1,000: as the bank says, or the class of the same name; the others are left
+    out."""
     from torchvision.models import ResNet18_Weights
 
     named: dict[str, tuple[int, ...]] = {}

@@ -27,7 +27,8 @@ class Head:
 
 
 def fit_head(features: Tensor, target: Tensor, classes: int, config: Head) -> tuple[Tensor, Tensor]:
-    """Weight (D, C) and bias (C,) from standardised features (n, D) and targets: classes (n,) or distributions (n, C)."""
+    """Weight (D, C) and bias (C,) from standardised features (n, D) and targets: classes (n,) or distributions (n,
+    C)."""
     x = features.double().numpy()
     n, d = x.shape
     wanted = np.eye(classes)[target.numpy()] if target.ndim == 1 else target.double().numpy()

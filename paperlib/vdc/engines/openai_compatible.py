@@ -1,20 +1,22 @@
 """The endpoint engine: any server that speaks OpenAI's chat completions and accepts pictures.
 
-vLLM, Ollama, llama.cpp's server and hosted services speak this protocol. A picture is sent as a PNG inside the request, one
-request per question, the question as the prompt (as in the paper), temperature 0.
+vLLM, Ollama, llama.cpp's server and hosted services speak this protocol. A picture is sent as a PNG inside the request,
+one request per question, the question as the prompt (as in the paper), temperature 0.
 
-P(yes) is read off the first token's distribution where the server gives it (``logprobs``): with the candidates that read as
-yes or no, in any case and with any leading space,
+P(yes) is read off the first token's distribution where the server gives it (``logprobs``): with the candidates that
+read as yes or no, in any case and with any leading space,
 
     P(yes) = sum of P(yes-tokens) / (sum of P(yes-tokens) + sum of P(no-tokens)).
 
 Where it does not, the text is read: an answer that begins with yes or no, anything else is an abstention. A server that
-refuses an optional parameter (some refuse ``logprobs``, some ``temperature``) is asked without it from then on. A model that thinks
-(``<think>``, ``reasoning``, or no word left of its tokens) is asked not to, and gets room for it if it does. Pictures go in their own size;
-one that a server calls too small is enlarged. Before a run one question is put alone (:meth:`OpenAIEngine.probe`).
+refuses an optional parameter (some refuse ``logprobs``, some ``temperature``) is asked without it from then on. A model
+that thinks (``<think>``, ``reasoning``, or no word left of its tokens) is asked not to, and gets room for it if it
+does. Pictures go in their own size; one that a server calls too small is enlarged. Before a run one question is put
+alone (:meth:`OpenAIEngine.probe`).
 
-The key is read from the environment variable that the user names, when the engine is made. It is sent to that endpoint and
-nowhere else: it is no part of the fingerprint, and is blotted out of every text a server sends. Redirects are not followed.
+The key is read from the environment variable that the user names, when the engine is made. It is sent to that endpoint
+and nowhere else: it is no part of the fingerprint, and is blotted out of every text a server sends. Redirects are not
+followed.
 
 Introduced in notebook 01.
 """
@@ -48,7 +50,8 @@ _REFUSAL = re.compile(
 )
 _YES_NO = re.compile(r"^\W*(yes|no)\b", re.I)
 _OPTIONAL = (
-    "top_logprobs", "logprobs", "temperature", "seed", "max_tokens", "reasoning_effort", "chat_template_kwargs", "response_format",
+    "top_logprobs", "logprobs", "temperature", "seed", "max_tokens", "reasoning_effort", "chat_template_kwargs",
+    "response_format",
 )  # fmt: skip
 _TOO_SMALL = re.compile(
     r"too small|must be larger than|at least \d+ ?(px|pixels|x)|minimum (size|dimension|width|height)", re.I
@@ -115,12 +118,14 @@ class OpenAIEngine:
     logprobs
         ``auto``: ask for log-probabilities until the server refuses; ``never``: read the text.
     together
-        All questions of a picture in one request, answered as JSON: ``never``, ``always``, or ``auto``: where the server
-        gives no log-probabilities, which one answer for all could not carry. A server that refuses is asked one by one.
+        All questions of a picture in one request, answered as JSON: ``never``, ``always``, or ``auto``: where the
+        server gives no log-probabilities, which one answer for all could not carry. A server that refuses is asked one
+        by one.
     retries
         Tries after the first, for time-outs, dropped connections, cut-off replies and status 408, 409, 425, 429, 5xx.
     backoff
-        First and longest wait in seconds; the wait doubles, with a random share. A ``Retry-After`` of the server counts.
+        First and longest wait in seconds; the wait doubles, with a random share. A ``Retry-After`` of the server
+        counts.
     timeout_s
         For one request.
     rpm
@@ -182,8 +187,8 @@ class OpenAIEngine:
             self._client = httpx.Client(headers=headers, timeout=timeout_s, follow_redirects=False, trust_env=not local)
         except (ImportError, ValueError) as error:
             raise PaperlibError(
-                f"{self._proxy or 'a proxy variable of the environment'} cannot be used ({error}); for socks5:// install "
-                "httpx[socks], or unset the variable."
+                f"{self._proxy or 'a proxy variable of the environment'} cannot be used ({error}); for socks5://"
+                " install httpx[socks], or unset the variable."
             ) from None
         self.info = EngineInfo(
             name="openai",
@@ -362,7 +367,8 @@ class OpenAIEngine:
         return [self._one(url, question) for question in asked]
 
     def probe(self, picture: Picture, question: Question) -> tuple[Answer, str]:
-        """One question about one picture, before any other: settles how this server is asked. The answer and a sentence.
+        """One question about one picture, before any other: settles how this server is asked. The answer and a
+        sentence.
 
         Raises
         ------
@@ -373,8 +379,8 @@ class OpenAIEngine:
         if answer.abstained and not answer.text:
             more = " after its thinking" if self._thinks else ""
             raise PaperlibError(
-                f"{self.base_url}: model={self.model!r} replied with nothing{more} to {question.text!r}; nothing more was asked. "
-                "Check that it takes pictures, or name a model that answers without thinking."
+                f"{self.base_url}: model={self.model!r} replied with nothing{more} to {question.text!r}; nothing more"
+                " was asked. Check that it takes pictures, or name a model that answers without thinking."
             )
         if self.together_option == "auto" and answer.mode == "text" and question.kind == "specific":
             self._together = True
@@ -428,7 +434,10 @@ class OpenAIEngine:
             "additionalProperties": False,
         }
         listed = "\n".join(f"{name}: {question.text}" for name, question in zip(names, asked, strict=True))
-        text_ = f"Answer each question about the picture. Reply with a JSON object with the keys {', '.join(names)}.\n{listed}"
+        text_ = (
+            "Answer each question about the picture. Reply with a JSON object with the keys"
+            f" {', '.join(names)}.\n{listed}"
+        )
         content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text_}]
         longest = sum(self.caption_tokens if q.kind == "general" else 12 for q in asked)
         _, text, usage = self._replied(content, False, longest, schema)
@@ -490,8 +499,8 @@ def _proxy(scheme: str) -> str:
 
 
 def _blotted(text: str, key: str) -> str:
-    """``text`` without ``key``, however a server may have written it: plain, backwards, quoted for an address, HTML or JSON, in
-    hexadecimal or base64."""
+    """``text`` without ``key``, however a server may have written it: plain, backwards, quoted for an address, HTML or
+    JSON, in hexadecimal or base64."""
     if not key:
         return text
     raw = key.encode()

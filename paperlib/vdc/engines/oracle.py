@@ -1,8 +1,8 @@
 """The oracle: an engine that knows the true class of every picture and lies at a stated rate. For tests and for theory.
 
 It bounds what any engine can reach with a bank, and shows what errors of an engine do to TPR and FPR: each answer is
-turned into a wrong one with probability ``noise``, decided by a digest of picture, question and seed, so that the answer
-to the same question stays the same.
+turned into a wrong one with probability ``noise``, decided by a digest of picture, question and seed, so that the
+answer to the same question stays the same.
 
 Introduced in notebook 01.
 """

@@ -35,7 +35,8 @@ class ReplayEngine:
         engines = sorted({engine for _, _, engine in rows if not engine.startswith("judge-")})
         if fingerprint not in engines and (fingerprint or len(engines) != 1):
             raise PaperlibError(
-                f"fingerprint={fingerprint!r}: {str(answers)!r} holds answers of {', '.join(engines) or 'no engine'}; name one."
+                f"fingerprint={fingerprint!r}: {str(answers)!r} holds answers of {', '.join(engines) or 'no engine'};"
+                " name one."
             )
         self._fingerprint = fingerprint or engines[0]
         self._answers = {(p, q): answer for (p, q, engine), answer in rows.items() if engine == self._fingerprint}

@@ -1,15 +1,15 @@
 """The transformers engine: any image-text-to-text model of the ``transformers`` library, on this machine.
 
-The model and its processor are used directly, because a pipeline returns text without probabilities. All specific questions
-of a picture go through the model in one padded batch and one forward pass; P(yes) is read off the distribution of the first
-answer token,
+The model and its processor are used directly, because a pipeline returns text without probabilities. All specific
+questions of a picture go through the model in one padded batch and one forward pass; P(yes) is read off the
+distribution of the first answer token,
 
     P(yes) = sum of P(yes-tokens) / (sum of P(yes-tokens) + sum of P(no-tokens)),
 
 over all spellings of yes and no that are a single token. General questions are answered by greedy decoding.
 
-Recommended models: Qwen3-VL-2B (Apache-2.0) with a GPU, SmolVLM-256M (Apache-2.0) without; the paper's InstructBLIP-Vicuna-7B
-needs 31 GB. ``transformers`` is imported only when the engine is made (extra ``vlm``).
+Recommended models: Qwen3-VL-2B (Apache-2.0) with a GPU, SmolVLM-256M (Apache-2.0) without; the paper's
+InstructBLIP-Vicuna-7B needs 31 GB. ``transformers`` is imported only when the engine is made (extra ``vlm``).
 
 Introduced in notebook 01.
 """
@@ -52,8 +52,8 @@ class TransformersEngine:
     Raises
     ------
     PaperlibError
-        ``transformers`` is not installed, the model cannot be loaded, has an encoder for the text (Flan-T5), or its tokenizer
-        has no token for yes or no.
+        ``transformers`` is not installed, the model cannot be loaded, has an encoder for the text (Flan-T5), or its
+        tokenizer has no token for yes or no.
     """
 
     def __init__(
