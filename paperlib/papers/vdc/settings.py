@@ -17,7 +17,7 @@ from paperlib.papers.vdc.runs import (
     name_of,
     number,
 )  # fmt: skip
-from paperlib.papers.vdc.tables import named_table, artefact_of
+from paperlib.papers.vdc.tables import artefact_of, named_table
 from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
