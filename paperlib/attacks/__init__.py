@@ -180,7 +180,7 @@ _known: "ContextVar[bool]" = ContextVar("_known", default=False)
 
 @contextmanager
 def values_known() -> "Iterator[None]":
-    """Batches are known to lie in [0, 1], as in a training on uint8 images; a look at each would make a GPU wait at every step."""
+    """Batches lie in [0, 1], as in a training on uint8 images; a look at each would make a GPU wait at every step."""
     before = _known.set(True)
     try:
         yield
