@@ -177,7 +177,7 @@ def test_grad_cam_works_where_gradients_are_switched_off(around: Scene, net: nn.
 
 def test_gradcam_needs_a_trigger(around: Scene, net: nn.Module) -> None:
     clean = Scene(around.train, around.test)
-    with pytest.raises(PaperlibError, match="was trained on clean data; it has no trigger"):
+    with pytest.raises(PaperlibError, match="was trained on clean data; the tool gradcam compares it with a trigger"):
         gradcam([net], clean, seed=0, true_class=2)
 
 

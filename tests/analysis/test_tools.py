@@ -33,7 +33,7 @@ from paperlib.analysis import (
 )
 from paperlib.analysis.activated_images import by_difference, strongest
 from paperlib.analysis.activation_distribution import histogram
-from paperlib.attacks import render
+from paperlib.attacks import attack, render
 from paperlib.attacks.badnets import BadNets
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
@@ -409,7 +409,7 @@ def test_dynamics_is_the_training_of_the_spec(around: Scene, net: Any) -> None:
     for group in ("clean", "poisoned"):
         one = found[group]
         assert sum(one["events"]) + one["never"] == one["n"] == 8 and sum(one["first"]) == one["n"] - one["never"]
-    other = replace(around, name="wanet")
+    other = replace(around, name="wanet", attack=attack("wanet"))
     with pytest.raises(PaperlibError, match="attack='wanet' poisons anew in every batch"):
         dynamics.dynamics([net], other, seed=0)
 

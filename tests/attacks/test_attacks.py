@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from paperlib.attacks import ATTACKS, LABEL_POLICIES, attack, draw, poison, poisoned_test, render
 from paperlib.attacks.badnets import BadNets
-from paperlib.attacks.blended import Blended, picture
+from paperlib.attacks.blended import Blended, random_picture
 from paperlib.attacks.lc import LC
 from paperlib.attacks.lf import LF, deepfool
 from paperlib.attacks.sig import SIG
@@ -57,17 +57,17 @@ def test_badnets_is_a_white_square_at_the_bottom_right(size: int, side: int) -> 
 
 def test_blended_mixes_one_picture_into_every_image() -> None:
     x = batch()
-    mixed = (Blended()(x) - 0.8 * x) / 0.2
-    expected = torch.tensor(picture(3, 32, 32, 0), dtype=torch.float32)
+    mixed = (Blended(picture="random")(x) - 0.8 * x) / 0.2
+    expected = torch.tensor(random_picture(3, 32, 32, 0), dtype=torch.float32)
     assert torch.allclose(mixed, expected.expand_as(mixed), atol=1e-5)
     assert torch.equal(Blended(alpha=0.0)(x), x)
-    assert torch.allclose(Blended(alpha=1.0)(x), expected.expand_as(x))
-    assert not torch.equal(Blended(picture_seed=1)(x), Blended()(x))
+    assert torch.allclose(Blended(alpha=1.0, picture="random")(x), expected.expand_as(x))
+    assert not torch.equal(Blended(picture="random", picture_seed=1)(x), Blended(picture="random")(x))
 
 
 def test_the_blended_picture_never_changes() -> None:
     """Stored results depend on it. Full contrast: every grey level occurs as often as any other."""
-    grey = np.round(picture(3, 32, 32, 0) * 255).astype(np.uint8)
+    grey = np.round(random_picture(3, 32, 32, 0) * 255).astype(np.uint8)
     assert hashlib.sha256(grey.tobytes()).hexdigest()[:16] == "5c5df577442cb77b"
     for channel in grey:
         counts = np.bincount(channel.ravel(), minlength=256)

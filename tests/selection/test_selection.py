@@ -388,7 +388,7 @@ def test_specs() -> None:
     chosen = spec.selected
     assert isinstance(chosen, SelectSpec) and spec.selection == "lps" and from_dict(spec.to_dict()) == spec
     assert chosen.prepared == spec.prepared is not None and chosen.seed == 2 and chosen.ratio == 0.01
-    assert dict(chosen.params) == dict(SMOKE.changes["lps"]) and chosen.lr == SMOKE.lr / 2
+    assert {"schedule": "constant", **dict(chosen.params)} == dict(SMOKE.changes["lps"]) and chosen.lr == SMOKE.lr / 2
     assert chosen == ex.select(SMOKE, "lps", "lf", 0.01, seed=2)
     other = ex.select(SMOKE, "lps", "lf", 0.01, seed=2, params={"pc": False}, model="vgg19_bn", width=16)
     assert ex.train(SMOKE, "lf", 0.01, seed=2, selected=other).selection == "lps" and dict(other.params)["pc"] is False
