@@ -140,7 +140,7 @@ def gallery(source: Path, paper: str) -> str:
     for record in sorted((ROOT / "figures" / "laptop" / paper).glob("*.json"), key=number):
         about = json.loads(record.read_text(encoding="utf-8"))
         picture = record.with_suffix(".png")
-        command = f"paperlib {about['kind']} {paper}/{about['id']} --scale laptop --recorded"
+        command = f"paperlib figure {paper}/{about['id']} --scale laptop --recorded"
         shown = ""
         if picture.exists():
             place(source, picture.relative_to(ROOT)).write_bytes(picture.read_bytes())

@@ -75,8 +75,9 @@ def draw_versions(results: Results) -> Artefact:
     """
     rows: list[dict[str, Any]] = []
     current = results.current()
+    every = range(results.seed, results.seed + SEEDS)
     for title in VICTIMS[results.scale.name]:
-        seeds = [mended_cells(results.scale, seed)[title] for seed in range(results.seed, results.seed + SEEDS)]
+        seeds = [mended_cells(results.scale, seed)[title] for seed in every]
         for same in zip(*seeds, strict=True):
             specs = [cell.spec for cell in same]
             sides = {"now": [current.get(spec) for spec in specs]}
@@ -86,7 +87,11 @@ def draw_versions(results: Results) -> Artefact:
                 there = [result for result in found if result is not None]
                 if there:
                     c_acc, asr = (mean_and_error([result[key] for result in there]) for key in ("c_acc", "asr"))
-                    row = {"Attack": title, "Defense": style.title("defense", same[0].defense), "Version": version}
+                    row: dict[str, Any] = {
+                        "Attack": title,
+                        "Defense": style.title("defense", same[0].defense),
+                        "Version": version,
+                    }
                     row |= {
                         "C-Acc": c_acc[0],
                         "C-Acc, SE": c_acc[1],
@@ -106,7 +111,8 @@ def draw_versions(results: Results) -> Artefact:
             " one seed."
         ),
     ]
-    caption = f"Defenses before and after they were brought to the public code's steps. {where(results)}"
+    ending = where(results).replace(f"seed {every[0]}", f"seeds {every[0]} to {every[-1]} as far as they were run")
+    caption = f"Defenses before and after they were brought to the public code's steps. {ending}"
     return plain_table(PAPER, results, "our_versions", caption, pd.DataFrame(rows), notes)
 
 
