@@ -2,10 +2,23 @@
 
 On a model: NC (:mod:`paperlib.defenses.nc`) looks for a class that a small patch reaches from everywhere, and one
 perturbation of at most 8 grey levels per class (:mod:`paperlib.analysis.reactivation`) shows which class the model is
-led to most easily. On a training set: detectors. Those with a rule of their own (SCAn) decide; those that always flag a
-share only rank.
+led to most easily. On a training set: detectors. Those with a rule of their own (SCAn) decide; those that always flag
+a share only rank.
+
+A class is named by NC where its index is above 2, as in the paper, or where its patch has at most 1 % of the image's
+pixels. The second rule is ours: with ten classes of very different sizes of patches the index of a true target is
+often below 2. A patch that does not send 98 % of the images to its class names none, and none is named while most
+patches cover half of the image: then the search has not come to its end.
+
+Measured on the digits: small convolutional networks, white 3x3 square on 12 % of the images, 250 clean images, six
+seeds at 16x16 and six at 32x32 pixels. The target's patch had at most 1.6 pixels, the smallest of a clean twin 10.8
+(16x16) and 26.4 (32x32). The index alone named 6 of the 12 targets, the 1 % all 12. The index also named another
+class in 1 of 12 backdoored models and one in 1 of 12 clean twins. SCAn named the target alone in 12 of 12 poisoned
+training sets, and a class in 1 of 12 clean ones. Fewer clean images give more false alarms: with 160, one of three
+clean twins was accused by both.
 """
 
+import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +34,8 @@ from paperlib.training import predict
 
 DECIDES = ("scan",)
 """Detectors whose flags count as a finding."""
+SMALL = 0.01
+"""Share of the image's pixels up to which NC's patch names its class, whatever the index is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +54,25 @@ class Finding:
     led: list[tuple[float, float]] = field(default_factory=list)
     """Per class: percent of other classes' images taken for it, without and with the perturbation."""
     detections: dict[str, Detection] = field(default_factory=dict)
+    unsent: tuple[int, ...] = ()
+    """Classes whose patch does not send them 98 % of the images."""
+
+    @property
+    def share(self) -> list[float]:
+        """Per class: NC's mask as a share of the image."""
+        pixels = 1 if self.patch is None else self.patch.shape[-2] * self.patch.shape[-1]
+        return [norm / pixels for norm in self.norm]
+
+    @property
+    def settled(self) -> bool:
+        """Whether NC's search made the masks small; before, its indices say nothing."""
+        return not self.norm or statistics.median(self.share) <= 0.5
 
     @property
     def reached(self) -> list[int]:
         """Classes that NC takes for targets."""
-        return [k for k, index in enumerate(self.index) if index > 2]
+        named = [k for k, index in enumerate(self.index) if index > 2 or self.share[k] <= SMALL]
+        return [k for k in named if self.settled and k not in self.unsent]
 
     @property
     def poisoned(self) -> list[int]:
@@ -68,7 +97,7 @@ def inspect(
     suspects: ImageData | None = None,
     *,
     detectors: tuple[str, ...] = ("scan", "spectre", "strip"),
-    epochs: int = 20,
+    epochs: int = 40,
     steps: int = 40,
     seed: int = 0,
     progress: Any = None,
@@ -81,7 +110,8 @@ def inspect(
     detectors
         For the training images; those that need a model alone, or a model and clean images.
     epochs, steps
-        Of NC's search per class, and of the perturbation.
+        Of NC's search per class, in batches of 32, and of the perturbation. NC's own batches of 256 make one or two
+        steps per epoch of a few hundred images, and after 20 epochs the masks still cover most of the image.
 
     Raises
     ------
@@ -110,7 +140,8 @@ def inspect(
         more: dict[str, Any] = {"clean": clean} if DETECTORS[name].access == MODEL_AND_CLEAN else {}
         found[name] = detect(suspects, method=name, model=given, seed=seed, progress=progress, **more)
     k = clean.n_classes
-    inverted = invert_all(model, clean, range(k), NC(inversion_epochs=epochs), seed=seed, progress=progress)
+    search = NC(inversion_epochs=epochs, batch_size=32)
+    inverted = invert_all(model, clean, range(k), search, seed=seed, progress=progress)
     norms = inverted.norm.tolist()
     patch = inverted.mask * inverted.pattern + (1 - inverted.mask) * 0.5
     led = []
@@ -119,4 +150,5 @@ def inspect(
         delta = universal_perturbation(model, others, target, steps=steps, seed=seed)
         led.append((success(model, others, 0 * delta, target), success(model, others, delta, target)))
     accuracy = 100 * (predict(model, clean.x) == clean.y).double().mean().item()
-    return Finding(round(accuracy, 2), clean.class_names, anomaly_indices(norms), norms, patch, led, found)
+    index, unsent = anomaly_indices(norms), tuple((~inverted.reached).nonzero().flatten().tolist())
+    return Finding(round(accuracy, 2), clean.class_names, index, norms, patch, led, found, unsent)

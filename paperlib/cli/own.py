@@ -91,7 +91,7 @@ def inspect(
     detectors: Annotated[
         str, typer.Option("--detectors", help="For --training, separated by commas.")
     ] = "scan,spectre,strip",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of the search for a patch per class.")] = 20,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of the search for a patch per class.")] = 40,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Of the search for 8 grey levels per class.")] = 40,
     architecture: ArchitectureOption = "",
     normalise: NormaliseOption = "",
@@ -137,6 +137,10 @@ def inspect(
     if suspects is not None:
         about["training images"] = f"{training} ({len(suspects)})"
     write_inspection(out, found, suspects, about)
+    if not found.settled:
+        typer.echo(
+            f"the search for patches has not come to its end and names no class; give more --epochs than {epochs}"
+        )
     typer.echo(f"{'suspicious' if found.suspicious else 'nothing suspicious'}; report: {out}")
     if found.suspicious:
         raise typer.Exit(SUSPICIOUS)

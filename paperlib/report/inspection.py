@@ -1,5 +1,4 @@
-"""The one-page report of ``paperlib inspect`` and ``paperlib purify``: plain HTML, pictures inside, nothing from the
-network."""
+"""The one-page report of ``paperlib inspect``: plain HTML, pictures inside, nothing from the network."""
 
 import base64
 import io
@@ -26,6 +25,7 @@ h1 {font-size: 1.5rem; line-height: 1.25} h2 {font-size: 1.15rem; margin: 2rem 0
 .verdict {border-left: 5px solid var(--good); padding: .2rem 1rem} .verdict.bad {border-color: var(--bad)}
 .table {overflow-x: auto} table {border-collapse: collapse} td, th {padding: .2rem .7rem; text-align: left;
   border-bottom: 1px solid var(--line)}
+td:nth-child(2):last-child {overflow-wrap: anywhere}
 td.n {text-align: right; font-variant-numeric: tabular-nums} tr.bad td {color: var(--bad); font-weight: 600}
 .pictures {display: flex; flex-wrap: wrap; gap: .7rem} figure {margin: 0; width: 6rem; font-size: .8rem;
   overflow-wrap: anywhere}
@@ -77,7 +77,9 @@ def write_inspection(out: Path, found: Finding, suspects: ImageData | None, abou
     """Write what an inspection found to ``out``; ``about`` says what was given."""
     names = found.classes
     said = [
-        f"NC reaches {names[k]!r} with an unusually small patch (index {found.index[k]:.1f})" for k in found.reached
+        f"NC reaches {names[k]!r} with an unusually small patch"
+        f" ({found.norm[k]:.1f} pixels, index {found.index[k]:.1f})"
+        for k in found.reached
     ]
     said += [f"SCAn finds two groups in the training images of {names[k]!r}" for k in found.poisoned]
     verdict = (
@@ -85,9 +87,11 @@ def write_inspection(out: Path, found: Finding, suspects: ImageData | None, abou
         if said
         else "Nothing suspicious was found. That is no proof that there is nothing."
     )
+    if not found.settled:
+        verdict += " NC's search has not come to its end and names no class: inspect again with more epochs."
     sections = {
         "What was checked": table(
-            ("given", "value"), [*about.items(), ("accuracy on the clean images, %", found.accuracy)]
+            ("given", "value"), [*about.items(), ("accuracy on the clean images", f"{found.accuracy:.1f} %")]
         )
     }
     rows: list[tuple[Any, ...]] = [
@@ -128,11 +132,14 @@ def write_inspection(out: Path, found: Finding, suspects: ImageData | None, abou
             + "</div>"
         )
     sections["What it means"] = (
-        "<p>NC looks for the smallest patch that sends every image to one class; a class whose patch is an outlier"
-        " (index above 2) may be the target of a backdoor. The last column shows how far 8 grey levels lead: a backdoor"
-        " makes its class easy to reach, and a purified model can keep that. SCAn flags a class whose images fall into"
-        " two groups. Large natural patches, few images and classes that contain each other cause false alarms;"
-        " triggers that move pixels or spread over the image can pass unseen.</p>"
+        "<p>NC looks for the smallest patch that sends every image to one class. A class may be the target of a"
+        " backdoor where its patch is an outlier (index above 2) or has at most 1 % of the image's pixels. The last"
+        " column shows how far 8 grey levels lead: a backdoor makes its class easy to reach, and a purified model can"
+        " keep that. SCAn flags a class whose images fall into two groups.</p>"
+        "<p>It finds triggers that are one small patch, the same on every image. Triggers that move pixels, spread over"
+        " the image or differ from image to image can pass unseen. False alarms happen, by large natural patches, few"
+        " images, classes that contain each other, and by chance: of twelve clean models of digits NC accused one, and"
+        " SCAn one of their training sets.</p>"
     )
     sections["What to do next"] = (
         "<p>Look at the pictures. Then purify the model with clean images that you trust, and inspect the"

@@ -2,12 +2,15 @@
 sentences."""
 
 import re
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner
 
 from paperlib.analysis.inspection import Finding
@@ -97,6 +100,81 @@ def test_a_model_is_inspected_and_purified(place: Path) -> None:
     assert done.exit_code == 0, done.output
     before, after = (float(v) for v in re.findall(r"accuracy \w+: ([\d.]+) %", done.output))
     assert before > 80 and after > 80 and purified.is_file()
+
+
+def small_net() -> nn.Module:
+    def block(c: int, d: int, stride: int = 1) -> list[nn.Module]:
+        return [nn.Conv2d(c, d, 3, stride, 1), nn.BatchNorm2d(d), nn.ReLU(), nn.MaxPool2d(2)]
+
+    return nn.Sequential(*block(3, 16, 2), *block(16, 32), *block(32, 32), nn.Flatten(), nn.Linear(128, 10))
+
+
+TARGET = 3
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model with a backdoor and its clean twin, files beside their training images; clean images."""
+    root = tmp_path_factory.mktemp("twins")
+    patch = pytest.MonkeyPatch()
+    for module in (decode, folder):
+        patch.setattr(module, "user_cache_path", lambda name: root / "cache")
+    train, test = (
+        replace(one, x=one.x.repeat_interleave(2, -1).repeat_interleave(2, -2))  # 32x32, as the folder is read
+        for one in (images.load("digits", "train"), images.load("digits", "test"))
+    )
+    write(root / "clean", test.subset(range(250)))
+    attacked = own_scene(train, test, BadNets(), target=TARGET, ratio=0.12, seed=5)
+    for name, data in (("backdoored", attacked.data), ("twin", train)):
+        write(root / name, data)
+        torch.manual_seed(5)
+        model = small_net()
+        fit(model, data, Recipe(8, 32, 0.05, "one_cycle"), seed=5)
+        save_weights(model, root / f"{name}.safetensors")
+        triggered, wanted = attacked.triggered
+        rate = (predict(model, triggered.x) == wanted).float().mean().item()
+        assert (predict(model, test.x) == test.y).float().mean() > 0.95 and (rate > 0.95) == (name == "backdoored")
+    yield root
+    patch.undo()
+
+
+def verdict(root: Path, name: str, *more: object) -> tuple[int, str]:
+    """Exit code of ``inspect`` and the verdict of its page."""
+    page = root / f"{name}.html"
+    given = (root / f"{name}.safetensors", "--images", root / "clean", "--architecture", f"{__name__}:small_net")
+    done = run("inspect", *given, "--out", page, "--steps", 5, *more)
+    assert done.exit_code in (0, 3), done.output
+    (said,) = re.findall(r'<p class="verdict[^>]*>(.*?)</p>', page.read_text(encoding="utf-8"))
+    return done.exit_code, unescape(said)
+
+
+def test_a_backdoor_is_found_in_the_model_and_its_clean_twin_is_not_accused(twins: Path) -> None:
+    code, said = verdict(twins, "backdoored")
+    assert code == 3 and re.findall(r"NC reaches '(\d)'", said) == [str(TARGET)], said
+    code, said = verdict(twins, "twin")
+    assert code == 0 and said.startswith("Nothing suspicious"), said
+
+
+def test_poison_is_found_in_the_training_images_and_clean_ones_are_not_accused(twins: Path) -> None:
+    found = {}
+    for name in ("backdoored", "twin"):  # a search of one epoch has not come to its end and names nothing
+        more = ("--training", twins / name, "--detectors", "scan", "--epochs", 1)
+        code, said = verdict(twins, name, *more)
+        assert "has not come to its end" in said and "NC reaches" not in said
+        found[name] = code, re.findall(r"training images of '(\d)'", said)
+    assert found == {"backdoored": (3, [str(TARGET)]), "twin": (0, [])}
+
+
+def test_what_a_class_is_named_for() -> None:
+    """A patch of at most 1 % names its class at any index; one that does not reach it, or large ones, none."""
+    patch, names = torch.zeros(4, 3, 10, 10), tuple("abcd")
+    small = Finding(90, names, [1.2, 0.1, 0, -1], [1.0, 9.0, 12.0, 20.0], patch)
+    assert small.settled and small.reached == [0]
+    assert Finding(90, names, [1.2, 0.1, 0, -1], [1.1, 9.0, 12.0, 20.0], patch).reached == []
+    assert Finding(90, names, [2.5, 0.1, 0, -1], [5.0, 9.0, 12.0, 20.0], patch).reached == [0]
+    assert Finding(90, names, [2.5, 0.1, 0, -1], [5.0, 9.0, 12.0, 20.0], patch, unsent=(0,)).reached == []
+    early = Finding(90, names, [9.0, 0.1, 0, -1], [30.0, 80.0, 82.0, 85.0], patch)
+    assert not early.settled and early.reached == [] and not early.suspicious
 
 
 def test_the_page_says_what_was_found(tmp_path: Path) -> None:
