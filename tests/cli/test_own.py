@@ -66,7 +66,7 @@ def run(*words: object) -> Any:
 @pytest.mark.long
 @pytest.mark.learned
 def test_a_model_is_inspected_and_purified(place: Path) -> None:
-    """The page and the exit code say the same. On this model `inspect` finds nothing suspicious: its backdoor is missed."""
+    """Page and exit code say the same. `inspect` finds nothing suspicious on this model: its backdoor is missed."""
     report = place / "out" / "report.html"
     done = run(
         "inspect",
