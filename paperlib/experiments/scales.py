@@ -43,10 +43,9 @@ class Scale:
     ``detector abl`` is the detector where a defense has the same name."""
 
 
-PICTURE = {"smoke": "random", "laptop": "random", "paper": "benchmark"}
-"""Scale -> Blended's picture in every plan that names none: ``random`` is what was recorded before there was a choice;
-``cartoon`` is the attack's own default, and what to write here once its rows are recorded. ``benchmark`` holds where
-``paperlib data fetch pictures`` has brought that file; elsewhere it is ``random``."""
+PICTURE = {"smoke": "cartoon", "laptop": "cartoon", "paper": "benchmark"}
+"""Scale -> Blended's picture in every plan that names none. ``cartoon`` is the attack's own default; ``benchmark``
+holds where ``paperlib data fetch pictures`` has brought that file, elsewhere it is ``random``."""
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(

@@ -146,9 +146,9 @@ def draw_pictures(results: Results) -> Artefact:
             " one seed."
         ),
         (
-            "cartoon: drawn here, with the brightness, size of change and share of white of the benchmark's file;"
-            " random: that of the papers' tables here; benchmark: the file that `paperlib data fetch pictures` brings,"
-            " as in print."
+            "cartoon: drawn here, with the brightness, size of change and share of white of the benchmark's file; the"
+            " tables here have it. random: that of notebook 03. benchmark: the file that `paperlib data fetch"
+            " pictures` brings, as in print."
         ),
     ]
     return plain_table(PAPER, results, "our_pictures", caption, pd.DataFrame(rows), notes)
