@@ -100,13 +100,7 @@ def train_with(
             return step(model, x, y, optimizer)
 
     return fit(
-        model,
-        plain,
-        recipe,
-        seed=seed,
-        step=trusted,
-        each_epoch=lambda epoch: watch(epoch, state()),
-        progress=progress,
+        model, plain, recipe, seed=seed, step=trusted, each_epoch=lambda epoch: watch(epoch, state()), progress=progress
     )
 
 

@@ -87,8 +87,7 @@ def _check_device(device: str) -> None:
 
 @app.command("list")
 def list_command(
-    paper: PaperArgument = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    paper: PaperArgument = "", as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False
 ) -> None:
     """All tables and figures, and how much of each is ours."""
     rows = _inventory(_papers([paper] if paper else []))

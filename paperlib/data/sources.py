@@ -349,7 +349,7 @@ DATASETS: dict[str, DatasetInfo] = {
                 "train": "md5:16019d7e3df5f24257cddd939b257f8d",
                 "test": "md5:f0ef6b0ae62326f3e7ffdfab6717acfc",
                 "meta": "md5:7973b15100ade9c7d40fb424638fde48",
-            },
+            }
         },
         steps={"the publisher": cifar100_from_publisher},
     ),
@@ -411,6 +411,6 @@ FILES: dict[str, DatasetInfo] = {
         needed_by=("paper",),
         layouts={"pictures": {PICTURE: f"sha256:{PICTURE_SHA256}"}},
         steps={"the repository SCLBD/BackdoorBench": picture_from_repository},
-    ),
+    )
 }
 """What is fetched likewise and is no data set."""

@@ -88,12 +88,7 @@ def lipschitz(conv: _ConvNd, norm: _BatchNorm) -> Tensor:
 
 
 def clp(
-    model: nn.Module,
-    data: None,
-    config: CLP,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, data: None, config: CLP, *, seed: int = 0, progress: Callable[[float, str], None] | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels of outlying Lipschitz constant. ``data`` and ``seed`` are not used.
 

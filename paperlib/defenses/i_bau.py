@@ -88,12 +88,7 @@ Scalar = Callable[[Tensor], Tensor]
 
 
 def hypergradient(
-    outer: Scalar,
-    inner: Scalar,
-    delta: Tensor,
-    weights: Sequence[Tensor],
-    iterations: int,
-    eta: float,
+    outer: Scalar, inner: Scalar, delta: Tensor, weights: Sequence[Tensor], iterations: int, eta: float
 ) -> tuple[list[Tensor], Tensor]:
     """Gradient of ``outer(delta*(w))`` by fixed-point iterations, one tensor per weight; and the value of ``outer``.
 

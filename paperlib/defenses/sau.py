@@ -240,13 +240,7 @@ def suppression(logits: Tensor, label: Tensor, variant: str = "code") -> Tensor:
 
 
 def outer_losses(
-    model: nn.Module,
-    reference: nn.Module,
-    x: Tensor,
-    x_adv: Tensor,
-    y: Tensor,
-    own_reference: Tensor,
-    config: SAU,
+    model: nn.Module, reference: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, own_reference: Tensor, config: SAU
 ) -> tuple[Tensor, Tensor]:
     """Clean and adversarial term of the outer problem, both means over the batch."""
     with autocast(x.device):

@@ -223,9 +223,7 @@ def _compas(table: pd.DataFrame, n_attributes: int) -> tuple[pd.DataFrame, Float
     table = table[keep].reset_index(drop=True)
     numbers = ["age", "priors_count", "juv_fel_count", "juv_misd_count", "juv_other_count"]
     X = table[numbers].assign(
-        felony=table["c_charge_degree"].eq("F"),
-        race=table["race"].eq("African-American"),
-        sex=table["sex"].eq("Male"),
+        felony=table["c_charge_degree"].eq("F"), race=table["race"].eq("African-American"), sex=table["sex"].eq("Male")
     )
     X = X.astype(float)
     return X, table["decile_score"].to_numpy(dtype=float) / 10, X[["race", "sex"][:n_attributes]]

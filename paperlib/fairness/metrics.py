@@ -255,9 +255,4 @@ def _cdf(values: FloatArray, weight: FloatArray, levels: FloatArray) -> FloatArr
 
 
 #: Every measure of unfairness here, by the name that tables and figures print.
-METRICS = {
-    "SMD": smd,
-    "gap": mean_parity_gap,
-    "KS": ks_distance,
-    "DPD": demographic_parity_discrepancy,
-}
+METRICS = {"SMD": smd, "gap": mean_parity_gap, "KS": ks_distance, "DPD": demographic_parity_discrepancy}

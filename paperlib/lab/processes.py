@@ -95,13 +95,7 @@ class _Workers:
 
 
 def run_processes(
-    groups: list[list[Spec]],
-    work: Any,
-    progress: Any = None,
-    *,
-    workers: int = 2,
-    threads: int = 1,
-    retries: int = 1,
+    groups: list[list[Spec]], work: Any, progress: Any = None, *, workers: int = 2, threads: int = 1, retries: int = 1
 ) -> Iterator[Any]:
     """Yield outcomes of all runs as they end; those whose parents are there start in the order of the plan.
 

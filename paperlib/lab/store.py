@@ -174,12 +174,7 @@ def _read(folder: str, weights: bool = False) -> Record:
     if weights and size and (sum_ := provenance.get("weights_sha256")) and _sum(folder, WEIGHTS) != sum_:
         raise _damaged(folder, f"{WEIGHTS} does not fit its SHA-256")
     return Record(
-        key=folder[-16:],
-        folder=Path(folder),
-        spec=spec,
-        result=result,
-        provenance=provenance,
-        weights_bytes=size,
+        key=folder[-16:], folder=Path(folder), spec=spec, result=result, provenance=provenance, weights_bytes=size
     )
 
 

@@ -110,11 +110,7 @@ DEFENSES = _titles(
         "at_from_scratch": "AT from scratch",
     },
 )
-SELECTIONS = _titles(
-    selection.SELECTIONS,
-    "random balanced lps fus",
-    {},
-)
+SELECTIONS = _titles(selection.SELECTIONS, "random balanced lps fus", {})
 DETECTORS = _titles(
     detection.DETECTORS,
     "strip ss vdc scan frequency ct d_br spectre bhn cores cl simifeat_v simifeat_r ac abl beatrix "

@@ -109,12 +109,7 @@ def forgetting(problem: Problem, config: FUS, chosen: Tensor, seed: int) -> Tens
 
 
 def fus(
-    problem: Problem,
-    config: FUS,
-    *,
-    seed: int,
-    rounds: Rounds,
-    progress: Callable[[float, str], None] | None = None,
+    problem: Problem, config: FUS, *, seed: int, rounds: Rounds, progress: Callable[[float, str], None] | None = None
 ) -> tuple[Tensor, dict[str, Any]]:
     """Indices chosen by FUS, sorted, and notes: besides the common ones the mean forgetting events by round.
 

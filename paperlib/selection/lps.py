@@ -71,12 +71,7 @@ def scores(model: nn.Module, x: Tensor, y: Tensor, triggered: Tensor, labels: Te
 
 
 def lps(
-    problem: Problem,
-    config: LPS,
-    *,
-    seed: int,
-    rounds: Rounds,
-    progress: Callable[[float, str], None] | None = None,
+    problem: Problem, config: LPS, *, seed: int, rounds: Rounds, progress: Callable[[float, str], None] | None = None
 ) -> tuple[Tensor, dict[str, Any]]:
     """Indices chosen by LPS, sorted, and notes: besides the common ones the mean losses of the chosen and of all, by
     round.

@@ -197,12 +197,7 @@ def test_a_seed_decides_and_the_model_stays(made: nn.Module, data: ImageData, me
 @pytest.mark.parametrize("method", ["anp", "rnp"])
 def test_the_paper_s_selection_asks_the_judge(made: nn.Module, data: ImageData, method: str) -> None:
     _, notes = purify(
-        made,
-        clean=data,
-        method=method,
-        selection="paper",
-        judge=lambda m: {"c_acc": 90.0, "asr": 3.0},
-        **FAST[method],
+        made, clean=data, method=method, selection="paper", judge=lambda m: {"c_acc": 90.0, "asr": 3.0}, **FAST[method]
     )
     assert notes["selection"].startswith("test ASR")
 

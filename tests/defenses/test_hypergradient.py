@@ -60,10 +60,7 @@ def smooth() -> tuple[Tensor, Callable[[Tensor], tuple[Scalar, Scalar]]]:
         def f(z: Tensor) -> Tensor:
             return torch.tanh(z @ w[:12].view(3, 4)) @ w[12:].view(4, 3)
 
-        return (
-            lambda d: F.cross_entropy(f(x + d), y),
-            lambda d: 2.0 * d.square().sum() - F.cross_entropy(f(x + d), y),
-        )
+        return (lambda d: F.cross_entropy(f(x + d), y), lambda d: 2.0 * d.square().sum() - F.cross_entropy(f(x + d), y))
 
     return torch.randn(24, generator=g, dtype=torch.float64) * 0.7, problem
 

@@ -251,11 +251,7 @@ def data() -> ImageData:
         ("bhn", {"clean": images(4)}, r"clean has fewer than 2 image\(s\) of class 0"),
         ("bhn", {"clean": None}, "give a few of every class as clean="),
         ("frequency", {"clean": None}, "give a few of every class as clean="),
-        (
-            "frequency",
-            {"clean": images(4, size=16)},
-            r"clean holds images of shape \(3, 16, 16\), data of \(3, 8, 8\)",
-        ),
+        ("frequency", {"clean": images(4, size=16)}, r"clean holds images of shape \(3, 16, 16\), data of \(3, 8, 8\)"),
         ("frequency", {"epochs": 0}, "epochs=0 must be at least 1"),
         ("bhn", {"alfa": 0.1}, "did you mean 'alpha'"),
     ],

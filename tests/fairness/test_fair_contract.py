@@ -70,14 +70,8 @@ RANDOMISED = "predict draws one of the predictors for every row, in the order of
 STEPS = "a distribution function has steps: the last bit of a prediction says on which side of a training one it is"
 SINGLE = "torch's single precision is above the check's 1e-7"
 EXPECTED = {
-    Reduction: {
-        "check_methods_sample_order_invariance": RANDOMISED,
-        "check_methods_subset_invariance": RANDOMISED,
-    },
-    Barycentre: {
-        "check_methods_subset_invariance": STEPS,
-        "check_sample_weight_equivalence_on_dense_data": STEPS,
-    },
+    Reduction: {"check_methods_sample_order_invariance": RANDOMISED, "check_methods_subset_invariance": RANDOMISED},
+    Barycentre: {"check_methods_subset_invariance": STEPS, "check_sample_weight_equivalence_on_dense_data": STEPS},
     Adversary: {
         "check_estimators_pickle": "fairlearn's networks are classes made in a function, which pickle refuses",
         "check_methods_subset_invariance": SINGLE,

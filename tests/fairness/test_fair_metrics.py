@@ -92,11 +92,7 @@ def test_agrees_with_metric_frame():
     y, f, s = rng.normal(size=60), rng.normal(size=60), rng.integers(3, size=60)
     weight = rng.uniform(size=60)
     frame = fairlearn.MetricFrame(
-        metrics=mean_prediction,
-        y_true=y,
-        y_pred=f,
-        sensitive_features=s,
-        sample_params={"sample_weight": weight},
+        metrics=mean_prediction, y_true=y, y_pred=f, sensitive_features=s, sample_params={"sample_weight": weight}
     )
     options = {"sensitive_features": s, "sample_weight": weight}
     assert_allclose(frame.by_group.to_numpy(dtype=float), group_means(y, f, **options).to_numpy())

@@ -149,8 +149,7 @@ def test_real_models_are_bit_equal_to_inline(cluster, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [({"gpu": 1}, "gpus"), ({"gpus": 64}, "fit on no node"), ({"cpus": 999}, "cpus=999")],
+    ("options", "words"), [({"gpu": 1}, "gpus"), ({"gpus": 64}, "fit on no node"), ({"cpus": 999}, "cpus=999")]
 )
 def test_impossible_options_stop_before_any_work(cluster, tmp_path, options, words):
     store = Store(tmp_path / "runs")

@@ -33,11 +33,7 @@ def test_looks_are_complete_and_unique(family):
 
 
 def test_whatever_is_registered_has_a_look_and_its_title():
-    registries = {
-        "attack": ATTACKS,
-        "defense": DEFENSES,
-        "detector": DETECTORS,
-    }
+    registries = {"attack": ATTACKS, "defense": DEFENSES, "detector": DETECTORS}
     for family, methods in registries.items():
         for name, method in methods.items():
             assert style.look(family, name).title == method.title, name

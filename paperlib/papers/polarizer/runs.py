@@ -105,9 +105,7 @@ TABLES: dict[str, Parts] = {
         "paper": _few(("badnets", "ssba", "lf"), ("i_bau", "anp", "npd"), (500, 250, 50)),
     },
     "table7": {"smoke": _hard(SMOKE, "blended"), "paper": _hard(FULL, "blended", "input_aware", "lf", "ssba")},
-    "table8": {
-        "paper": DefenseTable(("blended_a2a", "input_aware_a2a", "lf_a2a", "ssba_a2a"), ("i_bau", "npd")),
-    },
+    "table8": {"paper": DefenseTable(("blended_a2a", "input_aware_a2a", "lf_a2a", "ssba_a2a"), ("i_bau", "npd"))},
     "table11": {"paper": DefenseTable(PRINTED_ATTACKS, ALL, dataset="gtsrb")},
     "table12": {"paper": DefenseTable(PRINTED_ATTACKS, ALL, model="vgg19_bn")},
     "table13": _ablated(

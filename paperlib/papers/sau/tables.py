@@ -135,7 +135,7 @@ def draw_table7(results: Results) -> Artefact:
             "Ours: the whole defense on this machine. Printed (read by OCR, unverified; RTX 4090): until ASR < 5 and"
             " C-Acc > 85 (Tiny ImageNet: > 45), else the whole run. That is a stop that only somebody with the trigger"
             " can make; the two are set beside each other for their order, no more."
-        ),
+        )
     ]
     return plain_table(PAPER, results, "table7", caption, pd.DataFrame(rows), notes)
 

@@ -4,15 +4,7 @@ from contextlib import suppress
 
 from paperlib.papers import Results
 from paperlib.papers.selection.digits import ERRORS, DigitsTable, paired
-from paperlib.papers.selection.runs import (
-    PAPER,
-    SLICES,
-    asr_frame,
-    both_of,
-    in_range,
-    searched,
-    sized,
-)
+from paperlib.papers.selection.runs import PAPER, SLICES, asr_frame, both_of, in_range, searched, sized
 from paperlib.report import style
 from paperlib.report.claims import Claim, NotRun, Verdict
 

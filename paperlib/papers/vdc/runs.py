@@ -57,11 +57,7 @@ ENGINE: dict[str, dict[str, Any]] = {
 """Scale -> who answers, and where the threshold comes from; without reference it is the paper's 0.5."""
 OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
     "smoke": ({**ENGINE["smoke"], "reference": 100},),
-    "laptop": (
-        {**ENGINE["laptop"], "reference": 500},
-        {**ENGINE["laptop"], "reference": 200},
-        {"engine": "embedded"},
-    ),
+    "laptop": ({**ENGINE["laptop"], "reference": 500}, {**ENGINE["laptop"], "reference": 200}, {"engine": "embedded"}),
     "paper": (
         {"engine": "transformers", "params": {"model": "llava-hf/llava-1.5-7b-hf"}},
         {"engine": "transformers", "params": {"model": "Qwen/Qwen3-VL-2B-Instruct"}},

@@ -265,10 +265,7 @@ def table_hybrid(results: Results) -> Artefact:
     rows = []
     for _, name, _, result in found:
         attack, noise = name.split("+")
-        alone = (
-            results.get(runs.cleaning(scale, attack, seed=seed)),
-            results.get(runs.noisy(scale, noise, seed=seed)),
-        )
+        alone = (results.get(runs.cleaning(scale, attack, seed=seed)), results.get(runs.noisy(scale, noise, seed=seed)))
         kinds = result["kinds"]
         rows.append(
             {

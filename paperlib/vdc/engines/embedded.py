@@ -218,9 +218,7 @@ class EmbeddedEngine:
         )
         # what the head depends on; its weights themselves differ in rounding from machine to machine
         engine._fingerprint = _digest(
-            repr(sorted(zip(map(picture_key, pictures), y.tolist(), strict=True))),
-            posterior.declared(bank),
-            self.head,
+            repr(sorted(zip(map(picture_key, pictures), y.tolist(), strict=True))), posterior.declared(bank), self.head
         )
         return engine
 
