@@ -27,7 +27,7 @@ Differences from the benchmark
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ from paperlib.attacks import check_batch, render, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
 from paperlib.models.preact_resnet import PreActResNet18
-from paperlib.training import Recipe, adversary, autocast, fit, loss_function, pgd, predict, sgd_step
+from paperlib.training import Progress, Recipe, adversary, autocast, fit, loss_function, pgd, predict, sgd_step
 
 VARIANTS = ("authors", "benchmark2022")
 CORNER = ((1, -1, -1), (-1, 1, -1), (1, -1, 1))
@@ -119,13 +119,7 @@ class LC:
         return render(self, images[row])
 
     def prepare(
-        self,
-        data: ImageData,
-        *,
-        target: int,
-        model: nn.Module | None = None,
-        seed: int = 0,
-        progress: Callable[[float, str], None] | None = None,
+        self, data: ImageData, *, target: int, model: nn.Module | None = None, seed: int = 0, progress: Progress = None
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Train g adversarially and perturb every image of class ``target``; ``model`` plays no part.
 

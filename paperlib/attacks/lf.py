@@ -27,7 +27,7 @@ Differences from the benchmark
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from paperlib.attacks import check_batch, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import evaluating
+from paperlib.training import Progress, evaluating
 
 COUNTED = 1000
 """Training images on which changed predictions are counted."""
@@ -75,13 +75,7 @@ class LF:
         return (x + stated(self, "trigger", x.shape[1:]).to(x)).clamp(0, 1)
 
     def prepare(
-        self,
-        data: ImageData,
-        *,
-        target: int,
-        model: nn.Module | None,
-        seed: int = 0,
-        progress: Callable[[float, str], None] | None = None,
+        self, data: ImageData, *, target: int, model: nn.Module | None, seed: int = 0, progress: Progress = None
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Find the trigger on the clean classifier ``model``; the notes tell passes and the share of changed
         predictions.

@@ -28,7 +28,7 @@ Introduced in notebook 07.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from paperlib.attacks import check_batch, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import autocast
+from paperlib.training import Progress, autocast
 
 ENCODER, DECODER = "encoder/", "decoder/"
 """Prefixes of the networks' weights in the state."""
@@ -158,13 +158,7 @@ class SSBA:
         return encoder, decoder
 
     def prepare(
-        self,
-        data: ImageData,
-        *,
-        target: int,
-        model: nn.Module | None = None,
-        seed: int = 0,
-        progress: Callable[[float, str], None] | None = None,
+        self, data: ImageData, *, target: int, model: nn.Module | None = None, seed: int = 0, progress: Progress = None
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Train encoder and decoder; neither ``target`` nor ``model`` plays a part.
 

@@ -20,7 +20,7 @@ Differences from the benchmark
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from paperlib.attacks import check_batch, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import evaluating
+from paperlib.training import Progress, evaluating
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,7 @@ class TrojanNN:
         return row.view(-1, 1) ** 2 + column**2 <= self.radius**2
 
     def prepare(
-        self,
-        data: ImageData,
-        *,
-        target: int,
-        model: nn.Module | None,
-        seed: int = 0,
-        progress: Callable[[float, str], None] | None = None,
+        self, data: ImageData, *, target: int, model: nn.Module | None, seed: int = 0, progress: Progress = None
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tune the disc on the clean classifier ``model``; neither ``target`` nor ``seed`` plays a part.
 

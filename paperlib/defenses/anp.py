@@ -24,7 +24,6 @@ Differences from the paper
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +36,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import Judge, batch_norms, per_layer, prune_by_mask, scaled, split
-from paperlib.training import augment, autocast
+from paperlib.training import Progress, augment, autocast
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def mask_step(
 
 
 def learn_masks(
-    model: nn.Module, data: ImageData, config: ANP, *, seed: int, progress: Callable[[float, str], None] | None = None
+    model: nn.Module, data: ImageData, config: ANP, *, seed: int, progress: Progress = None
 ) -> dict[str, Tensor]:
     """The mask of every batch-norm channel: layer name -> values in [0, 1], shape (channels of the layer,).
 
@@ -149,7 +148,7 @@ def anp(
     config: ANP,
     *,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = None,
     judge: Judge | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels that are sensitive to noise.

@@ -26,7 +26,6 @@ accuracy (one run); what a board prints is of differences 1 and 2. At laptop sca
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +35,7 @@ from torch import Tensor, nn
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import batch_norm_inputs, batch_norms, beyond, one_batch, prune, pruned_notes
 from paperlib.errors import NotApplicable
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,7 @@ def divergence(mean1: Tensor, var1: Tensor, mean2: Tensor, var2: Tensor) -> Tens
 
 
 def bnp(
-    model: nn.Module,
-    clean: ImageData,
-    config: BNP,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: BNP, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels whose statistics on clean images are far from the running ones.
 

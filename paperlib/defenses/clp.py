@@ -29,7 +29,6 @@ and the accuracy of SIG's and WaNet's victims falls to 23 and 32 %.
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +39,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from paperlib.defenses.pruning import batch_norms, beyond, prune, pruned_notes
 from paperlib.errors import NotApplicable
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def lipschitz(conv: _ConvNd, norm: _BatchNorm) -> Tensor:
 
 
 def clp(
-    model: nn.Module, data: None, config: CLP, *, seed: int = 0, progress: Callable[[float, str], None] | None = None
+    model: nn.Module, data: None, config: CLP, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels of outlying Lipschitz constant. ``data`` and ``seed`` are not used.
 

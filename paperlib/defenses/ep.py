@@ -19,7 +19,6 @@ Differences from the authors' code
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import batch_norm_inputs, beyond, one_batch, prune, pruned_notes
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,7 @@ def entropy(values: Tensor, bin_width: float) -> Tensor:
 
 
 def ep(
-    model: nn.Module,
-    poisoned: ImageData,
-    config: EP,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, poisoned: ImageData, config: EP, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels whose pre-activations on training images have an outlying, low entropy.
 

@@ -42,7 +42,7 @@ from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import Judge, accuracy, apply_masks, hold_out, masked_step
 from paperlib.errors import NotApplicable, PaperlibError, choose
 from paperlib.models.layers import layer_output, named_layer
-from paperlib.training import Recipe, fit, loss_function, sgd_step
+from paperlib.training import Progress, Recipe, fit, loss_function, sgd_step
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def fp(
     config: FP,
     *,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = None,
     judge: Judge | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without its dormant channels, fine-tuned on ``clean``.

@@ -17,7 +17,6 @@ Differences from the benchmark
 Introduced in notebook 05.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from torch import nn
 
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import masked_step, zeros
-from paperlib.training import Recipe, fit, loss_function, sgd_step
+from paperlib.training import Progress, Recipe, fit, loss_function, sgd_step
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,7 @@ class FT:
 
 
 def ft(
-    model: nn.Module,
-    clean: ImageData,
-    config: FT,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: FT, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model``, fine-tuned on ``clean``."""
     model = deepcopy(model)

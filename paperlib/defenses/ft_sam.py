@@ -45,7 +45,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import masked_step, zeros
-from paperlib.training import Recipe, Step, autocast, fit, loss_function
+from paperlib.training import Progress, Recipe, Step, autocast, fit, loss_function
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,7 @@ def sam_step(loss: Callable[[Tensor, Tensor], Tensor], rho: float, adaptive: boo
 
 
 def ft_sam(
-    model: nn.Module,
-    clean: ImageData,
-    config: FTSAM,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: FTSAM, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model``, fine-tuned on ``clean`` with adaptive SAM."""
     model = deepcopy(model)

@@ -44,6 +44,7 @@ from paperlib.data.images import ImageData
 from paperlib.defenses.batches import batches
 from paperlib.errors import PaperlibError
 from paperlib.models.second_order import twice_differentiable
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,7 @@ def raised(model: nn.Module, delta: Tensor, x: Tensor, unit: Tensor, config: IBA
 
 
 def i_bau(
-    model: nn.Module,
-    clean: ImageData,
-    config: IBAU,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: IBAU, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` that keeps the true label under a universal perturbation.
 

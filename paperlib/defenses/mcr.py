@@ -20,7 +20,6 @@ Differences from the benchmark
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +32,7 @@ from torch.optim.swa_utils import update_bn
 from paperlib.data.images import ImageData
 from paperlib.defenses.batches import batches
 from paperlib.errors import PaperlibError
-from paperlib.training import Recipe, autocast, fit, loss_function
+from paperlib.training import Progress, Recipe, autocast, fit, loss_function
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,7 @@ def refresh(model: nn.Module, clean: ImageData, batch_size: int) -> nn.Module:
 
 
 def mcr(
-    model: nn.Module,
-    clean: ImageData,
-    config: MCR,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: MCR, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The model at ``config.t`` of a curve from ``model`` to its fine-tuned copy."""
     if not 0 <= config.t <= 1:

@@ -25,7 +25,7 @@ Differences from the benchmark
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import as_maps, named_layer, watching
-from paperlib.training import Recipe, Step, autocast, fit
+from paperlib.training import Progress, Recipe, Step, autocast, fit
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,7 @@ def student_step(teacher: nn.Module, layers: Sequence[str], betas: Sequence[floa
 
 
 def nad(
-    model: nn.Module,
-    clean: ImageData,
-    config: NAD,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: NAD, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model``, fine-tuned on ``clean`` under the attention of a fine-tuned teacher.
 

@@ -35,7 +35,7 @@ Introduced in notebook 07.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.training import Recipe, autocast, fit
+from paperlib.training import Progress, Recipe, autocast, fit
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,7 @@ def unit(theta: Tensor) -> Tensor:
 
 
 def invert_all(
-    model: nn.Module,
-    data: ImageData,
-    targets: Sequence[int],
-    config: NC,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, data: ImageData, targets: Sequence[int], config: NC, *, seed: int = 0, progress: Progress = None
 ) -> Inverted:
     """The smallest trigger that sends the images ``data`` to each class of ``targets``; rows in their order.
 
@@ -218,12 +212,7 @@ def stamp_fifths(clean: ImageData, found: Inverted, flagged: Sequence[int], shar
 
 
 def nc(
-    model: nn.Module,
-    clean: ImageData,
-    config: NC,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: NC, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` that has unlearned the inverted triggers of the flagged classes; unchanged where none is."""
     recipe = Recipe(config.epochs, config.batch_size, config.lr, config.schedule)

@@ -59,7 +59,7 @@ from paperlib.defenses.batches import batches
 from paperlib.defenses.ft_sam import frozen_statistics
 from paperlib.errors import PaperlibError, choose
 from paperlib.models.layers import named_layer
-from paperlib.training import autocast
+from paperlib.training import Progress, autocast
 
 
 @dataclass(frozen=True)
@@ -311,12 +311,7 @@ def warm_up(model: nn.Module, clean: ImageData, config: NPD, generator: torch.Ge
 
 
 def npd(
-    model: nn.Module,
-    clean: ImageData,
-    config: NPD,
-    *,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    model: nn.Module, clean: ImageData, config: NPD, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` with a polarizer trained on ``clean``; all other weights and statistics are those of
     ``model``.

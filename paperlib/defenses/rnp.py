@@ -28,7 +28,6 @@ SAU's paper, too, reports RNP at 10 to 12 % accuracy with 5 % clean images.
 Introduced in notebook 07.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +40,7 @@ from torch.func import functional_call
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import Judge, batch_norms, epoch, per_layer, prune_by_mask, scaled, split
 from paperlib.errors import PaperlibError
-from paperlib.training import autocast
+from paperlib.training import Progress, autocast
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def rnp(
     config: RNP,
     *,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = None,
     judge: Judge | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels that do not come back when the clean task is relearned.

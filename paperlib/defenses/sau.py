@@ -48,7 +48,7 @@ from torch import Tensor, nn
 from paperlib.data.images import ImageData
 from paperlib.defenses.batches import batches
 from paperlib.errors import PaperlibError, choose
-from paperlib.training import autocast, predict
+from paperlib.training import Progress, autocast, predict
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ def sau(
     config: SAU,
     *,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = None,
     each_epoch: Callable[[int, nn.Module, nn.Module], None] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` that has unlearned what adversarial examples share with it.

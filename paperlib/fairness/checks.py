@@ -8,14 +8,12 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.metrics.pairwise import kernel_metrics
 from sklearn.utils.validation import validate_data
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.fairness.moments import aligned
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import FloatArray, aligned
 
 
 def number(name: str, value: Any, low: float = 0.0, high: float = np.inf, *, above: bool = False) -> float:

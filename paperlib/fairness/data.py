@@ -48,8 +48,7 @@ from sklearn.model_selection import train_test_split
 
 from paperlib import paths
 from paperlib.errors import DataMissing, PaperlibError, choose
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import FloatArray
 
 
 @dataclass(frozen=True)

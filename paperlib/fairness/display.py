@@ -10,7 +10,7 @@ from sklearn.metrics import mean_squared_error
 
 from paperlib.fairness import checks
 from paperlib.fairness.metrics import smd
-from paperlib.fairness.moments import Sensitive, aligned, sensitive_frame
+from paperlib.fairness.moments import Sensitive, Weights, aligned, sensitive_frame
 
 
 class RegressionFairnessDisplay:
@@ -44,7 +44,7 @@ class RegressionFairnessDisplay:
         y: ArrayLike,
         sensitive_features: Sensitive,
         *,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
         levels: ArrayLike | None = None,
         name: str | None = None,
         ax: Any = None,
@@ -79,7 +79,7 @@ class RegressionFairnessDisplay:
         y_pred: ArrayLike,
         sensitive_features: Sensitive,
         *,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
         name: str | None = None,
         ax: Any = None,
         **line: Any,

@@ -23,10 +23,11 @@ Differences from the paper
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -34,9 +35,8 @@ from sklearn.utils.validation import check_is_fitted
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import kernel_matrix
-from paperlib.fairness.moments import Moments, Sensitive, aligned, index_of, moment_basis
+from paperlib.fairness.moments import FloatArray, Moments, Sensitive, Weights, aligned, index_of, moment_basis
 
-FloatArray = NDArray[np.float64]
 Loss = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
@@ -73,6 +73,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+@dataclass(eq=False, repr=False)
 class FairGDRegressor(RegressorMixin, BaseEstimator):
     """Full-batch Adam on eq. (7).
 
@@ -110,44 +111,23 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
-    def __init__(
-        self,
-        loss: str | Loss = "smooth_l1",
-        *,
-        kernel: str | Callable = "linear",
-        gamma: float | None = None,
-        degree: float = 3,
-        coef0: float = 1,
-        kernel_params: dict | None = None,
-        learning_rate: float = 1e-4,
-        max_iter: int = 1000,
-        record_every: int = 10,
-        fit_intercept: bool = True,
-        constrained: bool = True,
-        moments: Moments = "groups",
-        n_moments: int = 3,
-    ) -> None:
-        self.loss = loss
-        self.kernel = kernel
-        self.gamma = gamma
-        self.degree = degree
-        self.coef0 = coef0
-        self.kernel_params = kernel_params
-        self.learning_rate = learning_rate
-        self.max_iter = max_iter
-        self.record_every = record_every
-        self.fit_intercept = fit_intercept
-        self.constrained = constrained
-        self.moments = moments
-        self.n_moments = n_moments
+    loss: str | Loss = "smooth_l1"
+    _: KW_ONLY
+    kernel: str | Callable = "linear"
+    gamma: float | None = None
+    degree: float = 3
+    coef0: float = 1
+    kernel_params: dict | None = None
+    learning_rate: float = 1e-4
+    max_iter: int = 1000
+    record_every: int = 10
+    fit_intercept: bool = True
+    constrained: bool = True
+    moments: Moments = "groups"
+    n_moments: int = 3
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> FairGDRegressor:
         """Descend for ``max_iter`` steps.
 

@@ -45,8 +45,7 @@ from scipy.optimize import nnls
 from sklearn.metrics.pairwise import pairwise_kernels
 
 from paperlib.errors import PaperlibError
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import FloatArray
 
 _VISIBLE = 1e-13  # eigenvalue of T, relative to the largest that S allows, below which the kernel cannot see a gap
 

@@ -29,7 +29,7 @@ Differences from the paper
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,11 +42,12 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import GapProblem
 from paperlib.fairness.mean_parity import FairnessKnobs, FloatArray, TrainFit
-from paperlib.fairness.moments import Moments, Sensitive, index_of
+from paperlib.fairness.moments import Sensitive, Weights, index_of
 
 APPROXIMATIONS = ("nystroem", "fourier")
 
 
+@dataclass(eq=False, repr=False)
 class StreamedMeanParityRegressor(FairnessKnobs):
     r"""``MeanParityRegressor`` with a finite feature map, fitted in one pass over chunks of rows.
 
@@ -85,46 +86,12 @@ class StreamedMeanParityRegressor(FairnessKnobs):
     ``MeanParityRegressor``.
     """
 
-    __metadata_request__fit: ClassVar = {"sensitive_features": True}
-
-    def __init__(
-        self,
-        alpha: float = 1,
-        *,
-        kernel: str | Callable = "rbf",
-        gamma: float | None = None,
-        degree: float = 3,
-        coef0: float = 1,
-        kernel_params: dict | None = None,
-        approximation: str = "nystroem",
-        n_components: int = 500,
-        chunk_size: int = 4096,
-        random_state: int | np.random.RandomState | None = None,
-        fit_intercept: bool = True,
-        unfairness: float = 0.0,
-        penalty: float | None = None,
-        gap_budget: float | ArrayLike | None = None,
-        smd_budget: float | None = None,
-        moments: Moments = "groups",
-        n_moments: int = 3,
-    ) -> None:
-        self.alpha = alpha
-        self.kernel = kernel
-        self.gamma = gamma
-        self.degree = degree
-        self.coef0 = coef0
-        self.kernel_params = kernel_params
-        self.approximation = approximation
-        self.n_components = n_components
-        self.chunk_size = chunk_size
-        self.random_state = random_state
-        self.fit_intercept = fit_intercept
-        self.unfairness = unfairness
-        self.penalty = penalty
-        self.gap_budget = gap_budget
-        self.smd_budget = smd_budget
-        self.moments = moments
-        self.n_moments = n_moments
+    _: KW_ONLY
+    kernel: str | Callable = "rbf"
+    approximation: str = "nystroem"
+    n_components: int = 500
+    chunk_size: int = 4096
+    random_state: int | np.random.RandomState | None = None
 
     def fit(
         self,
@@ -133,7 +100,7 @@ class StreamedMeanParityRegressor(FairnessKnobs):
         *,
         sensitive_features: Sensitive = None,
         control_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
     ) -> StreamedMeanParityRegressor:
         """One pass over the rows; arguments and errors as in ``MeanParityRegressor.fit``."""
         self._check_parameters()

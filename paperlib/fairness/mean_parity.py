@@ -37,21 +37,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from paperlib.errors import PaperlibError
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import GapProblem, Spectrum, kernel_matrix, ridge_fits
-from paperlib.fairness.moments import MomentBasis, Moments, Sensitive, aligned, index_of, moment_basis
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import (
+    FloatArray,
+    MomentBasis,
+    Moments,
+    Sensitive,
+    Weights,
+    aligned,
+    index_of,
+    moment_basis,
+)
 
 
 @dataclass(frozen=True)
@@ -127,27 +134,31 @@ class TrainFit:
         return self.rr + cross + np.einsum("lqp,qr,lrp->lp", shift, self.cc, shift)
 
 
+@dataclass(eq=False, repr=False)
 class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
     """What the exact and the streamed estimator share: the checks of their parameters, and the tradeoff path."""
 
-    alpha: float
-    kernel: str | Callable
-    unfairness: float
-    penalty: float | None
-    gap_budget: float | ArrayLike | None
-    smd_budget: float | None
-    moments: Moments
-    n_moments: int
-    gamma: float | None
-    degree: float
-    coef0: float
-    kernel_params: dict | None
-    fit_intercept: bool
-    _problem: GapProblem  # this and the rest are set by fit
-    _train: TrainFit
-    _columns: FloatArray
-    _intercepts: FloatArray
-    _single: bool
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
+
+    alpha: float = 1
+    _: KW_ONLY
+    kernel: str | Callable = "linear"
+    gamma: float | None = None
+    degree: float = 3
+    coef0: float = 1
+    kernel_params: dict | None = None
+    fit_intercept: bool = True
+    unfairness: float = 0.0
+    penalty: float | None = None
+    gap_budget: float | ArrayLike | None = None
+    smd_budget: float | None = None
+    moments: Moments = "groups"
+    n_moments: int = 3
+    _problem: GapProblem = field(init=False)  # this and the rest are set by fit
+    _train: TrainFit = field(init=False)
+    _columns: FloatArray = field(init=False)
+    _intercepts: FloatArray = field(init=False)
+    _single: bool = field(init=False)
 
     def _check_parameters(self) -> None:
         if not np.isfinite(checks.number("alpha", self.alpha)):
@@ -161,7 +172,7 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
             raise PaperlibError(f"{' and '.join(used)} are set together; they are alternatives: set at most one.")
 
     def _check_data(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+        self, X: ArrayLike, y: ArrayLike, sample_weight: Weights
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         y = aligned("y", y, X)
         inputs, targets = checks.validated(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
@@ -363,39 +374,6 @@ class MeanParityRegressor(FairnessKnobs):
     True
     """
 
-    __metadata_request__fit: ClassVar = {"sensitive_features": True}
-
-    def __init__(
-        self,
-        alpha: float = 1,
-        *,
-        kernel: str | Callable = "linear",
-        gamma: float | None = None,
-        degree: float = 3,
-        coef0: float = 1,
-        kernel_params: dict | None = None,
-        fit_intercept: bool = True,
-        unfairness: float = 0.0,
-        penalty: float | None = None,
-        gap_budget: float | ArrayLike | None = None,
-        smd_budget: float | None = None,
-        moments: Moments = "groups",
-        n_moments: int = 3,
-    ) -> None:
-        self.alpha = alpha
-        self.kernel = kernel
-        self.gamma = gamma
-        self.degree = degree
-        self.coef0 = coef0
-        self.kernel_params = kernel_params
-        self.fit_intercept = fit_intercept
-        self.unfairness = unfairness
-        self.penalty = penalty
-        self.gap_budget = gap_budget
-        self.smd_budget = smd_budget
-        self.moments = moments
-        self.n_moments = n_moments
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.kernel == "precomputed"
@@ -408,7 +386,7 @@ class MeanParityRegressor(FairnessKnobs):
         *,
         sensitive_features: Sensitive = None,
         control_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
     ) -> MeanParityRegressor:
         """Fit in closed form.
 
@@ -478,7 +456,7 @@ class MeanParityRegressor(FairnessKnobs):
         return self
 
     def _prepare(
-        self, X: ArrayLike, y: ArrayLike, sensitive: Sensitive, control: Sensitive, sample_weight: ArrayLike | None
+        self, X: ArrayLike, y: ArrayLike, sensitive: Sensitive, control: Sensitive, sample_weight: Weights
     ) -> tuple[_Scaled, FloatArray, FloatArray]:
         """Check everything; returns the scaled problem, and X and y as arrays."""
         self._check_parameters()
@@ -534,7 +512,7 @@ class MeanParityRegressor(FairnessKnobs):
         *,
         sensitive_features: Sensitive = None,
         control_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
     ) -> AlphaPath:
         r"""Every ridge penalty from one eigendecomposition, with closed-form leave-one-out.
 

@@ -27,15 +27,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import wasserstein_distance
 from sklearn.metrics import mean_squared_error, r2_score
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
-from paperlib.fairness.moments import Sensitive, aligned, group_codes, index_of, sensitive_frame
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import FloatArray, Sensitive, Weights, aligned, group_codes, index_of, sensitive_frame
 
 __all__ = [
     "METRICS",
@@ -54,18 +52,14 @@ __all__ = [
 _METHODS = ("between_groups", "to_overall")
 
 
-def mean_prediction(y_true: ArrayLike | None, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+def mean_prediction(y_true: ArrayLike | None, y_pred: ArrayLike, *, sample_weight: Weights = None) -> float:
     """Weighted mean of the predictions; as a metric of a ``MetricFrame`` it gives the group means."""
     f = _predictions(y_pred)
     return float(np.average(f, weights=checks.weights(sample_weight, len(f), _rows(y_true, y_pred))))
 
 
 def group_means(
-    y_true: ArrayLike | None,
-    y_pred: ArrayLike,
-    *,
-    sensitive_features: Sensitive,
-    sample_weight: ArrayLike | None = None,
+    y_true: ArrayLike | None, y_pred: ArrayLike, *, sensitive_features: Sensitive, sample_weight: Weights = None
 ) -> pd.Series:
     """Mean prediction of each group that occurs, indexed by the group (a tuple for several attributes)."""
     groups = list(_groups(y_true, y_pred, sensitive_features, sample_weight))
@@ -75,11 +69,7 @@ def group_means(
 
 
 def smd(
-    y_true: ArrayLike | None,
-    y_pred: ArrayLike,
-    *,
-    sensitive_features: Sensitive,
-    sample_weight: ArrayLike | None = None,
+    y_true: ArrayLike | None, y_pred: ArrayLike, *, sensitive_features: Sensitive, sample_weight: Weights = None
 ) -> float:
     """Sum over groups of |group mean - overall mean| (MPD of Proposition 1); with two groups, |mean_1 - mean_0|."""
     means = group_means(y_true, y_pred, sensitive_features=sensitive_features, sample_weight=sample_weight)
@@ -92,7 +82,7 @@ def mean_parity_gap(
     y_pred: ArrayLike,
     *,
     sensitive_features: Sensitive,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Weights = None,
     method: str = "between_groups",
 ) -> float:
     """Largest difference of two group means, or of a group mean and the overall mean (``method="to_overall"``).
@@ -111,7 +101,7 @@ def ks_distance(
     y_pred: ArrayLike,
     *,
     sensitive_features: Sensitive,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Weights = None,
     method: str = "between_groups",
 ) -> float:
     r"""Kolmogorov distance: :math:`\max \sup_t |F_g(t) - F_h(t)|` over pairs of groups, or against all predictions.
@@ -130,11 +120,7 @@ def ks_distance(
 
 
 def demographic_parity_discrepancy(
-    y_true: ArrayLike | None,
-    y_pred: ArrayLike,
-    *,
-    sensitive_features: Sensitive,
-    sample_weight: ArrayLike | None = None,
+    y_true: ArrayLike | None, y_pred: ArrayLike, *, sensitive_features: Sensitive, sample_weight: Weights = None
 ) -> float:
     """DPD of Proposition 1: sum over groups of the Wasserstein-1 distance to all predictions; at least the SMD."""
     pooled = _predictions(y_pred)
@@ -148,7 +134,7 @@ def covariance_norm(
     y_pred: ArrayLike,
     *,
     sensitive_features: ArrayLike,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Weights = None,
     total: bool = False,
 ) -> float:
     """Euclidean norm of Cov(S, f), numeric attributes; times the total weight n when ``total`` (Figures 8 and 9)."""
@@ -172,7 +158,7 @@ def _rows(y_true: ArrayLike | None, y_pred: ArrayLike) -> pd.DataFrame | None:
 
 
 def _groups(
-    y_true: ArrayLike | None, y_pred: ArrayLike, sensitive_features: Sensitive, sample_weight: ArrayLike | None
+    y_true: ArrayLike | None, y_pred: ArrayLike, sensitive_features: Sensitive, sample_weight: Weights
 ) -> Iterator[tuple[Any, FloatArray, FloatArray]]:
     """(label, predictions, weights) of each group with positive weight."""
     f, X = _predictions(y_pred), _rows(y_true, y_pred)
@@ -200,7 +186,7 @@ def interval(
     y_pred: ArrayLike,
     *,
     sensitive_features: Sensitive,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Weights = None,
     level: float = 0.95,
     n_resamples: int = 1000,
     random_state: int | None = 0,

@@ -32,6 +32,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from paperlib.errors import PaperlibError, choose
 
 Moments = str | Callable[[NDArray], ArrayLike] | dict
+Weights = ArrayLike | None
 Sensitive = ArrayLike | pd.DataFrame | pd.Series | dict | None
 FloatArray = NDArray[np.float64]
 

@@ -25,7 +25,6 @@ Differences from the paper
 Introduced in notebook 03.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +35,7 @@ from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.selection.problem import SURROGATE, Problem, Rounds, State, notes_of
-from paperlib.training import Recipe, Step, autocast, fit
+from paperlib.training import Progress, Recipe, Step, autocast, fit
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def forgetting(problem: Problem, config: FUS, chosen: Tensor, seed: int) -> Tens
 
 
 def fus(
-    problem: Problem, config: FUS, *, seed: int, rounds: Rounds, progress: Callable[[float, str], None] | None = None
+    problem: Problem, config: FUS, *, seed: int, rounds: Rounds, progress: Progress = None
 ) -> tuple[Tensor, dict[str, Any]]:
     """Indices chosen by FUS, sorted, and notes: besides the common ones the mean forgetting events by round.
 

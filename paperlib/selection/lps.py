@@ -31,7 +31,6 @@ Differences from the paper
 Introduced in notebook 03.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +40,7 @@ from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError
 from paperlib.selection.problem import FORWARD, SURROGATE, Problem, Rounds, State, notes_of, shuffled, top_k
-from paperlib.training import Recipe, fit, logits
+from paperlib.training import Progress, Recipe, fit, logits
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def scores(model: nn.Module, x: Tensor, y: Tensor, triggered: Tensor, labels: Te
 
 
 def lps(
-    problem: Problem, config: LPS, *, seed: int, rounds: Rounds, progress: Callable[[float, str], None] | None = None
+    problem: Problem, config: LPS, *, seed: int, rounds: Rounds, progress: Progress = None
 ) -> tuple[Tensor, dict[str, Any]]:
     """Indices chosen by LPS, sorted, and notes: besides the common ones the mean losses of the chosen and of all, by
     round.

@@ -22,7 +22,7 @@ from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
 from paperlib.registry import check_numbers
-from paperlib.training import load_state, load_weights, save_weights
+from paperlib.training import Progress, load_state, load_weights, save_weights
 
 FORWARD = 1 / 3
 """A forward pass in units of a training pass: the backward pass costs about twice the forward one."""
@@ -210,7 +210,7 @@ class Rounds:
         model: nn.Module | None,
         state: State,
         turn: Callable[[int, State], tuple[State, str]],
-        progress: Callable[[float, str], None] | None = None,
+        progress: Progress = None,
     ) -> State:
         """Play the rounds that are missing and return the last state; ``state`` is the one before the first round.
 

@@ -13,7 +13,6 @@ Differences from the paper
 Introduced in notebook 03.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 
 from paperlib.attacks import draw
 from paperlib.selection.problem import Problem, Rounds, notes_of, shuffled, top_k
+from paperlib.training import Progress
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Balanced:
 
 
 def uniform(
-    problem: Problem, config: Random, *, seed: int, rounds: Rounds, progress: Callable[[float, str], None] | None = None
+    problem: Problem, config: Random, *, seed: int, rounds: Rounds, progress: Progress = None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """Uniform over everything that the attack's label policy allows; the same images as without a strategy."""
     found = draw(problem.data.y.cpu().numpy(), problem.ratio, problem.attack.labels, problem.target, seed)
@@ -43,12 +43,7 @@ def uniform(
 
 
 def balanced(
-    problem: Problem,
-    config: Balanced,
-    *,
-    seed: int,
-    rounds: Rounds,
-    progress: Callable[[float, str], None] | None = None,
+    problem: Problem, config: Balanced, *, seed: int, rounds: Rounds, progress: Progress = None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """The same number from every class that may be poisoned."""
     indices = balanced_indices(problem, seed)

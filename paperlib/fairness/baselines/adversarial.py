@@ -13,10 +13,11 @@ Differences from the paper
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
@@ -24,11 +25,10 @@ from sklearn.utils.validation import check_is_fitted
 from paperlib.errors import PaperlibError
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import optional
-from paperlib.fairness.moments import Sensitive, aligned, index_of, training_groups
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import FloatArray, Sensitive, Weights, aligned, index_of, training_groups
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AdversarialRegressor(RegressorMixin, BaseEstimator):
     """A network that predicts y while an adversary tries to read the attribute off its prediction (fairlearn, torch).
 
@@ -45,30 +45,15 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
-    def __init__(
-        self,
-        *,
-        strength: float = 1.0,
-        hidden: int = 16,
-        epochs: int = 20,
-        batch_size: int = 128,
-        learning_rate: float = 0.003,
-        random_state: int = 0,
-    ) -> None:
-        self.strength = strength
-        self.hidden = hidden
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.random_state = random_state
+    strength: float = 1.0
+    hidden: int = 16
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 0.003
+    random_state: int = 0
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> AdversarialRegressor:
         """Train both networks.
 

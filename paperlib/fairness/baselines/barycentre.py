@@ -16,6 +16,7 @@ Differences from the paper
 from __future__ import annotations
 
 import copy
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,9 +27,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper, optional
-from paperlib.fairness.moments import Sensitive
+from paperlib.fairness.moments import Sensitive, Weights
 
 
+@dataclass(eq=False, repr=False)
 class WassersteinBarycentre(Wrapper):
     """Move the predictions of every group to the Wasserstein barycentre of the groups: statistical parity.
 
@@ -47,28 +49,15 @@ class WassersteinBarycentre(Wrapper):
 
     __metadata_request__predict: ClassVar = {"sensitive_features": True}
 
-    def __init__(
-        self,
-        estimator: BaseEstimator | None = None,
-        *,
-        unfairness: float = 0.0,
-        sigma: float = 1e-4,
-        random_state: int = 0,
-        unseen: str = "error",
-    ) -> None:
-        self.estimator = estimator
-        self.unfairness = unfairness
-        self.sigma = sigma
-        self.random_state = random_state
-        self.unseen = unseen
+    estimator: BaseEstimator | None = None
+    _: KW_ONLY
+    unfairness: float = 0.0
+    sigma: float = 1e-4
+    random_state: int = 0
+    unseen: str = "error"
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> WassersteinBarycentre:
         """Fit the regressor, then learn the distribution of its predictions in every group.
 

@@ -20,15 +20,19 @@ Differences from the paper
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper
-from paperlib.fairness.moments import Sensitive
+from paperlib.fairness.moments import Sensitive, Weights
 
 
+@dataclass(eq=False, repr=False)
 class BoundedGroupLossRegressor(Wrapper):
     """Squared error of every group at most ``bound``, around any regressor that takes sample weights.
 
@@ -51,19 +55,14 @@ class BoundedGroupLossRegressor(Wrapper):
     estimators_ : list
     """
 
-    def __init__(self, estimator=None, *, bound: float | None = None, n_rounds: int = 50, radius: float = 20.0) -> None:
-        self.estimator = estimator
-        self.bound = bound
-        self.n_rounds = n_rounds
-        self.radius = radius
+    estimator: BaseEstimator | None = None
+    _: KW_ONLY
+    bound: float | None = None
+    n_rounds: int = 50
+    radius: float = 20.0
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> BoundedGroupLossRegressor:
         """Fit ``n_rounds`` regressions; X (n, d), y (n,), sensitive_features (n,) or (n, r), sample_weight (n,)."""
         bound = 0.0 if self.bound is None else checks.number("bound", self.bound)

@@ -10,6 +10,7 @@ Differences from fairlearn
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -20,9 +21,10 @@ from sklearn.utils.validation import check_is_fitted
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.ridge_penalties import numeric_attributes
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper, optional
-from paperlib.fairness.moments import Sensitive, index_of
+from paperlib.fairness.moments import Sensitive, Weights, index_of
 
 
+@dataclass(eq=False, repr=False)
 class CorrelationRemoverRegressor(Wrapper):
     """Take the attributes out of the inputs linearly (fairlearn), then fit a regressor on what is left.
 
@@ -36,17 +38,12 @@ class CorrelationRemoverRegressor(Wrapper):
 
     __metadata_request__predict: ClassVar = {"sensitive_features": True}
 
-    def __init__(self, estimator: BaseEstimator | None = None, *, strength: float = 1.0) -> None:
-        self.estimator = estimator
-        self.strength = strength
+    estimator: BaseEstimator | None = None
+    _: KW_ONLY
+    strength: float = 1.0
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> CorrelationRemoverRegressor:
         """Fit the remover and the regressor; columns of X that equal an attribute become constant.
 

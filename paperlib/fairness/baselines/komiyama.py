@@ -29,10 +29,11 @@ Differences from the papers
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -41,12 +42,12 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.ridge_penalties import numeric_attributes
 from paperlib.fairness.group_shift import Spectrum
-from paperlib.fairness.moments import Sensitive, aligned, index_of
+from paperlib.fairness.moments import FloatArray, Sensitive, Weights, aligned, index_of
 
-FloatArray = NDArray[np.float64]
 METHODS = ("nrfc", "frrm")
 
 
+@dataclass(eq=False, repr=False)
 class BoundedShareRegressor(RegressorMixin, BaseEstimator):
     """Linear regression whose prediction is explained by the attribute to a share of at most ``unfairness``.
 
@@ -74,21 +75,14 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
     __metadata_request__fit: ClassVar = {"sensitive_features": True}
     __metadata_request__predict: ClassVar = {"sensitive_features": True}
 
-    def __init__(
-        self, unfairness: float = 0.0, *, method: str = "nrfc", alpha: float = 0.0, fit_intercept: bool = True
-    ) -> None:
-        self.unfairness = unfairness
-        self.method = method
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
+    unfairness: float = 0.0
+    _: KW_ONLY
+    method: str = "nrfc"
+    alpha: float = 0.0
+    fit_intercept: bool = True
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> BoundedShareRegressor:
         """Fit.
 

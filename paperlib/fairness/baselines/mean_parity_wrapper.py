@@ -20,6 +20,7 @@ regressor has not seen.
 from __future__ import annotations
 
 import warnings
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,9 +31,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from paperlib.fairness import checks
 from paperlib.fairness.baselines.wrappers import FloatArray, Wrapper
-from paperlib.fairness.moments import Sensitive
+from paperlib.fairness.moments import Sensitive, Weights
 
 
+@dataclass(eq=False, repr=False)
 class MeanParityWrapper(Wrapper):
     """Mean parity around any regressor: take the group means of its predictions out, add the overall mean.
 
@@ -85,30 +87,16 @@ class MeanParityWrapper(Wrapper):
 
     __metadata_request__predict: ClassVar = {"sensitive_features": True}
 
-    def __init__(
-        self,
-        estimator: BaseEstimator | None = None,
-        *,
-        cv: Any = None,
-        unfairness: float = 0.0,
-        inside: bool = False,
-        n_rounds: int = 30,
-        unseen: str = "error",
-    ) -> None:
-        self.estimator = estimator
-        self.cv = cv
-        self.unfairness = unfairness
-        self.inside = inside
-        self.n_rounds = n_rounds
-        self.unseen = unseen
+    estimator: BaseEstimator | None = None
+    _: KW_ONLY
+    cv: Any = None
+    unfairness: float = 0.0
+    inside: bool = False
+    n_rounds: int = 30
+    unseen: str = "error"
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> MeanParityWrapper:
         """Fit the regressor, then read its group means off.
 

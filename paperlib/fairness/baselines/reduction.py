@@ -26,21 +26,21 @@ Differences from the paper
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import Spectrum
-from paperlib.fairness.moments import Sensitive, aligned, index_of, training_groups
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import FloatArray, Sensitive, Weights, aligned, index_of, training_groups
 
 
+@dataclass(eq=False, repr=False)
 class ReductionRegressor(RegressorMixin, BaseEstimator):
     """Linear regression under statistical parity on a grid of thresholds.
 
@@ -72,32 +72,17 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
-    def __init__(
-        self,
-        epsilon: float = 0.02,
-        *,
-        n_steps: int = 40,
-        n_rounds: int = 100,
-        radius: float = 3.0,
-        step: float = 3.0,
-        alpha: float = 0.0,
-        random_state: int = 0,
-    ) -> None:
-        self.epsilon = epsilon
-        self.n_steps = n_steps
-        self.n_rounds = n_rounds
-        self.radius = radius
-        self.step = step
-        self.alpha = alpha
-        self.random_state = random_state
+    epsilon: float = 0.02
+    _: KW_ONLY
+    n_steps: int = 40
+    n_rounds: int = 100
+    radius: float = 3.0
+    step: float = 3.0
+    alpha: float = 0.0
+    random_state: int = 0
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> ReductionRegressor:
         """Fit; X gets a column of ones.
 

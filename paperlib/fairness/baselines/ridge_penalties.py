@@ -30,6 +30,7 @@ Differences from the papers
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,9 +42,7 @@ from sklearn.utils.validation import check_is_fitted
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
 from paperlib.fairness.group_shift import kernel_matrix, ridge_fits
-from paperlib.fairness.moments import Sensitive, aligned, at_most, index_of, sensitive_frame
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import FloatArray, Sensitive, Weights, aligned, at_most, index_of, sensitive_frame
 
 
 def numeric_attributes(sensitive_features: Sensitive, n_samples: int, X: Any = None) -> FloatArray:
@@ -101,6 +100,7 @@ def centred_features(
 PENALTIES = ("hsic", "berk_group", "berk_individual")
 
 
+@dataclass(eq=False, repr=False)
 class PenalisedFairRidge(RegressorMixin, BaseEstimator):
     r"""Kernel ridge regression with a quadratic unfairness penalty.
 
@@ -130,36 +130,19 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"sensitive_features": True}
 
-    def __init__(
-        self,
-        eta: float = 1000.0,
-        *,
-        penalty: str = "hsic",
-        alpha: float = 1.0,
-        kernel: str | Callable = "linear",
-        gamma: float | None = None,
-        degree: float = 3,
-        coef0: float = 1,
-        kernel_s: str | Callable = "linear",
-        gamma_s: float | None = None,
-    ) -> None:
-        self.eta = eta
-        self.penalty = penalty
-        self.alpha = alpha
-        self.kernel = kernel
-        self.gamma = gamma
-        self.degree = degree
-        self.coef0 = coef0
-        self.kernel_s = kernel_s
-        self.gamma_s = gamma_s
+    eta: float = 1000.0
+    _: KW_ONLY
+    penalty: str = "hsic"
+    alpha: float = 1.0
+    kernel: str | Callable = "linear"
+    gamma: float | None = None
+    degree: float = 3
+    coef0: float = 1
+    kernel_s: str | Callable = "linear"
+    gamma_s: float | None = None
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sensitive_features: Sensitive = None,
-        sample_weight: ArrayLike | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> PenalisedFairRidge:
         """Fit in closed form.
 

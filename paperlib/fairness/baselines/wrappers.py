@@ -13,9 +13,16 @@ from sklearn.utils.validation import has_fit_parameter
 
 from paperlib.errors import PaperlibError, choose
 from paperlib.fairness import checks
-from paperlib.fairness.moments import Sensitive, aligned, group_codes, index_of, sensitive_frame, training_groups
-
-FloatArray = NDArray[np.float64]
+from paperlib.fairness.moments import (
+    FloatArray,
+    Sensitive,
+    Weights,
+    aligned,
+    group_codes,
+    index_of,
+    sensitive_frame,
+    training_groups,
+)
 
 
 def optional(module: str, distribution: str) -> ModuleType:
@@ -53,9 +60,7 @@ class Wrapper(RegressorMixin, BaseEstimator):
             raise PaperlibError(f"sample_weight is given, but estimator={self.estimator!r} takes none; leave it out.")
         return {"sample_weight": weight}
 
-    def _check(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _check(self, X: ArrayLike, y: ArrayLike, sample_weight: Weights) -> tuple[FloatArray, FloatArray, FloatArray]:
         features, target = checks.validated(self, X, aligned("y", y, X), dtype=np.float64, y_numeric=True)
         return features, target, checks.weights(sample_weight, len(target), index_of(X=X, y=y))
 

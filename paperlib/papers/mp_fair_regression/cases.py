@@ -13,8 +13,8 @@ from sklearn.model_selection import train_test_split
 
 from paperlib.fairness import data as fair_data
 from paperlib.fairness.data import FairData
+from paperlib.fairness.moments import FloatArray
 
-FloatArray = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Split = tuple[Indices, Indices]
 

@@ -55,10 +55,8 @@ from paperlib.fairness.baselines import (
     fit_predict,
     predictions,
 )
-from paperlib.fairness.moments import group_codes
+from paperlib.fairness.moments import FloatArray, group_codes
 from paperlib.papers.mp_fair_regression.cases import Case, several_attribute_cases, single_attribute_cases
-
-FloatArray = NDArray[np.float64]
 
 WEIGHTS = {"1": 10.0, "3": 1000.0}
 """FKR-1 and FPR-1 have the weight 10, FKR-3 and FPR-3 the weight 1000."""
