@@ -129,21 +129,9 @@ class FairGDRegressor(RegressorMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> FairGDRegressor:
-        """Descend for ``max_iter`` steps.
+        """Descend for ``max_iter`` steps; arguments and errors as in ``MeanParityRegressor.fit``, for y (n,).
 
-        Parameters
-        ----------
-        X : (n, d)
-        y : (n,)
-            -1 and 1 for 'logistic'.
-        sensitive_features : (n,) or (n, r)
-        sample_weight : (n,), optional
-            A weight of 2 is the same as the row twice.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter, the response or the sensitive features are not usable.
+        'logistic' takes y in {-1, 1}.
         """
         loss = self._check_parameters()
         source = index_of(X=X, y=y)

@@ -55,21 +55,10 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> AdversarialRegressor:
-        """Train both networks.
+        """Train both networks; arguments and errors as in ``MeanParityRegressor.fit``, for y (n,).
 
-        Parameters
-        ----------
-        X : (n, d)
-        y : (n,)
-        sensitive_features : (n,) or (n, r)
-        sample_weight : (n,), optional
-            In one batch a weight of 2 is the same as the row twice, up to single precision; in several, repeated rows
-            fall into other batches.  Rows of weight 0 are left out.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter or the sensitive features are not usable, training diverged, or fairlearn is not installed.
+        In one batch a weight of 2 is the same as the row twice, up to single precision; in several, repeated rows fall
+        into other batches. Training that diverges, and fairlearn not installed, are errors too.
         """
         checks.number("strength", self.strength, 0.0, np.finfo(float).max)
         checks.number("learning_rate", self.learning_rate, 0.0, np.finfo(float).max, above=True)

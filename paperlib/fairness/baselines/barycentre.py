@@ -61,19 +61,9 @@ class WassersteinBarycentre(Wrapper):
     ) -> WassersteinBarycentre:
         """Fit the regressor, then learn the distribution of its predictions in every group.
 
-        Parameters
-        ----------
-        X : (n, d)
-        y : (n,)
-        sensitive_features : (n,) or (n, r)
-        sample_weight : (n,), optional
-            Of the regressor's loss and of the distributions.  A weight of 2 is the same as the row twice, exactly so
-            with ``sigma=0``; the jitter of repeated rows differs.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter or the sensitive features are not usable, or equipy is not installed.
+        Arguments and errors as in ``MeanParityRegressor.fit``, for y (n,). The weights are of the regressor's loss
+        and of the distributions; the jitter of repeated rows differs, so a weight of 2 is the row twice with
+        ``sigma=0`` only. equipy not installed is an error too.
         """
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
         checks.whole("random_state", self.random_state, 0)

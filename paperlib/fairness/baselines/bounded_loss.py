@@ -64,7 +64,7 @@ class BoundedGroupLossRegressor(Wrapper):
     def fit(
         self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> BoundedGroupLossRegressor:
-        """Fit ``n_rounds`` regressions; X (n, d), y (n,), sensitive_features (n,) or (n, r), sample_weight (n,)."""
+        """Fit ``n_rounds`` regressions; arguments and errors as in ``MeanParityRegressor.fit``, for y (n,)."""
         bound = 0.0 if self.bound is None else checks.number("bound", self.bound)
         checks.whole("n_rounds", self.n_rounds)
         checks.number("radius", self.radius, above=True)

@@ -47,19 +47,8 @@ class CorrelationRemoverRegressor(Wrapper):
     ) -> CorrelationRemoverRegressor:
         """Fit the remover and the regressor; columns of X that equal an attribute become constant.
 
-        Parameters
-        ----------
-        X : (n, d)
-        y : (n,)
-        sensitive_features : (n,) or (n, r)
-            Numbers.
-        sample_weight : (n,), optional
-            Of both fits.  A weight of 2 is the same as the row twice.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter or the sensitive features are not usable, or fairlearn is not installed.
+        Arguments and errors as in ``MeanParityRegressor.fit``, for y (n,) and attributes that are numbers.
+        fairlearn not installed is an error too.
         """
         checks.number("strength", self.strength, 0.0, 1.0)
         features, target, weight = self._check(X, y, sample_weight)

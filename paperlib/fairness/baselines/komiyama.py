@@ -84,22 +84,9 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> BoundedShareRegressor:
-        """Fit.
+        """Fit; arguments and errors as in ``MeanParityRegressor.fit``, for y (n,) and attributes that are numbers.
 
-        Parameters
-        ----------
-        X : (n, d)
-            May contain the attributes, whose columns then become zero.
-        y : (n,)
-        sensitive_features : (n,) or (n, r)
-            Numbers.
-        sample_weight : (n,), optional
-            A weight of 2 is the same as the row twice.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter or the sensitive features are not usable.
+        X may contain the attributes, whose columns then become zero.
         """
         choose("method", self.method, METHODS)
         checks.number("unfairness", self.unfairness, 0.0, 1.0)

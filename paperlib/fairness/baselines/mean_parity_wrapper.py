@@ -100,23 +100,9 @@ class MeanParityWrapper(Wrapper):
     ) -> MeanParityWrapper:
         """Fit the regressor, then read its group means off.
 
-        Parameters
-        ----------
-        X : (n, d)
-        y : (n,)
-        sensitive_features : (n,) or (n, r)
-        sample_weight : (n,), optional
-            Of the group means and of the regressor's loss, which must allow them.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter or the sensitive features are not usable, or the regressor takes no weights.
-
-        Warns
-        -----
-        UserWarning
-            ``inside``: the gaps could not be closed to 1e-3 of those of the ordinary fit.
+        Arguments and errors as in ``MeanParityRegressor.fit``, for y (n,). The weights are those of the group means and
+        of the regressor's loss, which must allow them. ``inside`` warns when the gaps could not be closed to 1e-3 of
+        those of the ordinary fit.
         """
         checks.number("unfairness", self.unfairness, 0.0, 1.0)
         checks.whole("n_rounds", self.n_rounds)

@@ -84,21 +84,7 @@ class ReductionRegressor(RegressorMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> ReductionRegressor:
-        """Fit; X gets a column of ones.
-
-        Parameters
-        ----------
-        X : (n, d)
-        y : (n,)
-        sensitive_features : (n,) or (n, r)
-        sample_weight : (n,), optional
-            A weight of 2 is the same as the row twice.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter or the sensitive features are not usable.
-        """
+        """Fit; arguments and errors as in ``MeanParityRegressor.fit``, for y (n,). X gets a column of ones."""
         checks.number("epsilon", self.epsilon, 0.0, 1.0, above=True)
         checks.whole("n_steps", self.n_steps, 2)
         checks.whole("n_rounds", self.n_rounds)

@@ -144,21 +144,7 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: ArrayLike, *, sensitive_features: Sensitive = None, sample_weight: Weights = None
     ) -> PenalisedFairRidge:
-        """Fit in closed form.
-
-        Parameters
-        ----------
-        X : (n, d)
-        y : (n,)
-        sensitive_features : (n,) or (n, r)
-        sample_weight : (n,), optional
-            A weight of 2 is the same as the row twice.
-
-        Raises
-        ------
-        PaperlibError
-            A parameter or the sensitive features are not usable.
-        """
+        """Fit in closed form; arguments and errors as in ``MeanParityRegressor.fit``, for y (n,)."""
         choose("penalty", self.penalty, PENALTIES)
         eta, alpha = checks.number("eta", self.eta), checks.number("alpha", self.alpha)
         checks.kernel(self.kernel, self.gamma, self.degree, self.coef0, precomputed=False)
