@@ -130,27 +130,25 @@ def metric_lines(frame: pd.DataFrame, x: str, **axis: Any) -> "Figure":
         What else is set of every panel, e.g. ``xlabel``.
     """
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
     attacks = list(dict.fromkeys(frame.attack))
     shown = [metric for metric in METRIC_LOOKS if metric in set(frame.metric)]
-    looks = [METRIC_LOOKS[metric] for metric in shown]
-    colours, markers, dashes = (dict(zip(shown, one, strict=True)) for one in zip(*looks, strict=True))
     with style.context():
         size = (style.COLUMN if len(attacks) == 1 else style.PAGE, 2.6)
         figure, panels = plt.subplots(1, len(attacks), figsize=size, sharey=True, squeeze=False)
         for axes, attack in zip(panels.flat, attacks, strict=True):
             mine = frame[frame.attack == attack]
-            sns.lineplot(
-                mine, x=x, y="value", hue="metric", style="metric", hue_order=shown, style_order=shown, palette=colours,
-                markers=markers, dashes=dashes, markeredgewidth=0, errorbar=None, estimator=None, ax=axes,
-            )  # fmt: skip
+            for metric in shown:
+                colour, marker, dashes = METRIC_LOOKS[metric]
+                line = mine[mine.metric == metric]
+                looks: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": (0, dashes) if dashes else "-"}
+                axes.plot(line[x], line.value, **looks, markeredgewidth=0, label=metric)
             if "before" in mine:
                 for metric, before in mine.groupby("metric").before.first().items():
-                    axes.axhline(before, color=colours[metric], linewidth=0.8, linestyle=":")
-            axes.set(ylabel="percent", ylim=(-4, 104), title=style.title("attack", attack), **axis)
-            handles, labels = axes.get_legend_handles_labels()
-            axes.get_legend().remove()
+                    axes.axhline(before, color=METRIC_LOOKS[metric][0], linewidth=0.8, linestyle=":")
+            axes.set(ylim=(-4, 104), title=style.title("attack", attack), **axis)
+        panels[0, 0].set_ylabel("percent")
+        handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 

@@ -71,6 +71,17 @@ def test_help_is_light_and_quick() -> None:
         assert re.search(rf"^  {command} ", done.stdout, re.M)
 
 
+def test_a_recorded_figure_imports_only_what_it_draws_with(tmp_path: Path) -> None:
+    code = (
+        "import sys; from paperlib.cli import app\n"
+        "app(f'figure ft_sam/fig3 --scale laptop --recorded --out {sys.argv[1]}'.split(), standalone_mode=False)\n"
+        "print(*(m for m in ('torch', 'seaborn', 'scipy.stats', 'sklearn') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == ""
+    assert (tmp_path / "laptop" / "ft_sam" / "fig3.png").exists()
+
+
 def test_list_counts_the_inventory() -> None:
     rows = json.loads(call("list", "--json").stdout)
     assert [(row["paper"], row["id"]) for row in rows] == [(item.paper, item.id) for item in inventory()]
