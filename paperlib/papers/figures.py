@@ -86,14 +86,11 @@ def grad_cam(found: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> "
     figure, frame, text
         The frame has a row for each cell of a map; the text says which class is predicted.
     """
-    import matplotlib.pyplot as plt
-
     first = next(iter(found.values()))
     columns = [("benign", first, 0), *((style.title("attack", name), result, 1) for name, result in found.items())]
     frames, texts = [], []
-    with style.context():
-        size = (1.3 * len(columns), 1.4 * (1 + len(models)))
-        figure, panels = plt.subplots(1 + len(models), len(columns), figsize=size, squeeze=False)
+    size = (1.3 * len(columns), 1.4 * (1 + len(models)))
+    with style.subplots(1 + len(models), len(columns), figsize=size, squeeze=False) as (figure, panels):
         for (title, result, which), (top, *below) in zip(columns, panels.T, strict=True):
             pixels = image(result["images"][which], result["shape"])
             top.imshow(pixels, interpolation="nearest")
@@ -129,13 +126,10 @@ def metric_lines(frame: pd.DataFrame, x: str, **axis: Any) -> "Figure":
     axis
         What else is set of every panel, e.g. ``xlabel``.
     """
-    import matplotlib.pyplot as plt
-
     attacks = list(dict.fromkeys(frame.attack))
     shown = [metric for metric in METRIC_LOOKS if metric in set(frame.metric)]
-    with style.context():
-        size = (style.COLUMN if len(attacks) == 1 else style.PAGE, 2.6)
-        figure, panels = plt.subplots(1, len(attacks), figsize=size, sharey=True, squeeze=False)
+    size = (style.COLUMN if len(attacks) == 1 else style.PAGE, 2.6)
+    with style.subplots(1, len(attacks), figsize=size, sharey=True, squeeze=False) as (figure, panels):
         for axes, attack in zip(panels.flat, attacks, strict=True):
             mine = frame[frame.attack == attack]
             for metric in shown:

@@ -64,13 +64,10 @@ def frame(found: Found, models: Sequence[str]) -> pd.DataFrame:
 
 def draw(numbers: pd.DataFrame) -> "Figure":
     """Bars of the ASR, one panel per attack, one group per model; ``numbers`` from :func:`frame`."""
-    import matplotlib.pyplot as plt
-
     attacks, models = list(dict.fromkeys(numbers.attack)), list(dict.fromkeys(numbers.model))
-    with style.context():
-        figure, panels = plt.subplots(
-            len(attacks), 1, figsize=(style.PAGE, 0.5 + 1.6 * len(attacks)), sharey=True, sharex=True, squeeze=False
-        )
+    with style.subplots(
+        len(attacks), 1, figsize=(style.PAGE, 0.5 + 1.6 * len(attacks)), sharey=True, sharex=True, squeeze=False
+    ) as (figure, panels):
         for axes, attack in zip(panels.flat, attacks, strict=True):
             for k, (_, _, image) in enumerate(BARS):
                 part = numbers[(numbers.attack == attack) & (numbers.image == image)]

@@ -267,3 +267,12 @@ def context() -> Iterator[None]:
         matplotlib.rcdefaults()  # a reader's matplotlibrc must not change the figures
         matplotlib.rcParams.update(RC)
         yield
+
+
+@contextmanager
+def subplots(*grid: int, **options: Any) -> Iterator[tuple[Any, Any]]:
+    """Figure and axes of ``plt.subplots(*grid, **options)``, drawn in the style."""
+    with context():
+        import matplotlib.pyplot as plt
+
+        yield plt.subplots(*grid, **options)

@@ -61,14 +61,12 @@ def _handle(**looks: Any) -> Any:
 
 def overview() -> Artefact:
     """C-Acc and R-Acc against ASR, 5 %, PreAct-ResNet18, one column per data set."""
-    import matplotlib.pyplot as plt
     import seaborn as sns
 
     frame, texts = ordered(board(model="preact_resnet18", ratio=0.05)), []
     colours = {name: style.look("attack", name).colour for name in ATTACKS}
     markers = {name: style.look("defense", name).marker for name in DEFENSES}
-    with style.context():
-        figure, panels = plt.subplots(2, 4, figsize=(style.PAGE, 4.6), sharex=True, sharey="row")
+    with style.subplots(2, 4, figsize=(style.PAGE, 4.6), sharex=True, sharey="row") as (figure, panels):
         for column, (dataset, part) in zip(panels.T, frame.groupby("dataset", sort=False), strict=True):
             for axes, metric in zip(column, ("ACC", "R-ACC"), strict=True):
                 if metric == "R-ACC":
@@ -141,13 +139,10 @@ def _curve_panel(axes: Any, cells: pd.DataFrame) -> None:
 
 def ratio_figure(id_: str, dataset: str, models: Sequence[str]) -> Artefact:
     """ASR over the poisoning ratio: a block of ten small panels per model, one per defense, a line per attack."""
-    import matplotlib.pyplot as plt
-
     frame = ordered(board(dataset=dataset, model=tuple(models)))
-    with style.context():
-        lines = 2 * len(models)
-        size = (style.PAGE, 3.4 if len(models) == 1 else 1.17 * lines + 0.5)
-        figure, panels = plt.subplots(lines, 5, figsize=size, sharex=True, sharey=True)
+    lines = 2 * len(models)
+    size = (style.PAGE, 3.4 if len(models) == 1 else 1.17 * lines + 0.5)
+    with style.subplots(lines, 5, figsize=size, sharex=True, sharey=True) as (figure, panels):
         for k, model in enumerate(models):
             for axes, defense in zip(panels[2 * k : 2 * k + 2].flat, DEFENSES, strict=True):
                 _curve_panel(axes, frame[(frame.model == model) & (frame.defense == defense)])
@@ -193,12 +188,10 @@ def _ratio_alt(frame: pd.DataFrame, models: Sequence[str]) -> str:
 def architecture() -> Artefact:
     """Heat-maps of the ASR on CIFAR-10 at 10 %: a panel per defense, attacks down, models across."""
     import matplotlib as mpl
-    import matplotlib.pyplot as plt
 
     frame = ordered(board(dataset="cifar10", ratio=RATIO))
     colours = mpl.colormaps["cividis"].with_extremes(bad="#dddddd")
-    with style.context():
-        figure, panels = plt.subplots(2, 5, figsize=(style.PAGE, 4.6), sharex=True, sharey=True)
+    with style.subplots(2, 5, figsize=(style.PAGE, 4.6), sharex=True, sharey=True) as (figure, panels):
         for axes, defense in zip(panels.flat, DEFENSES, strict=True):
             mine = frame[frame.defense == defense].set_index(["attack", "model"])
             proper = mine.ASR.where(mine.status == "").unstack().loc[list(ATTACKS), list(MODELS)]
@@ -247,15 +240,12 @@ PLACES = {"attack": (0.0, 1), "model": (1.0, 1), "defense": (2.0, 1), "detector"
 
 def structure() -> Artefact:
     """Figure 1: the modules of this code base and what is in them, read from the package itself."""
-    import matplotlib.pyplot as plt
-
     rows = []
     for part, (package, registry, _) in MODULES.items():
         for name, method in registry.items():
             rows.append((part, package, name, method.title))
     frame = pd.DataFrame(rows, columns=["part", "package", "name", "title"])
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.PAGE, 3.4))
+    with style.subplots(figsize=(style.PAGE, 3.4)) as (figure, axes):
         panels_of.bare(axes)
         axes.set(xlim=(-0.5, 2.5), ylim=(-0.5, 1.5))
         boxes = {}
@@ -309,12 +299,9 @@ def _parent(spec: Any) -> TrainSpec:
 
 def tsne(results: Results) -> Artefact:
     """Figure 4: t-SNE of the features at 5 and 10 %, before and after FT."""
-    import matplotlib.pyplot as plt
-
     found = _found(results, runs.tsne_specs(results.scale, results.seed))
     rows, texts = [], []
-    with style.context():
-        figure, panels = plt.subplots(2, len(found), figsize=(2.4 * len(found), 4.8), squeeze=False)
+    with style.subplots(2, len(found), figsize=(2.4 * len(found), 4.8), squeeze=False) as (figure, panels):
         for column, (spec, result) in zip(panels.T, found, strict=True):
             ratio = f"{100 * _parent(spec).ratio:g} %"
             for axes, xy, name in zip(column, result["xy"], ("none", "ft"), strict=True):
@@ -391,12 +378,10 @@ def forgetting(results: Results) -> Artefact:
 
 def generalisation(results: Results) -> Artefact:
     """Figure 7: ASR when the trigger at test time is stronger, weaker, larger, smaller or elsewhere."""
-    import matplotlib.pyplot as plt
-
     found = _found(results, runs.generalisation_specs(results.scale, results.seed))
     rows, texts = [], []
-    with style.context():
-        figure, panels = plt.subplots(len(found), 2, figsize=(style.PAGE, 2.1 * len(found)), sharey=True, squeeze=False)
+    size = (style.PAGE, 2.1 * len(found))
+    with style.subplots(len(found), 2, figsize=size, sharey=True, squeeze=False) as (figure, panels):
         for row, (spec, result) in zip(panels, found, strict=True):
             ratios = [_parent(parent).ratio for parent in spec.inputs]
             panels_of.altered(row, result, [f"trained at {100 * ratio:g} %" for ratio in ratios])
@@ -421,17 +406,14 @@ def generalisation(results: Results) -> Artefact:
 
 def visual(results: Results, id_: str, defense: str) -> Artefact:
     """Figures 13 and 14: t-SNE, neuron activation, Grad-CAM, Shapley values and frequency saliency, a row per model."""
-    import matplotlib.pyplot as plt
-
     groups = runs.visual_specs(results.scale, results.seed, defense)
     found = [(_parent(group[0]), [results.get(spec) for spec in group]) for group in groups]
     there = [(parent, [v for v in views if v]) for parent, views in found if all(views)]
     if not there:
         raise NotRun(f"the panels have no result at {results.scale.name} scale")
     rows, texts = [], []
-    with style.context():
-        size = (style.PAGE, 1.9 * len(there) + 0.3)
-        figure, panels = plt.subplots(2 * len(there), 5, figsize=size, width_ratios=[1.4, 1.7, 1, 1, 1], squeeze=False)
+    how: dict = {"figsize": (style.PAGE, 1.9 * len(there) + 0.3), "width_ratios": [1.4, 1.7, 1, 1, 1], "squeeze": False}
+    with style.subplots(2 * len(there), 5, **how) as (figure, panels):
         grid = panels[0, 0].get_subplotspec().get_gridspec()
         for axes in panels[:, :2].flat:  # the two views of the training set take both rows
             axes.remove()
@@ -489,8 +471,6 @@ def _pictures(
 
 def our_ratio(results: Results) -> Artefact:
     """ASR over the poisoning ratio, undefended and after FT: ours and the printed curves."""
-    import matplotlib.pyplot as plt
-
     part = SLICES[results.scale.name]
     theirs = runs.printed_asr().set_index(["attack", "defense", "ratio"]).ASR
     rows = []
@@ -506,8 +486,7 @@ def our_ratio(results: Results) -> Artefact:
         raise NotRun(f"no model of the sweep over the ratio has a result at {results.scale.name} scale")
     size = (style.PAGE if len(part.swept) > 1 else style.COLUMN, 2.5)
     numbers = []
-    with style.context():
-        figure, panels = plt.subplots(1, len(part.swept), figsize=size, sharey=True, squeeze=False)
+    with style.subplots(1, len(part.swept), figsize=size, sharey=True, squeeze=False) as (figure, panels):
         places = dict(zip(part.swept, panels.flat, strict=True))
         for names, mine in frame.groupby(["attack", "defense"], sort=False):
             attack, defense = map(str, names)
@@ -568,16 +547,13 @@ samples = _look(
 
 def our_ranks(results: Results) -> Artefact:
     """How far the rank of every defense moves when the attacks are drawn anew: the printed board, and our runs."""
-    import matplotlib.pyplot as plt
-
     cells = runs.printed_asr(ratio=RATIO).query("defense != 'none'")
     shown = {"printed": cells.pivot(index="attack", columns="defense", values="ASR")}
     if min((ours := runs.own_asr(results)).shape, default=0) >= 3:
         shown["ours"] = ours
     frames, texts = [], []
-    with style.context():
-        size = (style.PAGE, max(2.6, 0.2 * max(table.shape[1] for table in shown.values()) + 1))
-        figure, panels = plt.subplots(1, len(shown), figsize=size, squeeze=False)
+    size = (style.PAGE, max(2.6, 0.2 * max(table.shape[1] for table in shown.values()) + 1))
+    with style.subplots(1, len(shown), figsize=size, squeeze=False) as (figure, panels):
         for axes, (name, table) in zip(panels.flat, shown.items(), strict=True):
             found = ranks.bootstrap(table, seed=results.seed)
             ranks.draw(axes, found, len(table), f"{name}, {len(table)} attacks")

@@ -85,13 +85,10 @@ def _tac_scatter(axes: Any, result: dict[str, Any], k: int, look: style.Look, **
 
 def draw_fig1(results: Results) -> Artefact:
     """Figure 1: what FT leaves in place, in feature space and in the weights (Blended, 10 %)."""
-    import matplotlib.pyplot as plt
-
     embedding = results.need(runs.tsne_spec(results.scale, results.seed))
     neurons = results.need(runs.neuron_spec(results.scale, "blended", 0.1, results.seed))
     norms = dict(zip(STAGES[:2], neurons["norm"], strict=False))
-    with style.context():
-        figure, axes = plt.subplots(1, 3, figsize=(style.PAGE, 2.2))
+    with style.subplots(1, 3, figsize=(style.PAGE, 2.2)) as (figure, axes):
         _embedding(axes[0], embedding, 0)
         _embedding(axes[1], embedding, 1)
         axes[1].legend(loc="lower right", fontsize=6.5)
@@ -112,8 +109,6 @@ def draw_fig1(results: Results) -> Artefact:
 
 def draw_fig2(results: Results) -> Artefact:
     """Figure 2: FT against FT-SAM in feature space and in the norms; TAC against norm in two backdoored models."""
-    import matplotlib.pyplot as plt
-
     embedding = results.need(runs.tsne_spec(results.scale, results.seed))
     blended, badnets = (
         results.need(runs.neuron_spec(results.scale, name, 0.1, results.seed)) for name in ("blended", "badnets")
@@ -121,8 +116,7 @@ def draw_fig2(results: Results) -> Artefact:
     order = np.argsort(blended["norm"][0])[::-1]
     norms = [np.array(values)[order] for values in blended["norm"]]
     frames = [_embedding_frame(embedding, (1, 2))]
-    with style.context():
-        figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.2))
+    with style.subplots(2, 3, figsize=(style.PAGE, 4.2)) as (figure, axes):
         for row, k in enumerate((1, 2)):
             _embedding(axes[row, 0], embedding, k)
             change = norms[k] - norms[0]
@@ -194,13 +188,10 @@ def draw_fig3(results: Results) -> Artefact:
 
 def draw_fig4(results: Results) -> Artefact:
     """Figure 4: TAC against norm, backdoored, after FT and after FT-SAM, 5 % poisoning."""
-    import matplotlib.pyplot as plt
-
     there = found(results, runs.neuron_specs(results.scale, results.seed), "neuron analysis")
     frames, texts = [], []
-    with style.context():
-        size = (style.PAGE, 1.5 * len(there))
-        figure, panels = plt.subplots(len(there), 3, figsize=size, sharex="row", sharey="row", squeeze=False)
+    size = (style.PAGE, 1.5 * len(there))
+    with style.subplots(len(there), 3, figsize=size, sharex="row", sharey="row", squeeze=False) as (figure, panels):
         for row, (name, result) in zip(panels, there.items(), strict=True):
             for k, axes in enumerate(row):
                 text = _tac_scatter(axes, result, k, style.look("defense", STAGES[k]), s=6, alpha=0.6)
@@ -222,14 +213,11 @@ def draw_fig4(results: Results) -> Artefact:
 
 def draw_fig5(results: Results) -> Artefact:
     """Figure 5: distributions of the neurons' norms in the three models, 5 % poisoning."""
-    import matplotlib.pyplot as plt
-
     there = found(results, runs.neuron_specs(results.scale, results.seed), "neuron analysis")
     frames, texts = [], []
-    with style.context():
-        columns = min(len(there), 4)
-        lines = -(-len(there) // columns)
-        figure, panels = plt.subplots(lines, columns, figsize=(style.PAGE, 2.0 * lines), squeeze=False)
+    columns = min(len(there), 4)
+    lines = -(-len(there) // columns)
+    with style.subplots(lines, columns, figsize=(style.PAGE, 2.0 * lines), squeeze=False) as (figure, panels):
         for axes in panels.flat[len(there) :]:
             axes.set_visible(False)
         for axes, (name, result) in zip(panels.flat, there.items(), strict=False):

@@ -1,6 +1,7 @@
 """Figures 1 to 13, the authors' demos, and our run times, as drawing functions ``draw(results) -> artefact``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,17 +49,16 @@ def look(method: str) -> style.Look:
     return replace(found, title=f"{found.title}-{'3' if weight == '1000' else weight}") if weight else found
 
 
-def _grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Any, Any]:
+@contextmanager
+def _grid(rows: int, columns: int, height: float, **options: Any) -> Iterator[tuple[Any, Any]]:
     """A figure of the page's width and its panels (rows, columns), with small labels and few ticks."""
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(rows, columns, figsize=(style.PAGE, height), squeeze=False, **options)
-    for axes in panels.flat:
-        axes.tick_params(labelsize=6.5)
-        axes.locator_params(nbins=4)
-        for name in "xy":
-            getattr(axes, f"{name}axis").get_offset_text().set_fontsize(6)
-    return figure, panels
+    with style.subplots(rows, columns, figsize=(style.PAGE, height), squeeze=False, **options) as (figure, panels):
+        for axes in panels.flat:
+            axes.tick_params(labelsize=6.5)
+            axes.locator_params(nbins=4)
+            for name in "xy":
+                getattr(axes, f"{name}axis").get_offset_text().set_fontsize(6)
+        yield figure, panels
 
 
 def _powers(axes: Any, names: str, limits: tuple[int, int]) -> None:
@@ -111,9 +111,8 @@ def _box_grid(
     theirs_: Any = verdicts.set_index(BOX_KEYS)
     rows = [(metric, split) for metric in metrics for split in ("Train", "Test")]
     titles = _titles(results, item, GROUPS if item in runs.SEVERAL else runs.USED_SETS.get(item, runs.SETS))
-    with style.context():
-        height = 0.55 + len(rows) * (0.45 + 0.165 * len(methods))
-        figure, panels = _grid(len(rows), len(titles), height, sharey=True)
+    height = 0.55 + len(rows) * (0.45 + 0.165 * len(methods))
+    with _grid(len(rows), len(titles), height, sharey=True) as (figure, panels):
         for number, (metric, split) in enumerate(rows):
             for axes, (name, title) in zip(panels[number], titles.items(), strict=True):
                 above, below, colours = {}, {}, []
@@ -212,8 +211,7 @@ def draw_tradeoff(id_: str, datasets: Sequence[str]) -> Draw:
     def draw(results: Results) -> Artefact:
         curves, vertices = runs.curves(results, "fig7", datasets), printed.curves(name_)
         titles = _titles(results, "fig7", datasets)
-        with style.context():
-            figure, panels = _grid(2, len(datasets), 4.5)
+        with _grid(2, len(datasets), 4.5) as (figure, panels):
             for row, split in zip(panels, ("Train", "Test"), strict=True):
                 for axes, dataset in zip(row, datasets, strict=True):
                     own, theirs = (f[f["dataset"].eq(dataset) & f["split"].eq(split)] for f in (curves, vertices))
@@ -274,8 +272,7 @@ def draw_densities(id_: str, datasets: Sequence[str], rows: Sequence[tuple[str, 
 
         found = runs.panels(results, datasets)
         frames, texts = [], []
-        with style.context():
-            figure, panels = _grid(len(rows), len(datasets), 0.5 + 1.45 * len(rows))
+        with _grid(len(rows), len(datasets), 0.5 + 1.45 * len(rows)) as (figure, panels):
             for axes, dataset in zip(panels[0], datasets, strict=True):
                 axes.set_title(label_title(found.get(dataset, (dataset,))[0]))
             for row, key in zip(panels, rows, strict=True):
@@ -326,8 +323,7 @@ def draw_descent(id_: str, beta: float) -> Draw:
 
         curves = runs.curves(results, id_)
         texts = []
-        with style.context():
-            figure, panels = _grid(2, len(runs.SETS), 3.9)
+        with _grid(2, len(runs.SETS), 3.9) as (figure, panels):
             for column, (dataset, title) in zip(panels.T, _titles(results, id_, runs.SETS).items(), strict=True):
                 column[0].set_title(title)
                 column[1].set_xlabel("step")
@@ -378,8 +374,7 @@ def draw_scaling(results: Results) -> Artefact:
         "RBA, linear": (look("RBA").colour, "v", (0, (1, 1))),
         "MP, streamed": ("#333333", "P", "-"),
     }
-    with style.context():
-        figure, ((axes,),) = _grid(1, 1, 3.0)
+    with _grid(1, 1, 3.0) as (figure, ((axes,),)):
         for method, (colour, marker, line) in looks.items():
             part = frame[frame["method"].eq(method)]
             label = f"{method} (500 landmarks)" if method == "MP, streamed" else method

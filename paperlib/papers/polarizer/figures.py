@@ -41,10 +41,7 @@ def _arrow(axes: Any, x: float, to: float, y: float, colour: str) -> None:
 
 def draw_fig1(results: Results) -> Artefact:
     """Figure 1: an optical polarizer and its counterpart, a diagram of ours."""
-    import matplotlib.pyplot as plt
-
-    with style.context():
-        figure, (top, bottom) = plt.subplots(2, 1, figsize=(style.PAGE, 2.6))
+    with style.subplots(2, 1, figsize=(style.PAGE, 2.6)) as (figure, (top, bottom)):
         rows = (
             (top, "optical polarizer", "light", "waves of one\ndirection", ("wanted waves", "unwanted waves"), "grid"),
             (bottom, "neural polarizer", "image with\ntrigger", "true class", ("features of the image",
@@ -77,11 +74,8 @@ def draw_fig1(results: Results) -> Artefact:
 
 def draw_fig2(results: Results) -> Artefact:
     """Figure 2: where the polarizer sits, a diagram of ours."""
-    import matplotlib.pyplot as plt
-
     frozen = ("input", "conv1", "layer1", "layer2", "layer3", "layer4.0", "polarizer", "layer4.1", "linear")
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.PAGE, 1.5))
+    with style.subplots(figsize=(style.PAGE, 1.5)) as (figure, axes):
         _blank(axes, 10, 2)
         for k, name in enumerate(frozen):
             ours = name == "polarizer"
@@ -158,13 +152,10 @@ KIND_TITLES = {
 
 def draw_fig4(results: Results) -> Artefact:
     """Figure 4: trigger and perturbations in pixels and in a feature map, and their distances."""
-    import matplotlib.pyplot as plt
-
     found = results.need(runs.perturbation_spec(results.scale, "blended", results.seed))
     kinds = found["kinds"]
     largest = max(np.max(one) for one in found["maps"])
-    with style.context():
-        figure, panels = plt.subplots(3, len(kinds), figsize=(style.PAGE, 4.6), squeeze=False)
+    with style.subplots(3, len(kinds), figsize=(style.PAGE, 4.6), squeeze=False) as (figure, panels):
         for k, kind in enumerate(kinds):
             for row, part in enumerate(("images", "residuals")):
                 panels[row, k].imshow(image(found[part][k], found["shape"]), interpolation="nearest")

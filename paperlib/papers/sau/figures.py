@@ -26,12 +26,9 @@ def _risk_curve(
     results: Results, id_: str, objectives: str, risks: tuple[str, ...], scale: Scale, text: str
 ) -> Artefact:
     """C-Acc and some risks over the epochs of one curve of Blended."""
-    import matplotlib.pyplot as plt
-
     curve = results.need(runs.curve_spec(scale, "blended", objectives, results.seed))
     epochs = curve["epoch"]
-    with style.context():
-        figure, panels = plt.subplots(1, 2, figsize=(style.PAGE, 2.4))
+    with style.subplots(1, 2, figsize=(style.PAGE, 2.4)) as (figure, panels):
         panels[0].plot(epochs, curve["c_acc"], color="#333333", marker="o", label="C-Acc")
         panels[0].set(xlabel="epoch", ylabel="C-Acc (%)", ylim=(-4, 104), title="accuracy")
         for name in risks:
@@ -66,12 +63,9 @@ KIND_LOOKS = {"type I": ("#d55e00", "//"), "type II": ("#0173b2", ""), "type III
 
 def draw_fig2(results: Results) -> Artefact:
     """Figure 2, measured: how many adversarial examples are of which type, before, during and after SAU."""
-    import matplotlib.pyplot as plt
-
     curve = results.need(runs.curve_spec(results.scale, "blended", "A+B", results.seed))
     at, rows, texts = range(len(curve["epoch"])), [], []
-    with style.context():
-        figure, panels = plt.subplots(1, 2, figsize=(style.PAGE, 2.5), sharey=True)
+    with style.subplots(1, 2, figsize=(style.PAGE, 2.5), sharey=True) as (figure, panels):
         titles = {"shared": "sought as SAU does", "vanilla": "sought by plain PGD"}
         for axes, (inner, title) in zip(panels, titles.items(), strict=True):
             shares = np.array(curve["types"][inner]) / curve["n"]
@@ -101,8 +95,6 @@ def draw_fig2(results: Results) -> Artefact:
 
 def draw_fig3(results: Results) -> Artefact:
     """Figure 3: C-Acc and ASR over the epochs of the four ablations."""
-    import matplotlib.pyplot as plt
-
     curves = found(results, runs.curves(results.scale, results.seed), "learning curve")
     frame = pd.concat(
         pd.DataFrame({"attack": a, "objectives": name, "epoch": c["epoch"], "metric": metric, "value": c[metric]})
@@ -110,9 +102,8 @@ def draw_fig3(results: Results) -> Artefact:
         for metric in ("c_acc", "asr")
     )
     attacks, texts = list(dict.fromkeys(frame.attack)), []
-    with style.context():
-        size = (style.PAGE, 0.4 + 2.1 * len(attacks))
-        figure, panels = plt.subplots(len(attacks), 2, figsize=size, squeeze=False, sharex=True)
+    size = (style.PAGE, 0.4 + 2.1 * len(attacks))
+    with style.subplots(len(attacks), 2, figsize=size, squeeze=False, sharex=True) as (figure, panels):
         for line, attack in zip(panels, attacks, strict=True):
             for axes, metric in zip(line, ("c_acc", "asr"), strict=True):
                 for k, name in enumerate(runs.OBJECTIVES):
@@ -139,8 +130,6 @@ def draw_fig3(results: Results) -> Artefact:
 
 def draw_fig4(results: Results) -> Artefact:
     """Figure 4: how far shared and other adversarial examples lie from the poisoned image, in the backdoored model."""
-    import matplotlib.pyplot as plt
-
     distances = results.need(runs.feature_spec(results.scale, results.seed))
     groups = {
         "clean": ("clean image", "#8a8a8a", ""),
@@ -148,8 +137,7 @@ def draw_fig4(results: Results) -> Artefact:
         "other": ("other (II, III)", "#0173b2", ""),
     }
     frame = pd.DataFrame([{"kind": kind, "distance": v} for kind in groups for v in distances[kind]])
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.COLUMN, 2.4))
+    with style.subplots(figsize=(style.COLUMN, 2.4)) as (figure, axes):
         for at, (kind, (_, colour, hatch)) in enumerate(groups.items()):
             if distances[kind]:
                 looks = {"facecolor": colour, "hatch": hatch, "alpha": 0.7, "edgecolor": "white"}

@@ -23,16 +23,13 @@ def _errorbars(axes: Any, x: Any, found: pd.DataFrame, name: str) -> None:
 
 def asr(results: Results) -> Artefact:
     """ASR over the ratio, a panel for each attack, a line for each strategy, with the standard deviation over seeds."""
-    import matplotlib.pyplot as plt
-
     frame = runs.asr_frame(results)
     part = SLICES[results.scale.name]
     columns = min(3, len(part.attacks))
     lines = -(-len(part.attacks) // columns)
     ticks = [100 * ratio(sized(results.scale), k) for k in sorted(part.per_class)]
-    with style.context():
-        size = (style.COLUMN * 1.3 if columns == 1 else style.PAGE, 2.6 * lines)
-        figure, panels = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    size = (style.COLUMN * 1.3 if columns == 1 else style.PAGE, 2.6 * lines)
+    with style.subplots(lines, columns, figsize=size, squeeze=False) as (figure, panels):
         said = []
         for axes, attack in zip(panels.flat, part.attacks, strict=False):
             for i, name in enumerate(STRATEGIES):
@@ -70,8 +67,6 @@ def _net(net: Net, scale: Scale) -> str:
 def surrogate(results: Results) -> Artefact:
     """ASR of several victims on what LPS selected with several surrogates, beside random selection on the same
     victim."""
-    import matplotlib.pyplot as plt
-
     scale, rows = results.scale, []
     for one, other, s, *specs in runs.pair_specs(scale, results.seed):
         for name, spec in zip(("lps", "random"), specs, strict=True):
@@ -82,8 +77,7 @@ def surrogate(results: Results) -> Artefact:
     if frame.pair.nunique() < 2:
         raise NotRun(f"LPS ran with {frame.pair.nunique()} pair of surrogate and victim at {scale.name} scale")
     names = list(dict.fromkeys(frame.pair))
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.PAGE, 2.5))
+    with style.subplots(figsize=(style.PAGE, 2.5)) as (figure, axes):
         said = []
         for i, name in enumerate(("random", "lps")):
             mine = frame[frame.strategy == name].groupby("pair").asr.agg(["mean", "std"]).reindex(names)
@@ -111,8 +105,6 @@ def surrogate(results: Results) -> Artefact:
 
 def rounds(results: Results) -> Artefact:
     """ASR over the number of rounds T and over the surrogate's epochs K between two masks."""
-    import matplotlib.pyplot as plt
-
     planned = list(runs.round_specs(results.scale, results.seed))
     rows = [(*names, result["asr"]) for *names, result in runs.found(results, planned)]
     frame = pd.DataFrame(rows, columns=["swept", "T", "K", "seed", "asr"])
@@ -121,9 +113,8 @@ def rounds(results: Results) -> Artefact:
     if not sweeps:
         raise NotRun(f"no sweep over T or K has two points at {results.scale.name} scale")
     frame = frame[frame.swept.isin(sweeps)]
-    with style.context():
-        size = (style.COLUMN * len(sweeps), 2.3)
-        figure, panels = plt.subplots(1, len(sweeps), figsize=size, sharey=True, squeeze=False)
+    size = (style.COLUMN * len(sweeps), 2.3)
+    with style.subplots(1, len(sweeps), figsize=size, sharey=True, squeeze=False) as (figure, panels):
         for axes, swept in zip(panels[0], sweeps, strict=True):
             mine, fixed = frame[frame.swept == swept], "TK".replace(swept, "")
             axes.set(xlabel={"T": "rounds T", "K": "epochs K of a round"}[swept], ylim=(0, 100))
@@ -153,12 +144,10 @@ STEPS = (
 
 def overview(results: Results) -> Artefact:
     """The five steps of an attack, a diagram of ours."""
-    import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
     mask = (0, 1, 0, 0, 1, 0, 1, 0)
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.PAGE, 1.3))
+    with style.subplots(figsize=(style.PAGE, 1.3)) as (figure, axes):
         axes.set(xlim=(0, 10), ylim=(0, 2))
         axes.axis("off")
         for k, (name, text) in enumerate(STEPS):
@@ -193,13 +182,10 @@ def _montages(results: Results) -> dict[str, dict[str, Any]]:
 
 def selected(results: Results) -> Artefact:
     """What each strategy selected, with the loss margins that the victim gives to clean and triggered pictures."""
-    import matplotlib.pyplot as plt
-
     there = _montages(results)
     rows, said = [], []
     columns = min(9, runs.CLASSES[results.scale.dataset] - 1)
-    with style.context():
-        figure, axes = plt.subplots(len(there), columns, figsize=(style.PAGE, 0.98 * len(there)), squeeze=False)
+    with style.subplots(len(there), columns, figsize=(style.PAGE, 0.98 * len(there)), squeeze=False) as (figure, axes):
         for row, (name, result) in enumerate(there.items()):
             for k in range(columns):
                 place = axes[row, k]
@@ -227,13 +213,10 @@ def selected(results: Results) -> Artefact:
 
 def place(results: Results) -> Artefact:
     """Where the selected images lie among others in the feature space of their victim."""
-    import matplotlib.pyplot as plt
-
     there = _montages(results)
     parts = {"others": "other images", "clean": "selected", "triggered": "selected, with trigger"}
     rows, said = [], []
-    with style.context():
-        figure, axes = plt.subplots(1, len(there), figsize=(style.PAGE, 2.1), squeeze=False)
+    with style.subplots(1, len(there), figsize=(style.PAGE, 2.1), squeeze=False) as (figure, axes):
         for place, (name, result) in zip(axes[0], there.items(), strict=True):
             found = result["place"]
             xy = np.array(found["others"])
@@ -260,8 +243,6 @@ def place(results: Results) -> Artefact:
 
 def loss(results: Results) -> Artefact:
     """Loss of clean and of poisoned training images while the victim trains, main budget, mean over seeds."""
-    import matplotlib.pyplot as plt
-
     rows = [
         (cell.strategy, cell.seed, e["epoch"], e.get("loss_clean"), e.get("loss_poisoned"))
         for cell in runs.main_cells(results.scale, results.seed)
@@ -272,8 +253,7 @@ def loss(results: Results) -> Artefact:
         raise NotRun(f"no victim at the main budget of {results.scale.name} scale")
     frame = pd.DataFrame(rows, columns=["strategy", "seed", "epoch", "clean", "poisoned"])
     frame = frame.astype({"clean": float, "poisoned": float})
-    with style.context():
-        figure, axes = plt.subplots(1, 2, figsize=(style.PAGE, 2.3))
+    with style.subplots(1, 2, figsize=(style.PAGE, 2.3)) as (figure, axes):
         said = []
         for name in STRATEGIES:
             mean = frame[frame.strategy == name].groupby("epoch")[["clean", "poisoned"]].mean()
@@ -297,8 +277,6 @@ def loss(results: Results) -> Artefact:
 
 def overlap(results: Results) -> Artefact:
     """How much of the mask stays from round to round, and how far it is from where it began."""
-    import matplotlib.pyplot as plt
-
     rows = [
         (name, s, k, t + 1, now, first)
         for s, k, name, result in runs.searched(results)
@@ -309,8 +287,7 @@ def overlap(results: Results) -> Artefact:
         raise NotRun(f"no search at {results.scale.name} scale")
     frame = pd.DataFrame(rows, columns=["strategy", "seed", "per_class", "round", "with_previous", "with_first"])
     budgets = sorted(frame.per_class.unique())
-    with style.context():
-        figure, axes = plt.subplots(1, 2, figsize=(style.PAGE, 2.3), sharey=True)
+    with style.subplots(1, 2, figsize=(style.PAGE, 2.3), sharey=True) as (figure, axes):
         said = []
         for i, name in enumerate(SEARCHES):
             for k in budgets:
@@ -342,8 +319,6 @@ def overlap(results: Results) -> Artefact:
 
 def per_class(results: Results) -> Artefact:
     """How many images of each class a strategy takes, main budget, mean over seeds."""
-    import matplotlib.pyplot as plt
-
     budget = main_budget(results.scale)
     rows = [
         (name, s, label, count)
@@ -355,8 +330,7 @@ def per_class(results: Results) -> Artefact:
         raise NotRun(f"no search with {budget} images per class at {results.scale.name} scale")
     frame = pd.DataFrame(rows, columns=["strategy", "seed", "label", "count"])
     shown = [name for name in STRATEGIES if name in set(frame.strategy)]
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.PAGE, 2.1))
+    with style.subplots(figsize=(style.PAGE, 2.1)) as (figure, axes):
         for i, name in enumerate(shown):
             mean = frame[frame.strategy == name].groupby("label")["count"].mean()
             at = mean.index + 0.8 * (i + 0.5) / len(shown) - 0.4
