@@ -50,9 +50,8 @@ def test_a_planned_item_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_planning_imports_no_torch() -> None:
     code = (
-        "import sys; from paperlib import papers;"
-        "assert all(papers.specs(name, 'paper') for name in ('ft_sam', 'polarizer', 'sau'));"
-        "print([m for m in ('torch', 'sklearn', 'matplotlib.pyplot') if m in sys.modules])"
+        "import sys; from paperlib import papers;assert all(papers.specs(name, 'paper') for name in ('ft_sam', "
+        "'polarizer', 'sau'));print([m for m in ('torch', 'sklearn', 'matplotlib.pyplot') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

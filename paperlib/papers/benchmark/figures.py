@@ -267,8 +267,7 @@ def structure() -> Artefact:
         caption=numbered("fig1", f"Structure of this code base, read from its registries: {counts}. The paper draws "
         f"its own."),
         alt="Boxes for attacks, models, defenses, detectors and analysis tools with what each holds. Attacks lead to "
-        "models and "
-        "detectors, models to defenses and tools, defenses to tools.",
+        "models and detectors, models to defenses and tools, defenses to tools.",
     )  # fmt: skip
 
 
@@ -507,8 +506,7 @@ def our_ratio(results: Results) -> Artefact:
     return artefact(
         PAPER, results, "our_ratio", "figure", figure=figure, frame=frame,
         caption=f"ASR over the poisoning ratio, undefended and after FT; solid: ours ({frame.ours.notna().sum()} of "
-        f"{len(frame)} cells run), dotted: "
-        f"printed at full scale. {where(results)}.",
+        f"{len(frame)} cells run), dotted: printed at full scale. {where(results)}.",
         alt=f"ASR of our runs at {', '.join(f'{100 * r:g}' for r in part.ratios)} %: {'; '.join(numbers)}.",
     )  # fmt: skip
 
@@ -567,10 +565,8 @@ def our_ranks(results: Results) -> Artefact:
     return artefact(
         PAPER, results, "our_ranks", "figure", figure=figure, frame=pd.concat(frames),
         caption="Rank of the defenses by mean ASR (in brackets) at 10 %: CIFAR-10, PreAct-ResNet18 in print. Bars: the "
-        "middle 95 % "
-        "of 2,000 draws of the attacks with replacement; crosses: mean rank within attacks, which differ at the 5 % "
-        "level "
-        f"(Nemenyi) if they lie the critical difference apart. The printed ANP and FP chose by test "
+        "middle 95 % of 2,000 draws of the attacks with replacement; crosses: mean rank within attacks, which differ "
+        "at the 5 % level (Nemenyi) if they lie the critical difference apart. The printed ANP and FP chose by test "
         f"data.{few if len(shown) < 2 else ''}",
         alt=f"Ranks by mean ASR and their intervals. {'; '.join(texts)}.",
     )  # fmt: skip

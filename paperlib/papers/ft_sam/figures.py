@@ -101,9 +101,8 @@ def draw_fig1(results: Results) -> Artefact:
         frame=pd.concat([_embedding_frame(embedding, (0, 1)), _norm_frame("blended", norms)]),
         caption=f"Figure 1. A backdoored model before and after FT (Blended). {where(results)}",
         alt="Two t-SNE maps of image features, coloured by class with poisoned images as black crosses, before and "
-        "after "
-        f"fine-tuning, and the distribution of the neurons' weight norms of both models: FT changes the mean norm by "
-        f"{shift:+.1%}.",
+        "after fine-tuning, and the distribution of the neurons' weight norms of both models: FT changes the mean norm "
+        f"by {shift:+.1%}.",
     )  # fmt: skip
 
 
@@ -136,9 +135,8 @@ def draw_fig2(results: Results) -> Artefact:
     changes = [float(np.mean(blended["norm"][k]) / np.mean(blended["norm"][0]) - 1) for k in (1, 2)]
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.concat(frames),
-        caption=f"Figure 2. FT (top) and FT-SAM (bottom) on the Blended model: features, change of the neurons' norms; "
-        f"and TAC "
-        f"against norm in two backdoored models. {where(results)}",
+        caption="Figure 2. FT (top) and FT-SAM (bottom) on the Blended model: features, change of the neurons' norms; "
+        f"and TAC against norm in two backdoored models. {where(results)}",
         alt=f"FT changes the mean weight norm of the neurons by {changes[0]:+.1%}, FT-SAM by {changes[1]:+.1%}. In "
         f"both backdoored "
         "models the scatter of trigger-activated change against norm is shown with its rank correlation.",
@@ -206,8 +204,7 @@ def draw_fig4(results: Results) -> Artefact:
         results, "fig4", "figure", figure=figure, frame=pd.concat(frames),
         caption=f"Figure 4. TAC against weight norm of the neurons; {_count(there)}. {where(results, 0.05)}",
         alt="A grid of scatter plots, one row per attack and one column per model. Largest norm in the backdoored "
-        "model, after FT "
-        f"and after FT-SAM: {'; '.join(texts)}.",
+        f"model, after FT and after FT-SAM: {'; '.join(texts)}.",
     )  # fmt: skip
 
 
@@ -233,8 +230,7 @@ def draw_fig5(results: Results) -> Artefact:
         caption=f"Figure 5. Weight norms of the neurons of the last convolution; {_count(there)}. "
         f"{where(results, 0.05)}",
         alt="One panel per attack with the norm distributions of the backdoored model, after FT and after FT-SAM. Mean "
-        "norms in "
-        f"this order: {'; '.join(texts)}.",
+        f"norms in this order: {'; '.join(texts)}.",
     )  # fmt: skip
 
 
@@ -275,13 +271,11 @@ def draw_fig6(results: Results) -> Artefact:
     return _artefact(
         results, "fig6", "figure", figure=figure, frame=pd.concat(frames),
         caption="Figure 6. First step on the first batch of the Blended model: gradient norms of the neurons under FT "
-        "(a) and FT-SAM "
-        f"(b), over ρ for {_count(there)} (c), and norms of the perturbation of SAM (d) and adaptive SAM (e). "
-        f"{where(results)}",
+        f"(a) and FT-SAM (b), over ρ for {_count(there)} (c), and norms of the perturbation of SAM (d) and adaptive "
+        f"SAM (e). {where(results)}",
         alt=f"The mean gradient norm of a neuron is {means[0]:.2g} under FT and {means[1]:.2g} under FT-SAM. The rank "
-        f"correlation of "
-        f"weight norm and perturbation norm is {correlations[0]:.2f} for SAM and {correlations[1]:.2f} for adaptive "
-        f"SAM.",
+        f"correlation of weight norm and perturbation norm is {correlations[0]:.2f} for SAM and {correlations[1]:.2f} "
+        "for adaptive SAM.",
     )  # fmt: skip
 
 

@@ -42,8 +42,7 @@ _BOXES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "fig9": (
         "Covariance-based fairness with a Gaussian kernel on the attribute, which is mean parity (our run constrains "
         "the group means), Gaussian kernel, Communities & Crime; the splits are not the paper's, which were not "
-        "recovered. "
-        f"{_RELABELLED}", ("OLS", *_ALL), _COV,
+        f"recovered. {_RELABELLED}", ("OLS", *_ALL), _COV,
     ),
     "fig10": (
         "Demographic parity, linear; DPD is the largest Kolmogorov distance of a group to all, as in the printed axis.",

@@ -66,9 +66,8 @@ def draw_fig1(results: Results) -> Artefact:
         caption="Figure 1. The idea, redrawn: a filter that lets one kind of wave pass, and a layer that does so with "
         "features.",
         alt="Two rows of boxes and arrows. Above: light meets a grid, wanted waves pass, the others are blocked. "
-        "Below: the features "
-        "of an image with a trigger meet a 1x1 convolution with batch norm; those of the image pass and the class is "
-        "right.",
+        "Below: the features of an image with a trigger meet a 1x1 convolution with batch norm; those of the image "
+        "pass and the class is right.",
     )  # fmt: skip
 
 
@@ -107,8 +106,7 @@ def draw_fig2(results: Results) -> Artefact:
         caption="Figure 2. The polarizer in a PreAct-ResNet18, redrawn: it filters the input of the last block's first "
         "convolution.",
         alt="A chain of boxes from the image to the linear layer. All are frozen but one, the polarizer before the "
-        "last block, a "
-        "1x1 convolution and a batch norm that start as the identity.",
+        "last block, a 1x1 convolution and a batch norm that start as the identity.",
     )  # fmt: skip
 
 
@@ -135,8 +133,7 @@ def draw_fig3(results: Results) -> Artefact:
     return drawn(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. NPD with the polarizer in each stage; {frame.attack.nunique()} of 3 attacks; dotted: the "
-        f"backdoored model. "
-        f"{where(results)}",
+        f"backdoored model. {where(results)}",
         alt=f"Lines of accuracy and attack success rate over four or more places in the network. {texts}.",
     )  # fmt: skip
 
@@ -171,14 +168,11 @@ def draw_fig4(results: Results) -> Artefact:
     numbers = "; ".join(f"{kind} {d:.3g}" for kind, d in zip(kinds, found["distance"], strict=True))
     return drawn(
         results, "fig4", "figure", figure=figure, frame=frame,
-        caption=f"Figure 4. Blended: the trigger and perturbations of L2 radius 3, their change of the image "
-        f"(amplified) and mean "
-        f"absolute output of layer4; below: mean L2 distance to the triggered image's features over {found['n']} "
-        f"images. "
-        f"{where(results)}",
-        alt=f"Five columns of image, change and feature map. Mean distance of the features to those of the triggered "
-        f"image: {numbers}. "
-        "The paper prints 36.4 for a targeted and 93.84 for an untargeted perturbation.",
+        caption="Figure 4. Blended: the trigger and perturbations of L2 radius 3, their change of the image "
+        "(amplified) and mean absolute output of layer4; below: mean L2 distance to the triggered image's features "
+        f"over {found['n']} images. {where(results)}",
+        alt="Five columns of image, change and feature map. Mean distance of the features to those of the triggered "
+        f"image: {numbers}. The paper prints 36.4 for a targeted and 93.84 for an untargeted perturbation.",
     )  # fmt: skip
 
 

@@ -93,8 +93,7 @@ TABLES: Mapping[str, PaperTable] = {
         _table(
             "table6", "Few clean images",
             "The DERs printed at 250 and 50 images took the ACC and ASR of the undefended model for each other; "
-            "corrected after "
-            "the arrow.",
+            "corrected after the arrow.",
         ),
         _table(
             "table7", "The attacker trains the backdoored model adversarially", notes=_adversarially,

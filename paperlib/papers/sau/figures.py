@@ -87,8 +87,7 @@ def draw_fig2(results: Results) -> Artefact:
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.DataFrame(rows),
         caption="Figure 2, measured where the paper has a schematic. Adversarial examples by type over the epochs of "
-        "SAU, Blended, "
-        f"{curve['n']:,} test images. {where(results)}",
+        f"SAU, Blended, {curve['n']:,} test images. {where(results)}",
         alt=f"Stacked bars of the share of images with an adversarial example. {'; '.join(texts)}.",
     )  # fmt: skip
 
@@ -122,8 +121,7 @@ def draw_fig3(results: Results) -> Artefact:
     return _artefact(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. Learning curves of the ablation of Table 6, one run; {len(attacks)} of 3 attacks, "
-        f"{runs.N[results.scale.name]} test images. "
-        f"{where(results, dataset=runs.ablation(results.scale).dataset)}",
+        f"{runs.N[results.scale.name]} test images. {where(results, dataset=runs.ablation(results.scale).dataset)}",
         alt=f"Last points of the curves, in percent: {'; '.join(texts)}.",
     )  # fmt: skip
 
@@ -154,7 +152,6 @@ def draw_fig4(results: Results) -> Artefact:
     return _artefact(
         results, "fig4", "figure", figure=figure, frame=frame,
         caption="Figure 4. L2 distance between the features of adversarial examples and of the poisoned image, "
-        "BadNets. "
-        f"Printed, for one image: 38.75 (shared) and 80.55 (not shared). {where(results)}",
+        f"BadNets. Printed, for one image: 38.75 (shared) and 80.55 (not shared). {where(results)}",
         alt=f"Box plots of distances in the feature space of the backdoored model. Means: {'; '.join(means)}.",
     )  # fmt: skip

@@ -204,8 +204,7 @@ TABLES: Mapping[str, PaperTable] = {
         _main(
             "table4", "Tiny ImageNet against the main defenses",
             "The printed average DERs divide by seven, with the absent SIG as 50. Over the six attacks they are: SAU "
-            "90.33, NC 78.58, "
-            "NAD 77.52, i-BAU 55.61 (recomputed).",
+            "90.33, NC 78.58, NAD 77.52, i-BAU 55.61 (recomputed).",
         ),
         _table(
             "table5", "Poisoning ratios of 10 to 50 %",
@@ -218,15 +217,13 @@ TABLES: Mapping[str, PaperTable] = {
         _table(
             "table10", "Composite adversarial training (CAT) against SAU, 10 % poisoned", CAT, AT,
             "The printed rows of SAU are not shown: its WaNet row repeats the average of Table 3 (90.41, 2.51, 79.69); "
-            "Table 3 has "
-            "91.26, 1.02, 90.28, which makes the average 90.75, 1.40, 88.37.",
+            "Table 3 has 91.26, 1.02, 90.28, which makes the average 90.75, 1.40, 88.37.",
             everything=True,
         ),
         _table(
             "table11", "SSBA, whose trigger leaves the perturbation set",
             "Printed mean norms of the trigger (L1, L2, L inf): CIFAR-10 108.33, 3.29, 0.33; Tiny ImageNet 581.65, "
-            "8.26, 0.43; the "
-            "radius is 0.2.",
+            "8.26, 0.43; the radius is 0.2.",
             absent="SSBA",
         ),
         _table(
@@ -261,8 +258,7 @@ TABLES: Mapping[str, PaperTable] = {
         _table(
             "table24", "Two triggers in one training set",
             "ASR-1: of the first attack, ASR-2: of BadNets. The paper does not print the two targets, ours are 0 and "
-            "1. C-Acc of SAU "
-            "could not be read.",
+            "1. C-Acc of SAU could not be read.",
             everything=True, absent="a training set with two triggers",
         ),
         _main(

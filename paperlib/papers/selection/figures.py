@@ -49,12 +49,10 @@ def asr(results: Results) -> Artefact:
         panels.flat[columns - 1].legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))
     return drawn(
         results, "asr", "figure", figure=figure, frame=frame,
-        caption=f"ASR over the poisoning ratio, mean and standard deviation over seeds "
-        f"({coverage(results, len(frame))}). "
-        f"{where(results)}",
+        caption="ASR over the poisoning ratio, mean and standard deviation over seeds "
+        f"({coverage(results, len(frame))}). {where(results)}",
         alt=f"Mean ASR from the smallest to the largest ratio, in percent: {'; '.join(said)}. Grey: the range in which "
-        f"random "
-        "selection leaves room in both directions.",
+        "random selection leaves room in both directions.",
     )  # fmt: skip
 
 
@@ -95,10 +93,8 @@ def surrogate(results: Results) -> Artefact:
     return drawn(
         results, "fig_surrogate", "figure", figure=figure, frame=frame.assign(pair=frame.pair.str.replace("\n", " ")),
         caption=f"Surrogate → victim{' (width)' if '(' in names[0] else ''}: ASR on what LPS selected, and on a random "
-        f"draw with the "
-        f"same victim, mean and standard deviation over {frame.seed.nunique()} of {SLICES[scale.name].repeats} seeds; "
-        f"{len(names)} "
-        f"of {wanted} pairs. {at_main(results)}",
+        f"draw with the same victim, mean and standard deviation over {frame.seed.nunique()} of "
+        f"{SLICES[scale.name].repeats} seeds; {len(names)} of {wanted} pairs. {at_main(results)}",
         alt=f"Mean ASR in percent. {'; '.join(said)}.",
     )  # fmt: skip
 
@@ -127,8 +123,7 @@ def rounds(results: Results) -> Artefact:
     return drawn(
         results, "fig_rounds", "figure", figure=figure, frame=frame,
         caption=f"LPS with other numbers of rounds and epochs, mean and standard deviation over seeds ({len(frame)} of "
-        f"{len(planned)} "
-        f"cells). {at_main(results)}",
+        f"{len(planned)} cells). {at_main(results)}",
         alt=f"Mean ASR in percent. {', '.join(said)}.",
     )  # fmt: skip
 
@@ -204,9 +199,8 @@ def selected(results: Results) -> Artefact:
     return drawn(
         results, "fig_selected", "figure", figure=figure, frame=frame,
         caption="Selected images with their trigger, one of each class first; below each the victim's margin for the "
-        "true class of "
-        f"the clean picture | for the target of the triggered one ({len(there)} of {len(STRATEGIES)} strategies). "
-        f"{at_main(results)}",
+        f"true class of the clean picture | for the target of the triggered one ({len(there)} of {len(STRATEGIES)} "
+        f"strategies). {at_main(results)}",
         alt=f"Rows of pictures, one row for each strategy. Mean margins, clean and triggered: {'; '.join(said)}.",
     )  # fmt: skip
 
@@ -233,11 +227,9 @@ def place(results: Results) -> Artefact:
     return drawn(
         results, "place", "figure", figure=figure, frame=pd.DataFrame(rows, columns=["strategy", "part", "x", "y"]),
         caption="Features of the victim in its own first two principal components; colour: true class; the selected "
-        "images "
-        f"({len(there)} of {len(STRATEGIES)} strategies). {at_main(results)}",
+        f"images ({len(there)} of {len(STRATEGIES)} strategies). {at_main(results)}",
         alt="Distance of the selected images, without trigger, to the centre of their own class and to that of the "
-        "target, as a "
-        f"multiple of what random images have: {'; '.join(said)}.",
+        f"target, as a multiple of what random images have: {'; '.join(said)}.",
     )  # fmt: skip
 
 
@@ -270,8 +262,7 @@ def loss(results: Results) -> Artefact:
         caption=f"Training loss of the victim on poisoned and on clean images, mean over seeds ({count} of "
         f"{len(STRATEGIES) * SLICES[results.scale.name].seeds} victims). {at_main(results)}",
         alt=f"Mean loss of the poisoned images after the last epoch: {', '.join(said)}. The clean images' curves lie "
-        f"together "
-        "where the strategy does not matter for them.",
+        "together where the strategy does not matter for them.",
     )  # fmt: skip
 
 
@@ -345,7 +336,6 @@ def per_class(results: Results) -> Artefact:
         results, "per_class", "figure", figure=figure, frame=frame,
         caption=f"Selected images of each class, {budget} per class on average (dotted); class 0 is the target. "
         f"{at_main(results)}",
-        alt=f"Difference between the most and the least selected class in one search, mean over seeds: "
-        f"{', '.join(said)}. None of "
-        "these strategies selects images of the target class.",
+        alt="Difference between the most and the least selected class in one search, mean over seeds: "
+        f"{', '.join(said)}. None of these strategies selects images of the target class.",
     )  # fmt: skip

@@ -208,9 +208,8 @@ def threshold(results: Results) -> Artefact:
     frame = pd.DataFrame(rows, columns=["dirt", "score", "metric", "threshold", "value"])
     return artefact_of(
         results, "threshold", "figure", figure=figure, frame=frame,
-        caption=f"TPR and FPR over the threshold below which a sample is dirty; dotted: the paper's 0.5. "
-        f"{data(results.scale)} Engine: "
-        f"{engine(found[shown[0]])}.",
+        caption="TPR and FPR over the threshold below which a sample is dirty; dotted: the paper's 0.5. "
+        f"{data(results.scale)} Engine: {engine(found[shown[0]])}.",
         alt=f"Both rates rise with the threshold, the vote's in steps. {'; '.join(said)}.",
     )  # fmt: skip
 
@@ -305,9 +304,8 @@ def gallery(results: Results) -> Artefact:
     counts = frame.group.value_counts()
     return artefact_of(
         results, "gallery", "figure", figure=figure, frame=frame,
-        caption=f"What was caught, what was missed, and false alarms, the surest of each; below each picture one "
-        f"question that did not confirm "
-        f"the label. {data(results.scale)} {about(r for *_, r in found)}",
+        caption="What was caught, what was missed, and false alarms, the surest of each; below each picture one "
+        f"question that did not confirm the label. {data(results.scale)} {about(r for *_, r in found)}",
         alt=f"{', '.join(f'{n} {group}' for group, n in counts.items())}. " + "; ".join(f"{e['group']}: a {e['true']} "
         f"labelled {e['label']} ({n})" for n, e in kept[:6]) + ".",
     )  # fmt: skip

@@ -275,9 +275,8 @@ def _gallery(f: pd.DataFrame) -> str:
     caught = f[(f.group == "caught") & (f.suggested != "")]
     right = int((caught.suggested == caught.true).sum())
     return (
-        f"Of {len(caught)} pictures caught with a suggestion, it is the true class for {right};"
-        f" {int((f.group == 'missed').sum())} missed and {int((f.group == 'false alarm').sum())} false alarms are"
-        " shown."
+        f"Of {len(caught)} pictures caught with a suggestion, it is the true class for {right}; "
+        f"{int((f.group == 'missed').sum())} missed and {int((f.group == 'false alarm').sum())} false alarms are shown."
     )
 
 
