@@ -40,14 +40,19 @@ def download(url: str, md5: str, scratch: Path, name: str = "archive") -> Path:
 
 
 def unzip(archive: Path, folder: Path, *beginnings: str) -> None:
-    """Write the members whose names begin so, and remove the archive: it is as large as what it held."""
+    """Write the members whose names begin so, and remove the archive: it is as large as what it held, and pooch's
+    ``Unzip`` keeps it."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder, [name for name in file.namelist() if name.startswith(beginnings)])
     archive.unlink()
 
 
 def extract(archive: Path, wanted: Mapping[str, Path]) -> None:
-    """Write the wanted members (name in the archive -> path) and nothing else."""
+    """Write the wanted members (name in the archive -> path) and nothing else.
+
+    By hand: pooch's ``Untar`` takes no archive of npm's, does not say which member is missing, and before Python 3.12
+    unpacks paths as they stand in the archive.
+    """
     missing = set(wanted)
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:

@@ -2,7 +2,8 @@
 
 A fragment stands alone: no scripts, no random ids, nothing from the network. It reads without its style sheet too
 (some viewers of notebooks drop it), so what matters is in the elements: the printed value is small, in parentheses
-and italics; verdicts are signs, not colours.
+and italics; verdicts are signs, not colours. pandas' Styler is not used: its looks live in that sheet, one rule per
+cell by an id, and it writes no notes.
 """
 
 from collections.abc import Iterable, Sequence
