@@ -23,7 +23,7 @@ from paperlib import models
 from paperlib.attacks import attack, draw, poison
 from paperlib.data import images
 from paperlib.defenses import purify
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import LAPTOP
 from paperlib.lab.provenance import device_name, environment
 from paperlib.training import Recipe, fit
@@ -40,9 +40,9 @@ def main(epochs: int, turns: int, threads: int) -> int:
     poisoned = poison(train, trigger, target=0, indices=indices)
     fit(model, poisoned.data, Recipe(3, LAPTOP.batch_size, LAPTOP.lr, "one_cycle"), seed=0)
 
-    victim = ex.train(LAPTOP, "blended")  # for the parameters that the laptop scale gives to each defense
+    victim = plan.train(LAPTOP, "blended")  # for the parameters that the laptop scale gives to each defense
     more = {"npd": {"warm_up": 0}}
-    given = {name: dict(ex.defend(LAPTOP, victim, name).params) | more.get(name, {}) for name in ("ft", *PROMISED)}
+    given = {name: dict(plan.defend(LAPTOP, victim, name).params) | more.get(name, {}) for name in ("ft", *PROMISED)}
 
     def seconds(name: str, count: int) -> float:
         start = time.perf_counter()

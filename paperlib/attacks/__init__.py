@@ -164,7 +164,7 @@ def stated(attack: Any, name: str, shape: "Sequence[int] | None" = None) -> "Ten
     if name not in attack.state:
         raise PaperlibError(
             f"the attack {type(attack).__name__} has no {name!r} yet; run its prepare() or train() first, "
-            "or take it from the store with paperlib.experiments.scene.scene."
+            "or take it from the store with paperlib.experiments.scene.scene_of."
         )
     found = attack.state[name]
     if shape is not None and tuple(found.shape) != tuple(shape):

@@ -41,7 +41,7 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.attacks import check_batch, poisoned_labels
-from paperlib.attacks.controlled import Watch, begin, train_with
+from paperlib.attacks.training_control import Watch, begin, train_with
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError, choose
 from paperlib.training import Log, Progress, Recipe

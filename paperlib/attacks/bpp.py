@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from paperlib.attacks import check_batch
-from paperlib.attacks.controlled import Mixed, others
+from paperlib.attacks.training_control import Mixed, others
 from paperlib.errors import PaperlibError
 
 

@@ -55,7 +55,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.attacks import check_batch, poisoned_labels, stated
-from paperlib.attacks.controlled import Watch, begin, made_from, others, pack, parts, train_with, unpack
+from paperlib.attacks.training_control import Watch, begin, made_from, others, pack, parts, train_with, unpack
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
 from paperlib.training import Log, Progress, Recipe, augment, autocast

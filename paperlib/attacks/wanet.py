@@ -24,7 +24,7 @@ Differences from the benchmark
 2. Augmentation after the warp is the data set's crop and flip, as for every other attack; the benchmark's WaNet crops
    by 5 pixels with probability 0.8 and rotates by up to 10 degrees with probability 0.5.
 3. The classifier's schedule is the scale's; the benchmark keeps the rate constant.
-4. ``round(ratio * B)`` varies so that its mean is exact (see :mod:`paperlib.attacks.controlled`).
+4. ``round(ratio * B)`` varies so that its mean is exact (see :mod:`paperlib.attacks.training_control`).
 
 Introduced in notebook 05.
 """
@@ -38,7 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from paperlib.attacks import check_batch
-from paperlib.attacks.controlled import Mixed
+from paperlib.attacks.training_control import Mixed
 from paperlib.errors import PaperlibError
 
 

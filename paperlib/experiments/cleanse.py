@@ -22,7 +22,7 @@ from paperlib.attacks.scene import Scene
 from paperlib.data import images
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.experiments.scene import scene
+from paperlib.experiments.scene import scene_of
 from paperlib.experiments.specs import CleanseSpec
 from paperlib.lab.run import Context, Step
 from paperlib.lab.spec import Pairs, pairs
@@ -145,8 +145,8 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
         What :func:`paperlib.vdc.cleanse.cleanse` says, or a reference that cannot be had.
     """
     device = str(pick_device(context.device))
-    around = scene(spec, device, context.store)
-    data, dirty = around.data.to("cpu"), around.dirty.cpu().numpy()
+    scene = scene_of(spec, device, context.store)
+    data, dirty = scene.data.to("cpu"), scene.dirty.cpu().numpy()
     if spec.engine == TRUTH:
         kept = {"flagged": torch.from_numpy(dirty), "scores": torch.from_numpy(dirty.astype(np.float32))}
         save_weights(None, context.folder / "weights.safetensors", kept)
@@ -195,16 +195,16 @@ def run_cleanse(spec: CleanseSpec, context: Context) -> dict[str, Any]:
         "reference_source": source,
         **_rounded(asdict(report.rates), ("tpr", "fpr", "f1", "auroc", "fnr_at_budget")),
         **_counts(flagged, dirty),
-        "kinds": _kinds(around, flagged),
-        "class_accuracy": _accuracy(report, around.train),
-        "suggestions_right": _suggested(report, around, questions, flagged & dirty),
+        "kinds": _kinds(scene, flagged),
+        "class_accuracy": _accuracy(report, scene.train),
+        "suggestions_right": _suggested(report, scene, questions, flagged & dirty),
         "rules": _rules(report, dirty),
         "roc": _roc(report.asked, dirty),
         "thresholds": _thresholds(report.asked, dirty),
         "subsets": _subsets(report, questions, dirty),
         "per_question": _per_question(report, questions, data, dirty),
-        "examples": _examples(report, around, questions, flagged, dirty),
-        "triggered": _triggered(around),
+        "examples": _examples(report, scene, questions, flagged, dirty),
+        "triggered": _triggered(scene),
         "asked": engine.asked,
         "from_cache": report.from_cache,
         "images_per_second": round(engine.timed / engine.seconds, 2) if engine.timed else None,
@@ -267,10 +267,10 @@ def _counts(flagged: np.ndarray, dirty: np.ndarray) -> dict[str, Any]:
     return {**out, "precision": round(100 * caught / flagged.sum(), 3) if flagged.any() else None}
 
 
-def _kinds(around: Scene, flagged: np.ndarray) -> dict[str, dict[str, Any]]:
+def _kinds(scene: Scene, flagged: np.ndarray) -> dict[str, dict[str, Any]]:
     """How many samples of each kind of dirt there are, and the share of them that is flagged."""
-    poisoned = np.zeros(len(flagged), bool) if around.poisoned is None else around.poisoned.mask.cpu().numpy()
-    noisy = np.zeros(len(flagged), bool) if around.noisy is None else around.noisy.mask.cpu().numpy() & ~poisoned
+    poisoned = np.zeros(len(flagged), bool) if scene.poisoned is None else scene.poisoned.mask.cpu().numpy()
+    noisy = np.zeros(len(flagged), bool) if scene.noisy is None else scene.noisy.mask.cpu().numpy() & ~poisoned
     found = {"poisoned": poisoned, "noisy": noisy}
     return {
         kind: {"n": int(mask.sum()), "flagged": round(100 * float(flagged[mask].mean()), 3)}
@@ -290,12 +290,12 @@ def _better(report: CleanReport, questions: QuestionBank) -> list[str]:
     return suggestions(report.asked, list(report.samples["label"]), questions)
 
 
-def _suggested(report: CleanReport, around: Scene, questions: QuestionBank, caught: np.ndarray) -> float | None:
+def _suggested(report: CleanReport, scene: Scene, questions: QuestionBank, caught: np.ndarray) -> float | None:
     """Of the caught samples whose label is wrong, the share in percent for which the suggestion is the true class."""
-    wrong = caught & (around.data.y != around.train.y).cpu().numpy()
+    wrong = caught & (scene.data.y != scene.train.y).cpu().numpy()
     if not wrong.any():
         return None
-    true = [around.train.class_names[k] for k in around.train.y.tolist()]
+    true = [scene.train.class_names[k] for k in scene.train.y.tolist()]
     better = _better(report, questions)
     return round(100 * float(np.mean([better[i] == true[i] for i in np.flatnonzero(wrong)])), 3)
 
@@ -396,14 +396,14 @@ def _per_question(
 
 
 def _examples(
-    report: CleanReport, around: Scene, questions: QuestionBank, flagged: np.ndarray, dirty: np.ndarray
+    report: CleanReport, scene: Scene, questions: QuestionBank, flagged: np.ndarray, dirty: np.ndarray
 ) -> list[dict[str, Any]]:
     """A few pictures with the reasons: the surest catches, the dirty ones that look cleanest, the surest false
     alarms."""
     scores = np.nan_to_num(report.samples["score"].to_numpy(), nan=1.0)
     groups = {"caught": flagged & dirty, "missed": dirty & ~flagged, "false alarm": flagged & ~dirty}
-    better, names = _better(report, questions), around.train.class_names
-    poisoned = np.zeros(len(dirty), bool) if around.poisoned is None else around.poisoned.mask.cpu().numpy()
+    better, names = _better(report, questions), scene.train.class_names
+    poisoned = np.zeros(len(dirty), bool) if scene.poisoned is None else scene.poisoned.mask.cpu().numpy()
     out = []
     for group, mask in groups.items():
         index = np.flatnonzero(mask)
@@ -414,25 +414,25 @@ def _examples(
                     "group": group,
                     "kind": "poisoned" if poisoned[i] else "noisy" if dirty[i] else "clean",
                     "label": report.samples["label"].iloc[i],
-                    "true": names[int(around.train.y[i])],
+                    "true": names[int(scene.train.y[i])],
                     "suggested": better[i],
                     "score": round(float(scores[i]), 4),
                     "why": report.samples["why"].iloc[i],
-                    "shape": list(around.data.x.shape[1:]),
-                    "picture": packed(around.data.x[i]),
+                    "shape": list(scene.data.x.shape[1:]),
+                    "picture": packed(scene.data.x[i]),
                 }
             )
     return out
 
 
-def _triggered(around: Scene, n: int = 1) -> dict[str, Any] | None:
+def _triggered(scene: Scene, n: int = 1) -> dict[str, Any] | None:
     """The first ``n`` poisoned pictures before and after the trigger."""
-    if around.poisoned is None:
+    if scene.poisoned is None:
         return None
-    index = around.poisoned.indices[:n]
+    index = scene.poisoned.indices[:n]
     return {
-        "shape": list(around.train.x.shape[1:]),
-        "before": [packed(image) for image in around.train.x[index]],
-        "after": [packed(image) for image in around.poisoned.data.x[index]],
-        "true": [around.train.class_names[k] for k in around.train.y[index].tolist()],
+        "shape": list(scene.train.x.shape[1:]),
+        "before": [packed(image) for image in scene.train.x[index]],
+        "after": [packed(image) for image in scene.poisoned.data.x[index]],
+        "true": [scene.train.class_names[k] for k in scene.train.y[index].tolist()],
     }

@@ -20,7 +20,7 @@ from paperlib.defenses import DEFENSES, POISONED, purify
 from paperlib.detection import detect, rates
 from paperlib.errors import PaperlibError
 from paperlib.experiments import collapse
-from paperlib.experiments.scene import before, controlled, dataset, restore, scene
+from paperlib.experiments.scene import before, controls_training, dataset, restore, scene_of
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, DetectSpec, PrepareSpec, SelectSpec, TrainSpec
 from paperlib.files import held
 from paperlib.lab.run import Context
@@ -33,22 +33,22 @@ EPOCH_SAMPLE = 500
 """Test images that are evaluated after every training epoch; the final numbers use all."""
 
 
-def evaluate(model: nn.Module, around: Scene) -> dict[str, Any]:
+def evaluate(model: nn.Module, scene: Scene) -> dict[str, Any]:
     """C-Acc, and under an attack ASR and R-Acc, in percent of the test set; ``asr_2`` is that of a second trigger.
 
     Where the model has collapsed, ``failed`` says why (:mod:`paperlib.experiments.collapse`).
     """
-    pred, y = _numpy(predict(model, around.test.x)), _numpy(around.test.y)
+    pred, y = _numpy(predict(model, scene.test.x)), _numpy(scene.test.y)
     out, failed = {"c_acc": clean_accuracy(pred, y)}, collapse.reason(pred, y)
-    if around.attack is not None:
-        triggered, _ = around.triggered
-        target = None if around.attack.labels == "all_to_all" else around.target
+    if scene.attack is not None:
+        triggered, _ = scene.triggered
+        target = None if scene.attack.labels == "all_to_all" else scene.target
         pred, y = _numpy(predict(model, triggered.x)), _numpy(triggered.y)
         out["asr"] = attack_success_rate(pred, y, target, len(triggered.class_names))
         out["r_acc"] = robust_accuracy(pred, y, target, len(triggered.class_names))
-    if around.second is not None:
-        attack, other = around.second
-        triggered, _ = attacks.poisoned_test(around.test, attack, other)
+    if scene.second is not None:
+        attack, other = scene.second
+        triggered, _ = attacks.poisoned_test(scene.test, attack, other)
         pred, y = _numpy(predict(model, triggered.x)), _numpy(triggered.y)
         out["asr_2"] = attack_success_rate(pred, y, other, len(triggered.class_names))
     return {name: round(100 * value, 3) for name, value in out.items()} | ({"failed": failed} if failed else {})
@@ -117,10 +117,10 @@ def run_train(spec: TrainSpec, context: Context) -> dict[str, Any]:
     With wrong labels also n_noisy. On a cleansed set all three numbers count what is left of it.
     """
     device = str(pick_device(context.device))
-    if controlled(spec):
-        return _train_controlled(spec, context, device)
-    around = scene(spec, device, context.store)
-    data, poisoned, noisy = around.data, None if around.poisoned is None else around.poisoned.mask, around.noisy
+    if controls_training(spec):
+        return _train_by_attack(spec, context, device)
+    scene = scene_of(spec, device, context.store)
+    data, poisoned, noisy = scene.data, None if scene.poisoned is None else scene.poisoned.mask, scene.noisy
     kept = torch.ones_like(data.y, dtype=torch.bool)
     if spec.cleansed is not None:
         kept = ~load_state(context.store.weights_path(spec.cleansed), device)["flagged"]
@@ -129,32 +129,30 @@ def run_train(spec: TrainSpec, context: Context) -> dict[str, Any]:
     if noisy is not None:
         left["n_noisy"] = int((noisy.mask & kept).sum())
     model = models.build(spec.model, data, width=spec.width, seed=spec.seed)
-    watch = _watch(model, around, around.attack)
+    watch = _watch(model, scene, scene.attack)
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
-    log = fit(
-        model, data, around.recipe, seed=spec.seed, poisoned=poisoned, each_epoch=watch, progress=context.progress
-    )
+    log = fit(model, data, scene.recipe, seed=spec.seed, poisoned=poisoned, each_epoch=watch, progress=context.progress)
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors")
-    return _trained(model, around, seconds, log) | left
+    return _trained(model, scene, seconds, log) | left
 
 
-def _train_controlled(spec: TrainSpec, context: Context, device: str) -> dict[str, Any]:
+def _train_by_attack(spec: TrainSpec, context: Context, device: str) -> dict[str, Any]:
     """As :func:`run_train`, where the attacker trains the classifier and, with some attacks, the trigger."""
-    around, indices = before(spec, device, context.store)
-    attack: Any = around.attack
-    model = models.build(spec.model, around.train, width=spec.width, seed=spec.seed)
+    scene, indices = before(spec, device, context.store)
+    attack: Any = scene.attack
+    model = models.build(spec.model, scene.train, width=spec.width, seed=spec.seed)
 
     def watch(epoch: int, state: Any) -> dict[str, float]:
-        return _watch(model, around, attacks.with_state(attack, state))(epoch)
+        return _watch(model, scene, attacks.with_state(attack, state))(epoch)
 
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
     log, state = attack.train(
         model,
-        around.data,
-        around.recipe,
+        scene.data,
+        scene.recipe,
         target=spec.target,
         ratio=spec.ratio,
         seed=spec.seed,
@@ -163,15 +161,15 @@ def _train_controlled(spec: TrainSpec, context: Context, device: str) -> dict[st
     )
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors", state)
-    return _trained(model, around.under(attacks.with_state(attack, state), indices), seconds, log)
+    return _trained(model, scene.under(attacks.with_state(attack, state), indices), seconds, log)
 
 
-def _watch(model: nn.Module, around: Scene, attack: attacks.Attack | None) -> Callable[[int], dict[str, float]]:
+def _watch(model: nn.Module, scene: Scene, attack: attacks.Attack | None) -> Callable[[int], dict[str, float]]:
     """C-Acc and ASR, in percent, of a sample of the test images, for the log of an epoch."""
-    sample = around.test.subset(torch.arange(min(EPOCH_SAMPLE, len(around.test))))
+    sample = scene.test.subset(torch.arange(min(EPOCH_SAMPLE, len(scene.test))))
     watched = None
     if attack is not None:
-        part, wanted = attacks.poisoned_test(sample, attack, around.target)
+        part, wanted = attacks.poisoned_test(sample, attack, scene.target)
         watched = (part.x, wanted)
 
     def watch(epoch: int) -> dict[str, float]:
@@ -183,11 +181,11 @@ def _watch(model: nn.Module, around: Scene, attack: attacks.Attack | None) -> Ca
     return watch
 
 
-def _trained(model: nn.Module, around: Scene, seconds: float, log: list[dict[str, float]]) -> dict[str, Any]:
+def _trained(model: nn.Module, scene: Scene, seconds: float, log: list[dict[str, float]]) -> dict[str, Any]:
     return {
-        **evaluate(model, around),
-        "n_train": len(around.train),
-        "n_poisoned": 0 if around.poisoned is None else len(around.poisoned.indices),
+        **evaluate(model, scene),
+        "n_train": len(scene.train),
+        "n_poisoned": 0 if scene.poisoned is None else len(scene.poisoned.indices),
         "seconds": seconds,
         "log": [{name: round(value, 4) for name, value in entry.items()} for entry in log],
     }
@@ -195,11 +193,11 @@ def _trained(model: nn.Module, around: Scene, seconds: float, log: list[dict[str
 
 def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
     """Apply the defense of ``spec``; result: c_acc, asr, r_acc (percent), n_clean, seconds, and the method's notes."""
-    parent, around = restore(spec.parent, context.store, context.device)
-    clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
+    parent, scene = restore(spec.parent, context.store, context.device)
+    clean = scene.clean(spec.n_clean, spec.seed) if spec.n_clean else None
     poisoned = None
     if DEFENSES[spec.defense].access == POISONED:
-        poisoned = around.data
+        poisoned = scene.data
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
     model, notes = purify(
@@ -209,13 +207,13 @@ def run_defend(spec: DefendSpec, context: Context) -> dict[str, Any]:
         method=spec.defense,
         seed=spec.seed,
         progress=context.progress,
-        judge=lambda candidate: evaluate(candidate, around),
+        judge=lambda candidate: evaluate(candidate, scene),
         chance_ok=True,
         **dict(spec.params),
     )
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors")
-    return {**notes, **evaluate(model, around), "n_clean": spec.n_clean, "seconds": seconds}
+    return {**notes, **evaluate(model, scene), "n_clean": spec.n_clean, "seconds": seconds}
 
 
 def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
@@ -223,14 +221,14 @@ def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
 
     Result: tpr, fpr, f1, auroc (percent), n_flagged, seconds, and the detector's notes; the scores lie beside it.
     """
-    parent, around = restore(spec.parent, context.store, context.device)
-    if around.poisoned is None and around.noisy is None:
-        raise PaperlibError(f"{around.label} was trained on clean data; there is nothing to detect.")
-    clean = around.clean(spec.n_clean, spec.seed) if spec.n_clean else None
+    parent, scene = restore(spec.parent, context.store, context.device)
+    if scene.poisoned is None and scene.noisy is None:
+        raise PaperlibError(f"{scene.label} was trained on clean data; there is nothing to detect.")
+    clean = scene.clean(spec.n_clean, spec.seed) if spec.n_clean else None
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
     found = detect(
-        around.data,
+        scene.data,
         method=spec.detector,
         model=parent,
         clean=clean,
@@ -241,7 +239,7 @@ def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
     )
     seconds = seconds_since(start)
     save_weights(None, context.folder / "weights.safetensors", {"scores": found.scores, "flagged": found.flagged})
-    return {**found.notes, **rates(found, around.dirty), "seconds": seconds}
+    return {**found.notes, **rates(found, scene.dirty), "seconds": seconds}
 
 
 def run_analysis(spec: AnalysisSpec, context: Context) -> dict[str, Any]:
@@ -249,6 +247,6 @@ def run_analysis(spec: AnalysisSpec, context: Context) -> dict[str, Any]:
     scene."""
     restored = [restore(parent, context.store, context.device) for parent in spec.inputs]
     tool = TOOLS[spec.tool].load()
-    around = restored[0][1] if restored else None
+    scene = restored[0][1] if restored else None
     torch.backends.cudnn.deterministic = True
-    return tool([model for model, _ in restored], around, seed=spec.seed, **dict(spec.params))
+    return tool([model for model, _ in restored], scene, seed=spec.seed, **dict(spec.params))

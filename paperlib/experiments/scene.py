@@ -44,7 +44,7 @@ def recipe(spec: TrainSpec) -> Recipe:
     )
 
 
-def controlled(spec: TrainSpec | CleanseSpec) -> bool:
+def controls_training(spec: TrainSpec | CleanseSpec) -> bool:
     """Whether the attacker of ``spec`` trains the classifier and, with some attacks, the trigger."""
     return isinstance(spec, TrainSpec) and spec.attack != "none" and attacks.ATTACKS[spec.attack].controls_training
 
@@ -78,20 +78,20 @@ def before(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = Non
         return scene, None
     attack = attacks.attack(spec.attack, attacks.meant(spec.attack, spec.attack_params))
     indices = _indices(spec, attack, train, store)  # before what the attack learned: an infeasible ratio stops here
-    if spec.prepared is not None and not controlled(spec):
+    if spec.prepared is not None and not controls_training(spec):
         attack = attacks.with_state(attack, load_state(_needed(store).weights_path(spec.prepared), device))
     return _second(spec, replace(scene, attack=attack), indices), indices
 
 
 @lru_cache(maxsize=2)
-def scene(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = None) -> Scene:
+def scene_of(spec: TrainSpec | CleanseSpec, device: str, store: Store | None = None) -> Scene:
     """Data, attack and poisoned indices of ``spec``. Raises as :func:`before`; a learned trigger comes from
     ``store``."""
     found, indices = before(spec, device, store)
     if found.attack is None:
         return found
     attack = found.attack
-    if controlled(spec) and hasattr(attack, "state"):
+    if controls_training(spec) and hasattr(attack, "state"):
         attack = attacks.with_state(attack, load_state(_needed(store).weights_path(spec), device))
     return found.under(attack, indices)
 
@@ -107,7 +107,7 @@ def _second(spec: TrainSpec | CleanseSpec, scene: Scene, taken: np.ndarray) -> S
     attack = attacks.attack(about["attack"], attacks.meant(about["attack"], ()))
     data = scene.data
     free = np.arange(len(data))
-    if not controlled(spec):
+    if not controls_training(spec):
         free = np.setdiff1d(free, taken)
     share = about["ratio"] * len(data) / len(free)
     chosen = free[attacks.draw(data.y.cpu().numpy()[free], share, attack.labels, about["target"], spec.seed)]
@@ -155,7 +155,7 @@ def restore(spec: Spec, store: Store, device: str) -> tuple[nn.Module, Scene]:
         chain.append(chain[-1].parent)
     origin = chain.pop()
     assert isinstance(origin, TrainSpec)
-    found = scene(origin, str(pick_device(device)), store)
+    found = scene_of(origin, str(pick_device(device)), store)
     model = models.build(origin.model, found.train, width=origin.width, seed=origin.seed)
     for step in reversed(chain):
         assert isinstance(step, DefendSpec)

@@ -17,8 +17,7 @@ from paperlib.attacks import ATTACKS, check_ratio
 from paperlib.data import folder
 from paperlib.defenses import DEFENSES
 from paperlib.errors import PaperlibError, choose
-from paperlib.experiments import plan as ex
-from paperlib.experiments import scales
+from paperlib.experiments import plan, scales
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
 from paperlib.lab.spec import Spec
@@ -59,9 +58,9 @@ class Twins:
     def specs(self, scale: Scale, seed: int) -> tuple[TrainSpec, DefendSpec]:
         """Their specs; the radius of FT-SAM is that of the scale, as in notebooks 05 and 07."""
         there = scales.on(scale, self.dataset) if self.dataset else scale
-        victim = ex.train(there, self.attack, self.ratio, seed=seed, model=self.model)
+        victim = plan.train(there, self.attack, self.ratio, seed=seed, model=self.model)
         more: dict[str, Any] = {"rho": there.rho} if self.defense == "ft_sam" else {}
-        return victim, ex.defend(there, victim, self.defense, n_clean=self.n_clean or None, seed=seed, **more)
+        return victim, plan.defend(there, victim, self.defense, n_clean=self.n_clean or None, seed=seed, **more)
 
     @property
     def true_class(self) -> int:
@@ -108,7 +107,7 @@ def specs(tool: str, scale: Scale, seed: int, twins: Twins = TWINS) -> list[Anal
         inputs = [(one,) for one in pair]
     elif tool == "network_structure":
         inputs = [pair[:1]]
-    return [ex.analyse(tool, *models, seed=seed, **params) for models in inputs]
+    return [plan.analyse(tool, *models, seed=seed, **params) for models in inputs]
 
 
 # ------------------------------------------------------------------------------------------- reading what a tool found

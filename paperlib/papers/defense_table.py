@@ -25,8 +25,7 @@ import pandas as pd
 from paperlib.attacks import ATTACKS, check_ratio, meant
 from paperlib.defenses import DEFENSES, VARIANTS, applicable
 from paperlib.errors import PaperlibError, choose
-from paperlib.experiments import plan as ex
-from paperlib.experiments import scales
+from paperlib.experiments import plan, scales
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import TrainSpec
 from paperlib.lab.spec import Spec, pairs
@@ -91,8 +90,8 @@ def backdoored(scale: Scale, attack: str, ratio: float = 0.1, seed: int = 0, **f
     if first not in ATTACKS:
         first, fields = first.removesuffix("_a2a"), {"attack_params": pairs(labels="all_to_all"), **fields}
     if second:
-        fields = {"second": ex.second(second, target=1), **fields}
-    return ex.train(scale, first, ratio, seed=seed, **fields)
+        fields = {"second": plan.second(second, target=1), **fields}
+    return plan.train(scale, first, ratio, seed=seed, **fields)
 
 
 def attack_parts(attack: str) -> tuple[str, str]:
@@ -140,7 +139,7 @@ def defended(scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = 
             "attack_params": meant(victim.attack, victim.attack_params),
             "target": victim.target,
         }
-        return ex.train(scale, victim.attack, victim.ratio, seed=victim.seed, **kept, **ex.adversarially(scale))
+        return plan.train(scale, victim.attack, victim.ratio, seed=victim.seed, **kept, **plan.adversarially(scale))
     base, changes = COLUMNS.get(last, (last, {}))
     if base == "ft_sam":  # always written down, so that a sweep over the radius shares this result
         changes = {"rho": scale.rho, **changes}
@@ -149,7 +148,7 @@ def defended(scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = 
     if last in TOLD:
         everything = victim.attack == "badnets_a2a" or dict(victim.attack_params).get("labels") == "all_to_all"
         changes = {**changes, "target": "next" if everything else victim.target}
-    return ex.defend(scale, parent, base, n_clean=n_clean, seed=parent.seed, **{**changes, **params})
+    return plan.defend(scale, parent, base, n_clean=n_clean, seed=parent.seed, **{**changes, **params})
 
 
 def _works_on(defense: str, model: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results
@@ -164,8 +164,8 @@ def reactivation(paper: str, stages: Sequence[str], attacks: Callable[[Scale], S
         out: dict[str, Spec] = {}
         for attack in attacks(scale):
             parent = backdoored(scale, attack, seed=seed)
-            models = (*(defended(scale, parent, name) for name in stages), ex.train(scale, seed=seed))
-            out[attack] = ex.analyse("reactivation", *models, seed=seed, **REACTIVATION[scale.name])
+            models = (*(defended(scale, parent, name) for name in stages), plan.train(scale, seed=seed))
+            out[attack] = plan.analyse("reactivation", *models, seed=seed, **REACTIVATION[scale.name])
         return out
 
     def draw(results: Results) -> Artefact:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from image_toy import images, model, same, state
 from torch import Tensor, nn
 
-from paperlib.attacks import ATTACKS, attack, controlled, input_aware, poison, poisoned_test, render, with_state
+from paperlib.attacks import ATTACKS, attack, input_aware, poison, poisoned_test, render, training_control, with_state
 from paperlib.attacks.blind import LEAVE, PATTERN, Blind, balanced_backward, shortest
 from paperlib.attacks.bpp import BPP
 from paperlib.attacks.input_aware import InputAware, diversity
@@ -185,16 +185,16 @@ def test_a_trigger_that_was_not_learned_yet(name: str) -> None:
 
 def test_the_share_of_a_batch_is_exact_on_average() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = [controlled.parts(64, 0.1, 2.0, generator) for _ in range(2000)]
+    drawn = [training_control.parts(64, 0.1, 2.0, generator) for _ in range(2000)]
     assert {p for p, _ in drawn} == {6, 7} and all(q == 2 * p for p, q in drawn)
     assert np.mean([p for p, _ in drawn]) == pytest.approx(6.4, abs=0.05)
-    assert all(controlled.parts(50, 0.1, 1.0, generator) == (5, 5) for _ in range(20))
-    assert controlled.parts(10, 0.5, 2.0, generator) == (5, 5)  # no more wrong triggers than there are images
+    assert all(training_control.parts(50, 0.1, 1.0, generator) == (5, 5) for _ in range(20))
+    assert training_control.parts(10, 0.5, 2.0, generator) == (5, 5)  # no more wrong triggers than there are images
 
 
 def test_less_than_one_image_of_a_batch_is_one_now_and_then() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = [controlled.parts(20, 0.01, 1.0, generator) for _ in range(2000)]
+    drawn = [training_control.parts(20, 0.01, 1.0, generator) for _ in range(2000)]
     assert {p for p, _ in drawn} == {0, 1} and all(p == q for p, q in drawn)
     assert np.mean([p for p, _ in drawn]) == pytest.approx(0.2, abs=0.03)
 
@@ -215,8 +215,8 @@ def test_a_batch_is_poisoned_crossed_and_clean(monkeypatch: pytest.MonkeyPatch, 
         seen.append((x.clone(), y.clone()))
         return net(x).sum(1)
 
-    begin = controlled.begin
-    monkeypatch.setattr(controlled, "begin", lambda *given, **more: (begin(*given, **more)[0], spy))
+    begin = training_control.begin
+    monkeypatch.setattr(training_control, "begin", lambda *given, **more: (begin(*given, **more)[0], spy))
     made: Any = attack(name, pairs(labels=labels))
     data = replace(DATA, pad=0, flip=False)
     given = {"target": 1, "ratio": 0.2, "seed": 0, "watch": lambda e, s: {}}

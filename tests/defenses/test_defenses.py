@@ -13,7 +13,7 @@ from paperlib import training
 from paperlib.data.images import ImageData
 from paperlib.defenses import CLEAN, DEFENSES, POISONED, defend, purify
 from paperlib.errors import PaperlibError
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import SMOKE
 from paperlib.registry import Method
 from paperlib.training import Recipe, fit, load_weights, save_weights
@@ -45,7 +45,7 @@ def trained() -> nn.Module:
 
 def params(name: str) -> dict[str, Any]:
     """The method's settings at smoke scale, shortened."""
-    found = dict(ex.defend(SMOKE, ex.train(SMOKE, "badnets"), name).params)
+    found = dict(plan.defend(SMOKE, plan.train(SMOKE, "badnets"), name).params)
     known = DEFENSES.settings(name, **found)
     short = {field: value for field, value in SHORT.items() if hasattr(known, field)}
     return {**found, **short, **({"epochs": 5} if name == "abl" else {})}  # ABL shares its epochs among three phases

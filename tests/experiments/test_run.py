@@ -12,7 +12,7 @@ from paperlib import metrics
 from paperlib.attacks import ATTACKS
 from paperlib.data.images import clean_subset
 from paperlib.errors import PaperlibError
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments import scene as scenes
 from paperlib.experiments.scales import LAPTOP, PAPER, SCALES, SMOKE, scale
 from paperlib.experiments.specs import DefendSpec, TrainSpec
@@ -48,11 +48,11 @@ def test_a_trained_model_and_what_is_stored_of_it(store: Store) -> None:
 
 @pytest.mark.parametrize("spec", [BADNETS, FT, SAM], ids=lambda spec: spec.label)
 def test_the_stored_numbers_belong_to_the_stored_weights(store: Store, spec) -> None:
-    net, around = scenes.restore(spec, store, "cpu")
+    net, scene = scenes.restore(spec, store, "cpu")
     result = store.result(spec)
-    y = around.test.y.numpy()
-    assert result["c_acc"] == pytest.approx(100 * (predict(net, around.test.x).numpy() == y).mean(), abs=1e-3)
-    triggered, wanted = around.triggered
+    y = scene.test.y.numpy()
+    assert result["c_acc"] == pytest.approx(100 * (predict(net, scene.test.x).numpy() == y).mean(), abs=1e-3)
+    triggered, wanted = scene.triggered
     pred, true = predict(net, triggered.x).numpy(), triggered.y.numpy()
     assert len(true) == 90 and (wanted == 3).all()  # 10 of the 100 test images are of the target class
     assert result["asr"] == pytest.approx(100 * metrics.attack_success_rate(pred, true, 3), abs=1e-3)
@@ -61,13 +61,13 @@ def test_the_stored_numbers_belong_to_the_stored_weights(store: Store, spec) -> 
 
 
 def test_the_training_set_is_made_again_from_its_seeds(store: Store) -> None:
-    _, around = scenes.restore(SAM, store, "cpu")
-    assert (around.name, around.target, around.seed) == ("badnets", 3, 0) and around.poisoned is not None
-    assert around.poisoned.mask.sum() == 20 and (around.poisoned.data.y[around.poisoned.mask] == 3).all()
-    scenes.scene.cache_clear()
-    again = scenes.scene(BADNETS, "cpu")
-    assert torch.equal(again.poisoned.data.x, around.poisoned.data.x)
-    assert torch.equal(again.poisoned.indices, around.poisoned.indices)
+    _, scene = scenes.restore(SAM, store, "cpu")
+    assert (scene.name, scene.target, scene.seed) == ("badnets", 3, 0) and scene.poisoned is not None
+    assert scene.poisoned.mask.sum() == 20 and (scene.poisoned.data.y[scene.poisoned.mask] == 3).all()
+    scenes.scene_of.cache_clear()
+    again = scenes.scene_of(BADNETS, "cpu")
+    assert torch.equal(again.poisoned.data.x, scene.poisoned.data.x)
+    assert torch.equal(again.poisoned.indices, scene.poisoned.indices)
 
 
 def test_the_attacker_who_trains_adversarially(store: Store) -> None:
@@ -75,31 +75,31 @@ def test_the_attacker_who_trains_adversarially(store: Store) -> None:
     assert spec.key != BADNETS.key and replace(BADNETS, adversarial=0.0).key == BADNETS.key
     assert "adversarial" in spec.label and "adversarial" not in BADNETS.label
     runs(store, spec)
-    (hard, around), (plain, _) = (scenes.restore(one, store, "cpu") for one in (spec, BADNETS))
-    assert around.poisoned is not None and not same(state(hard), state(plain))
+    (hard, scene), (plain, _) = (scenes.restore(one, store, "cpu") for one in (spec, BADNETS))
+    assert scene.poisoned is not None and not same(state(hard), state(plain))
 
 
 def test_an_adversarial_training_shares_the_trigger_that_an_ordinary_classifier_made() -> None:
-    changes = ex.adversarially(LAPTOP)
+    changes = plan.adversarially(LAPTOP)
     assert changes == {"adversarial": 8 / 255, "adversarial_steps": 10}
-    hard, plain = (ex.train(LAPTOP, "lf", **more) for more in (changes, {}))
+    hard, plain = (plan.train(LAPTOP, "lf", **more) for more in (changes, {}))
     assert hard.key != plain.key and hard.prepared == plain.prepared
     assert dict(hard.versions)["adversarial"] == 1 and "adversarial" not in dict(plain.versions)
 
 
 @pytest.mark.parametrize("attack", ["blended", "wanet"])
 def test_two_triggers_with_different_targets(store: Store, attack: str) -> None:
-    spec = TrainSpec(**TINY, attack=attack, ratio=0.1, target=3, second=ex.second("badnets", target=5, ratio=0.2))
+    spec = TrainSpec(**TINY, attack=attack, ratio=0.1, target=3, second=plan.second("badnets", target=5, ratio=0.2))
     assert "and-badnets" in spec.label and spec.key != replace(spec, second=()).key
     runs(store, spec)
     result = store.result(spec)
-    model, around = scenes.restore(spec, store, "cpu")
-    assert around.second is not None and around.poisoned is not None
-    other, target = around.second
-    triggered = around.test.x[around.test.y != 5].float() / 255
+    model, scene = scenes.restore(spec, store, "cpu")
+    assert scene.second is not None and scene.poisoned is not None
+    other, target = scene.second
+    triggered = scene.test.x[scene.test.y != 5].float() / 255
     rate = (predict(model, (other(triggered) * 255).round().byte()) == 5).double().mean().item()
     assert result["asr_2"] == pytest.approx(100 * rate, abs=1e-3) and target == 5 and result["asr"] >= 0
-    data, clean = around.poisoned.data, around.train
+    data, clean = scene.poisoned.data, scene.train
     corner = (data.x[:, :, -1, -1] == 255).all(1) & (data.x != clean.x).flatten(1).any(1)
     seconds = (data.y == 5) & (corner | ((data.x == clean.x).flatten(1).all(1) & (clean.y != 5)))
     assert 35 <= int(seconds.sum()) <= 42  # 40 images, less those of class 5 whose corner was white already
@@ -112,26 +112,26 @@ def test_two_triggers_with_different_targets(store: Store, attack: str) -> None:
 
 
 def test_a_second_trigger_must_fit_to_the_first() -> None:
-    made = ex.train(SMOKE, "lf", second=ex.second("badnets", target=1))
-    assert made.prepared == ex.train(SMOKE, "lf").prepared and dict(made.versions)["second"] == 1
+    made = plan.train(SMOKE, "lf", second=plan.second("badnets", target=1))
+    assert made.prepared == plan.train(SMOKE, "lf").prepared and dict(made.versions)["second"] == 1
     assert from_dict(made.to_dict()) == made
     for attack, second, message in (
-        ("blended", ex.second("badnets", target=0), "another target"),
-        ("none", ex.second("badnets", target=1), "needs a first attack"),
-        ("blended", ex.second("lf", target=1), "only hands in images"),
-        ("blended", ex.second("wanet", target=1), "only hands in images"),
-        ("blended", ex.second("badnet", target=1), "badnets"),
+        ("blended", plan.second("badnets", target=0), "another target"),
+        ("none", plan.second("badnets", target=1), "needs a first attack"),
+        ("blended", plan.second("lf", target=1), "only hands in images"),
+        ("blended", plan.second("wanet", target=1), "only hands in images"),
+        ("blended", plan.second("badnet", target=1), "badnets"),
     ):
         with pytest.raises(PaperlibError, match=message):
-            ex.train(SMOKE, attack, second=second)
+            plan.train(SMOKE, attack, second=second)
 
 
 def test_every_defense_gets_the_same_clean_images(store: Store) -> None:
-    _, around = scenes.restore(FT, store, "cpu")
-    few, many = around.clean(20, 0), around.clean(40, 0)
-    assert torch.equal(few.x, around.train.x[clean_subset(around.train.y, 20, 0)])
+    _, scene = scenes.restore(FT, store, "cpu")
+    few, many = scene.clean(20, 0), scene.clean(40, 0)
+    assert torch.equal(few.x, scene.train.x[clean_subset(scene.train.y, 20, 0)])
     assert few.y.bincount().tolist() == [2] * 10 and torch.equal(few.x, many.x[:20])
-    clean = {x.numpy().tobytes(): y for x, y in zip(around.train.x, around.train.y.tolist(), strict=True)}
+    clean = {x.numpy().tobytes(): y for x, y in zip(scene.train.x, scene.train.y.tolist(), strict=True)}
     assert [clean[x.numpy().tobytes()] for x in few.x] == few.y.tolist()  # no trigger, true labels
 
 
@@ -155,7 +155,7 @@ def test_defenses_start_from_the_backdoored_model(store: Store) -> None:
 
 
 def test_an_analysis_is_stored_too(store: Store) -> None:
-    spec = ex.analyse("neurons", BADNETS, FT, n=20)
+    spec = plan.analyse("neurons", BADNETS, FT, n=20)
     result = runs(store, spec)[spec.key]
     assert len(result["norm"]) == len(result["tac"]) == 2 and len(result["norm"][0]) == 32
     assert store.result(spec) == result
@@ -165,9 +165,9 @@ def test_a_clean_model_has_no_asr_and_no_trigger(tmp_path: Path) -> None:
     spec, store = TrainSpec(**{**TINY, "epochs": 1}), Store(tmp_path)
     result = runs(store, spec)[spec.key]
     assert "asr" not in result and result["n_poisoned"] == 0 and "loss_poisoned" not in result["log"][0]
-    _, around = scenes.restore(spec, store, "cpu")
+    _, scene = scenes.restore(spec, store, "cpu")
     with pytest.raises(PaperlibError, match="was trained on clean data; it has no trigger"):
-        _ = around.triggered
+        _ = scene.triggered
 
 
 def test_an_infeasible_ratio_fails_with_its_reason(tmp_path: Path) -> None:
@@ -180,33 +180,33 @@ def test_an_infeasible_ratio_fails_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_specs_carry_the_sizes_of_the_scale() -> None:
-    spec = ex.train(LAPTOP, "blended", 0.05, seed=3)
+    spec = plan.train(LAPTOP, "blended", 0.05, seed=3)
     for name in ("dataset", "n_train", "n_test", "width", "epochs", "batch_size", "lr", "schedule"):
         assert getattr(spec, name) == getattr(LAPTOP, name)
     assert (spec.attack, spec.ratio, spec.seed) == ("blended", 0.05, 3)
-    assert ex.train(LAPTOP, "blended", width=32).width == 32
-    made = ex.defend(LAPTOP, spec, "ft_sam", rho=3, seed=3)
+    assert plan.train(LAPTOP, "blended", width=32).width == 32
+    made = plan.defend(LAPTOP, spec, "ft_sam", rho=3, seed=3)
     assert dict(made.params) == {"epochs": LAPTOP.defense_epochs, "batch_size": LAPTOP.defense_batch, "rho": 3}
     assert made.n_clean == LAPTOP.n_clean and made.parent is spec
-    assert ex.defend(LAPTOP, spec, "ft", n_clean=7, epochs=1).n_clean == 7
-    assert ex.train(SMOKE).ratio == 0 and ex.train(SMOKE).attack == "none"
+    assert plan.defend(LAPTOP, spec, "ft", n_clean=7, epochs=1).n_clean == 7
+    assert plan.train(SMOKE).ratio == 0 and plan.train(SMOKE).attack == "none"
 
 
 def test_a_new_version_of_a_method_has_new_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    blended, badnets = (ex.train(SMOKE, name).key for name in ("blended", "badnets"))
+    blended, badnets = (plan.train(SMOKE, name).key for name in ("blended", "badnets"))
     monkeypatch.setitem(ATTACKS, "blended", replace(ATTACKS["blended"], version=2))
-    assert ex.train(SMOKE, "blended").key != blended and ex.train(SMOKE, "badnets").key == badnets
-    monkeypatch.setattr(ex, "TRAINING_VERSION", 99)
-    assert ex.train(SMOKE, "badnets").key != badnets
+    assert plan.train(SMOKE, "blended").key != blended and plan.train(SMOKE, "badnets").key == badnets
+    monkeypatch.setattr(plan, "TRAINING_VERSION", 99)
+    assert plan.train(SMOKE, "badnets").key != badnets
 
 
 def test_unknown_names_say_the_nearest() -> None:
     with pytest.raises(PaperlibError, match="did you mean 'badnets'"):
-        ex.train(SMOKE, "badnet")
+        plan.train(SMOKE, "badnet")
     with pytest.raises(PaperlibError, match="did you mean 'ft_sam'"):
-        ex.defend(SMOKE, BADNETS, "ft_sm")
+        plan.defend(SMOKE, BADNETS, "ft_sm")
     with pytest.raises(PaperlibError, match="did you mean 'neurons'"):
-        ex.analyse("neuron", BADNETS)
+        plan.analyse("neuron", BADNETS)
     with pytest.raises(PaperlibError, match="did you mean 'laptop'"):
         scale("labtop")
 

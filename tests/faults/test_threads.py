@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import SMOKE
 from paperlib.fairness.mean_parity import MeanParityRegressor
 from paperlib.lab.run import run
@@ -61,8 +61,8 @@ def test_only_strided_1x1_convolutions_of_few_channels_are_concerned() -> None:
 @pytest.mark.long
 def test_one_and_two_threads_differ_by_little(tmp_path: Path) -> None:
     """A sum in another order rounds in another way. Training makes more of it, a closed form does not."""
-    model = ex.train(SMOKE, "badnets")
-    specs = [model, *(ex.defend(SMOKE, model, name) for name in ("ft", "ft_sam"))]
+    model = plan.train(SMOKE, "badnets")
+    specs = [model, *(plan.defend(SMOKE, model, name) for name in ("ft", "ft_sam"))]
     rng = np.random.default_rng(0)
     x, y, s = rng.normal(size=(500, 20)), rng.normal(size=500), rng.integers(0, 3, 500)
     before, found, fair = torch.get_num_threads(), [], []

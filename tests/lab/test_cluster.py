@@ -12,7 +12,7 @@ import pytest
 from lab_toy import RUNNERS, computed, grid
 
 from paperlib.errors import PaperlibError
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan as experiments
 from paperlib.experiments.scales import SMOKE
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.cluster import CHUNK, tasks
@@ -132,8 +132,8 @@ def test_real_models_are_bit_equal_to_inline(cluster, tmp_path, monkeypatch):
     scale = SMOKE.__class__(
         **{**SMOKE.__dict__, "n_train": 200, "n_test": 100, "epochs": 2, "n_clean": 40, "defense_epochs": 2}
     )
-    models = [ex.train(scale, name) for name in ("badnets", "blended")]
-    specs = [*models, *(ex.defend(scale, model, name) for model in models for name in ("ft", "ft_sam"))]
+    models = [experiments.train(scale, name) for name in ("badnets", "blended")]
+    specs = [*models, *(experiments.defend(scale, model, name) for model in models for name in ("ft", "ft_sam"))]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

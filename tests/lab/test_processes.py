@@ -8,7 +8,7 @@ import pytest
 from lab_toy import RUNNERS, computed, grid
 
 from paperlib.errors import PaperlibError
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import SMOKE
 from paperlib.lab.run import RunFailed, run
 from paperlib.lab.store import Store
@@ -80,8 +80,8 @@ def test_a_process_with_a_broken_gpu_context_is_replaced(tmp_path):
 
 
 def test_smoke_runs_are_bit_equal(tmp_path):
-    victim = ex.train(SMOKE, "badnets", epochs=1, width=4)
-    specs = [victim, ex.defend(SMOKE, victim, "ft", epochs=1), ex.defend(SMOKE, victim, "clp")]
+    victim = plan.train(SMOKE, "badnets", epochs=1, width=4)
+    specs = [victim, plan.defend(SMOKE, victim, "ft", epochs=1), plan.defend(SMOKE, victim, "clp")]
     there = side_by_side(specs, Store(tmp_path / "processes"), runners=lab_runners(), workers=2)
     here = run(specs, Store(tmp_path / "inline"), device="cpu", progress=False)
     for results in (there, here):

@@ -131,10 +131,10 @@ def test_a_reader_changes_engine_questions_and_false_alarms() -> None:
 
 
 def test_the_baselines_use_the_benchmarks_models_below_paper_scale() -> None:
-    from paperlib.experiments import plan as ex
+    from paperlib.experiments import plan
 
     for scale in (SMOKE, LAPTOP):
-        assert runs.victim(scale, "badnets", seed=0) == ex.train(scale, "badnets")
+        assert runs.victim(scale, "badnets", seed=0) == plan.train(scale, "badnets")
         spec = runs.same_data(scale, "badnets", seed=0)
         assert (spec.ratio, spec.selection, spec.seed) == (0.1, "random", 0)
     assert runs.victim(PAPER, "sig", seed=0).ratio == runs.ETA

@@ -23,9 +23,9 @@ from paperlib import attacks, models
 from paperlib.analysis.selected import selected
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
-from paperlib.experiments.scene import scene
+from paperlib.experiments.scene import scene_of
 from paperlib.experiments.specs import SelectSpec, TrainSpec
 from paperlib.lab.run import run
 from paperlib.lab.spec import from_dict
@@ -335,7 +335,7 @@ run([from_dict(json.loads(sys.argv[2]))], Store(sys.argv[1]), device="cpu", prog
 
 def tiny() -> TrainSpec:
     scale = replace(SMOKE, n_train=100, n_test=100, width=4, epochs=1, changes={"lps": {"rounds": 3, "epochs": 1}})
-    return ex.train(scale, "blended", 0.09, selection="lps")
+    return plan.train(scale, "blended", 0.09, selection="lps")
 
 
 def test_gc_spares_the_rounds_of_a_search_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,32 +376,34 @@ def test_a_killed_run_goes_on_in_the_lab(tmp_path: Path) -> None:
     resumed, whole = store.result(selected), other.result(selected)
     assert (resumed["resumed_after_round"], whole["resumed_after_round"]) == (2, 0) and not left.exists()
     assert all(resumed[name] == whole[name] for name in ("indices", "loss", "overlap", "per_class"))
-    around = scene(spec, "cpu", store)
-    assert around.poisoned is not None and around.poisoned.indices.tolist() == whole["indices"]
+    scene = scene_of(spec, "cpu", store)
+    assert scene.poisoned is not None and scene.poisoned.indices.tolist() == whole["indices"]
     assert whole["per_class"] == [0] + [1] * 9
 
 
 def test_specs() -> None:
-    plain = ex.train(SMOKE, "blended", 0.01)
-    assert ex.train(SMOKE, "blended", 0.01, selection="random").key == plain.key and plain.selected is None
-    spec = ex.train(SMOKE, "lf", 0.01, selection="lps", seed=2)
+    plain = plan.train(SMOKE, "blended", 0.01)
+    assert plan.train(SMOKE, "blended", 0.01, selection="random").key == plain.key and plain.selected is None
+    spec = plan.train(SMOKE, "lf", 0.01, selection="lps", seed=2)
     chosen = spec.selected
     assert isinstance(chosen, SelectSpec) and spec.selection == "lps" and from_dict(spec.to_dict()) == spec
     assert chosen.prepared == spec.prepared is not None and chosen.seed == 2 and chosen.ratio == 0.01
     assert {"schedule": "constant", **dict(chosen.params)} == dict(SMOKE.changes["lps"]) and chosen.lr == SMOKE.lr / 2
-    assert chosen == ex.select(SMOKE, "lps", "lf", 0.01, seed=2)
-    other = ex.select(SMOKE, "lps", "lf", 0.01, seed=2, params={"pc": False}, model="vgg19_bn", width=16)
-    assert ex.train(SMOKE, "lf", 0.01, seed=2, selected=other).selection == "lps" and dict(other.params)["pc"] is False
+    assert chosen == plan.select(SMOKE, "lps", "lf", 0.01, seed=2)
+    other = plan.select(SMOKE, "lps", "lf", 0.01, seed=2, params={"pc": False}, model="vgg19_bn", width=16)
     assert (
-        ex.select(SMOKE, "balanced", "blended", 0.01).key
-        == ex.select(replace(SMOKE, width=32), "balanced", "blended", 0.01).key
+        plan.train(SMOKE, "lf", 0.01, seed=2, selected=other).selection == "lps" and dict(other.params)["pc"] is False
     )
-    for make in (ex.train(SMOKE, "none", selection="lps"), ex.train(SMOKE, "none")):
+    assert (
+        plan.select(SMOKE, "balanced", "blended", 0.01).key
+        == plan.select(replace(SMOKE, width=32), "balanced", "blended", 0.01).key
+    )
+    for make in (plan.train(SMOKE, "none", selection="lps"), plan.train(SMOKE, "none")):
         assert make.parents() == ()
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: ex.train(SMOKE, "wanet", 0.1, selection="lps"), lambda: ex.select(SMOKE, "fus", "wanet", 0.1)]
+    "make", [lambda: plan.train(SMOKE, "wanet", 0.1, selection="lps"), lambda: plan.select(SMOKE, "fus", "wanet", 0.1)]
 )
 def test_attacks_that_control_training_refuse(make: Callable[[], Any]) -> None:
     with pytest.raises(PaperlibError, match="attack='wanet' trains the classifier itself"):
@@ -464,11 +466,11 @@ def test_bad_input(
 
 
 def test_pictures_margins_and_place_of_what_was_selected(data: ImageData, surrogate: nn.Module) -> None:
-    around = image_toy.scene(data, "blended", ratio=0.3)
-    assert around.poisoned is not None
-    indices = around.poisoned.indices
+    scene = image_toy.scene(data, "blended", ratio=0.3)
+    assert scene.poisoned is not None
+    indices = scene.poisoned.indices
     y = data.y[indices]
-    found = selected([surrogate], around, seed=0, n=4)
+    found = selected([surrogate], scene, seed=0, n=4)
     assert sorted(found["y"]) == sorted(y.unique().tolist())[:4]  # one of each class first
     first = indices[(y == found["y"][0]).nonzero()[0]]
     out = logits(surrogate, data.x[first])[0].tolist()

@@ -14,7 +14,7 @@ from paperlib.attacks import attack
 from paperlib.attacks.scene import Scene
 from paperlib.data import images, noise
 from paperlib.errors import PaperlibError
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments import scene as scenes
 from paperlib.experiments.cleanse import reference_of
 from paperlib.experiments.scales import SMOKE
@@ -45,27 +45,27 @@ def results(store: Store, *specs: Any) -> list[dict[str, Any]]:
 
 
 def test_specs_read_back_and_keep_old_keys() -> None:
-    spec = ex.cleanse(TINY, "blended", 0.09, selection="balanced", noise="symmetric", noise_ratio=0.4, **EMBEDDED)
+    spec = plan.cleanse(TINY, "blended", 0.09, selection="balanced", noise="symmetric", noise_ratio=0.4, **EMBEDDED)
     assert from_dict(spec.to_dict()) == spec and "blended-0.09" in spec.label and "symmetric0.4" in spec.label
-    trained = ex.train(TINY, "blended", 0.1, cleansed=ex.cleanse(TINY, "blended", 0.1, engine="truth"))
+    trained = plan.train(TINY, "blended", 0.1, cleansed=plan.cleanse(TINY, "blended", 0.1, engine="truth"))
     assert from_dict(trained.to_dict()) == trained and trained.parents() == (trained.cleansed,)
-    plain = ex.train(TINY, "blended", 0.1).to_dict()
+    plain = plan.train(TINY, "blended", 0.1).to_dict()
     assert not {"noise", "noise_ratio", "cleansed"} & set(plain)
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (lambda: ex.cleanse(TINY, engine="embeded"), "did you mean 'embedded'"),
-        (lambda: ex.cleanse(TINY, questions="cifar"), "questions='cifar' is unknown; did you mean 'cifar10'"),
-        (lambda: ex.cleanse(TINY, "blended", selection="lps"), "selection='lps' is unknown"),
-        (lambda: ex.cleanse(TINY, "input_aware"), "attack='input_aware' learns its trigger"),
+        (lambda: plan.cleanse(TINY, engine="embeded"), "did you mean 'embedded'"),
+        (lambda: plan.cleanse(TINY, questions="cifar"), "questions='cifar' is unknown; did you mean 'cifar10'"),
+        (lambda: plan.cleanse(TINY, "blended", selection="lps"), "selection='lps' is unknown"),
+        (lambda: plan.cleanse(TINY, "input_aware"), "attack='input_aware' learns its trigger"),
         (
-            lambda: ex.train(TINY, "wanet", noise="symmetric", noise_ratio=0.4),
+            lambda: plan.train(TINY, "wanet", noise="symmetric", noise_ratio=0.4),
             "attack='wanet' trains the classifier itself",
         ),
         (
-            lambda: ex.train(TINY, "blended", 0.1, cleansed=ex.cleanse(TINY, "blended", 0.05, engine="truth")),
+            lambda: plan.train(TINY, "blended", 0.1, cleansed=plan.cleanse(TINY, "blended", 0.05, engine="truth")),
             r"cleansed has ratio=0\.05, the training 0\.1",
         ),
     ],
@@ -85,55 +85,55 @@ def test_the_reference_is_none_of_the_images_to_be_cleaned() -> None:
 
 
 def test_noise_comes_first_and_the_attacker_draws_evenly() -> None:
-    spec = ex.cleanse(TINY, "badnets", 0.09, selection="balanced", noise="symmetric", noise_ratio=0.4)
-    around = scenes.scene(spec, "cpu")
-    train = around.train
+    spec = plan.cleanse(TINY, "badnets", 0.09, selection="balanced", noise="symmetric", noise_ratio=0.4)
+    scene = scenes.scene_of(spec, "cpu")
+    train = scene.train
     indices, _ = search(train, attack("badnets"), 0.09, strategy="balanced", seed=0)
     noisy = noise.symmetric(train.y, 0.4, n_classes=10)
     expected = Scene(train, train, target=0, noisy=noisy).under(attack("badnets"), indices)
-    assert torch.equal(around.dirty, expected.dirty) and torch.equal(around.data.y, expected.data.y)
-    assert torch.equal(around.data.x, expected.data.x) and train.y[indices].bincount().tolist() == [0] + [1] * 9
-    assert around.poisoned is not None and int((around.data.y[around.poisoned.mask] == 0).sum()) == 9
-    wanet = scenes.scene(
-        ex.cleanse(TINY, "wanet", 0.09, selection="balanced", attack_params=pairs(cross_ratio=0)), "cpu"
+    assert torch.equal(scene.dirty, expected.dirty) and torch.equal(scene.data.y, expected.data.y)
+    assert torch.equal(scene.data.x, expected.data.x) and train.y[indices].bincount().tolist() == [0] + [1] * 9
+    assert scene.poisoned is not None and int((scene.data.y[scene.poisoned.mask] == 0).sum()) == 9
+    wanet = scenes.scene_of(
+        plan.cleanse(TINY, "wanet", 0.09, selection="balanced", attack_params=pairs(cross_ratio=0)), "cpu"
     )
     changed = (wanet.data.x != train.x).flatten(1).any(1)
     assert torch.equal(changed, wanet.dirty)  # no image in noise mode
 
 
 def test_training_without_what_was_flagged(store: Store) -> None:
-    truth = ex.cleanse(TINY, "blended", 0.1, engine="truth")
-    specs = ex.train(TINY, "blended", 0.1), ex.train(TINY, "blended", 0.1, cleansed=truth)
+    truth = plan.cleanse(TINY, "blended", 0.1, engine="truth")
+    specs = plan.train(TINY, "blended", 0.1), plan.train(TINY, "blended", 0.1, cleansed=truth)
     dirty, clean = results(store, *specs)
     assert (dirty["n_train"], dirty["n_poisoned"]) == (N, 10) and (clean["n_train"], clean["n_poisoned"]) == (90, 0)
     assert "asr" in clean and "loss_poisoned" not in clean["log"][0]
     wrong = {"noise": "symmetric", "noise_ratio": 0.4}
-    removed = ex.cleanse(TINY, engine="truth", **wrong)
-    noisy, cleaned = results(store, ex.train(TINY, **wrong), ex.train(TINY, cleansed=removed, **wrong))
+    removed = plan.cleanse(TINY, engine="truth", **wrong)
+    noisy, cleaned = results(store, plan.train(TINY, **wrong), plan.train(TINY, cleansed=removed, **wrong))
     assert noisy["n_noisy"] == 40 and (cleaned["n_train"], cleaned["n_noisy"]) == (60, 0) and "asr" not in cleaned
 
 
 def test_detectors_look_at_wrong_labels(store: Store) -> None:
-    spec = ex.train(TINY, noise="asymmetric", noise_ratio=0.4)
-    (found,) = results(store, ex.detect(TINY, spec, "simifeat_v"))
-    _, around = scenes.restore(spec, store, "cpu")
-    flagged = load_state(store.weights_path(ex.detect(TINY, spec, "simifeat_v")))["flagged"]
-    assert int(around.dirty.sum()) == 40 and found["n_flagged"] == int(flagged.sum())
-    assert found["tpr"] == pytest.approx(100 * flagged[around.dirty].double().mean().item(), abs=1e-3)
-    (clean,) = [ex.train(TINY)]
+    spec = plan.train(TINY, noise="asymmetric", noise_ratio=0.4)
+    (found,) = results(store, plan.detect(TINY, spec, "simifeat_v"))
+    _, scene = scenes.restore(spec, store, "cpu")
+    flagged = load_state(store.weights_path(plan.detect(TINY, spec, "simifeat_v")))["flagged"]
+    assert int(scene.dirty.sum()) == 40 and found["n_flagged"] == int(flagged.sum())
+    assert found["tpr"] == pytest.approx(100 * flagged[scene.dirty].double().mean().item(), abs=1e-3)
+    (clean,) = [plan.train(TINY)]
     with pytest.raises(PaperlibError, match="nothing to detect"):
-        run([ex.detect(TINY, clean, "simifeat_v")], store, device="cpu", progress=False)
+        run([plan.detect(TINY, clean, "simifeat_v")], store, device="cpu", progress=False)
 
 
 @weights
 def test_a_clean_picture_is_asked_about_once(store: Store) -> None:
-    specs = [ex.cleanse(TINY, name, 0.09, selection="balanced", **EMBEDDED) for name in ("badnets", "blended")]
+    specs = [plan.cleanse(TINY, name, 0.09, selection="balanced", **EMBEDDED) for name in ("badnets", "blended")]
     first, second = results(store, *specs)
     assert first["asked"] == N + 60 and second["asked"] == first["n_dirty"] == 9
     assert first["fpr"] == second["fpr"], "the same clean pictures"
     for spec, found in zip(specs, (first, second), strict=True):
-        kept, around = load_state(store.weights_path(spec)), scenes.scene(spec, "cpu")
-        dirty, flagged = around.dirty, kept["flagged"]
+        kept, scene = load_state(store.weights_path(spec)), scenes.scene_of(spec, "cpu")
+        dirty, flagged = scene.dirty, kept["flagged"]
         assert found["tpr"] == pytest.approx(100 * flagged[dirty].double().mean().item(), abs=1e-3)
         assert found["n_missed"] == int((dirty & ~flagged).sum()) and found["n_flagged"] == int(flagged.sum())
         assert found["kinds"]["poisoned"] == {"n": 9, "flagged": found["tpr"]}
@@ -150,16 +150,16 @@ def test_a_clean_picture_is_asked_about_once(store: Store) -> None:
 @weights
 def test_the_bank_that_the_spec_names_is_asked(store: Store) -> None:
     wrong = {"noise": "symmetric", "noise_ratio": 0.4}
-    own, named = ex.cleanse(TINY, **wrong, **EMBEDDED), ex.cleanse(TINY, questions="template", **wrong, **EMBEDDED)
+    own, named = plan.cleanse(TINY, **wrong, **EMBEDDED), plan.cleanse(TINY, questions="template", **wrong, **EMBEDDED)
     assert "questions" not in own.to_dict() and from_dict(named.to_dict()) == named
     assert [found["bank"] for found in results(store, own, named)] == ["digits", "template"]
     with pytest.raises(PaperlibError, match=r"cifar10\.yaml' has none for the class '0'"):
-        run([ex.cleanse(TINY, questions="cifar10", **wrong, **EMBEDDED)], store, device="cpu", progress=False)
+        run([plan.cleanse(TINY, questions="cifar10", **wrong, **EMBEDDED)], store, device="cpu", progress=False)
 
 
 @weights
 def test_other_engines_options_and_rules(store: Store) -> None:
-    spec = ex.cleanse(
+    spec = plan.cleanse(
         TINY, noise="symmetric", noise_ratio=0.4, params={"side": 32}, reference=60, alpha=0.5, tie="dirty"
     )
     (found,) = results(store, spec)
@@ -167,7 +167,7 @@ def test_other_engines_options_and_rules(store: Store) -> None:
     rate = next(r for r in found["rules"] if r["score"] == "vote" and r["tie"] == "dirty")
     assert (found["tpr"], found["fpr"]) == (rate["tpr"], rate["fpr"])
     with pytest.raises(PaperlibError, match="needs clean reference pictures"):
-        run([ex.cleanse(TINY, noise="symmetric", noise_ratio=0.4)], store, device="cpu", progress=False)
+        run([plan.cleanse(TINY, noise="symmetric", noise_ratio=0.4)], store, device="cpu", progress=False)
 
 
 class Colours(torch.nn.Module):
@@ -202,4 +202,4 @@ def test_a_spec_is_for_data_that_exists(tmp_path: Path) -> None:
     spec = CleanseSpec(dataset="digits", n_train=N, noise="worst", engine="truth")
     with pytest.raises(PaperlibError, match="CIFAR-10"):
         run([spec], Store(tmp_path), device="cpu", progress=False)
-    assert isinstance(ex.train(TINY), TrainSpec)
+    assert isinstance(plan.train(TINY), TrainSpec)

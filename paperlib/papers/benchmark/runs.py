@@ -23,8 +23,7 @@ from paperlib.attacks import ATTACKS as OUR_ATTACKS
 from paperlib.defenses import DEFENSES as OUR_DEFENSES
 from paperlib.detection import DETECTORS, NOISE
 from paperlib.errors import choose
-from paperlib.experiments import plan as ex
-from paperlib.experiments import scales
+from paperlib.experiments import plan, scales
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, TrainSpec
 from paperlib.lab import ledger
@@ -214,7 +213,7 @@ def attacked(scale: Scale, attack: str, ratio: float | None = None, seed: int = 
 
 def attack_specs(scale: Scale, seed: int) -> list[Spec]:
     """The clean model and every attacked one."""
-    return [ex.train(scale, seed=seed), *(attacked(scale, name, seed=seed) for name in SLICES[scale.name].attacks)]
+    return [plan.train(scale, seed=seed), *(attacked(scale, name, seed=seed) for name in SLICES[scale.name].attacks)]
 
 
 def defense_tables(part: Slice) -> tuple[DefenseTable, ...]:
@@ -243,7 +242,7 @@ def detections(scale: Scale, seed: int) -> dict[tuple[str, float, str], Spec]:
         for attack in part.detected:
             parent = attacked(scale, attack, None if ratio == RATIO else ratio, seed=seed)
             for name in part.detectors if ratio == RATIO else OF_A_MINORITY:
-                found[attack, ratio, name] = ex.detect(scale, parent, name, seed=seed)
+                found[attack, ratio, name] = plan.detect(scale, parent, name, seed=seed)
     return found
 
 
@@ -280,7 +279,7 @@ def dataset_specs(scale: Scale, seed: int) -> list[Spec]:
     """The clean model of every data set, and its cells."""
     found: list[Spec] = []
     for name, cells in dataset_cells(scale, seed).items():
-        found += [ex.train(scales.on(scale, name), seed=seed), *specs_of(cells)]
+        found += [plan.train(scales.on(scale, name), seed=seed), *specs_of(cells)]
     return found
 
 
@@ -365,7 +364,9 @@ VIEWS = ("tsne", "neuron_activation", "gradcam", "shapley", "frequency_saliency"
 
 def trigger_specs(scale: Scale, seed: int) -> list[Spec]:
     """What the trigger of every attack looks like."""
-    return [ex.analyse("triggers", attacked(scale, name, seed=seed), seed=seed) for name in SLICES[scale.name].attacks]
+    return [
+        plan.analyse("triggers", attacked(scale, name, seed=seed), seed=seed) for name in SLICES[scale.name].attacks
+    ]
 
 
 def _embedded(scale: Scale) -> int:
@@ -375,13 +376,13 @@ def _embedded(scale: Scale) -> int:
 def tsne_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
     """Features of the Blended model and of the same after FT, at both ratios."""
     parents = [attacked(scale, "blended", ratio, seed) for ratio in TWO_RATIOS]
-    return [ex.analyse("tsne", p, defended(scale, p, "ft"), seed=seed, n=_embedded(scale)) for p in parents]
+    return [plan.analyse("tsne", p, defended(scale, p, "ft"), seed=seed, n=_embedded(scale)) for p in parents]
 
 
 def dynamics_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
     """One training each of Blended and BadNets, watched sample by sample."""
     parents = [attacked(scale, name, seed=seed) for name in LOOKED_AT]
-    return [ex.analyse("dynamics", parent, seed=seed, n=SEEN[scale.name]) for parent in parents]
+    return [plan.analyse("dynamics", parent, seed=seed, n=SEEN[scale.name]) for parent in parents]
 
 
 def generalisation_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
@@ -389,7 +390,7 @@ def generalisation_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
     n = SEEN[scale.name]
     parents = {name: [attacked(scale, name, ratio, seed) for ratio in TWO_RATIOS] for name in LOOKED_AT}
     return [
-        ex.analyse("trigger_generalisation", *both, seed=seed, values=ALTERED[name], n=n)
+        plan.analyse("trigger_generalisation", *both, seed=seed, values=ALTERED[name], n=n)
         for name, both in parents.items()
     ]
 
@@ -413,4 +414,4 @@ def visual_specs(scale: Scale, seed: int, defense: str) -> list[list[AnalysisSpe
     }
     parents = visual_parents(scale, seed)
     looked = [defended(scales.on(scale, parent.dataset), parent, defense) for parent in parents]
-    return [[ex.analyse(view, model, seed=seed, **params[view]) for view in VIEWS] for model in looked]
+    return [[plan.analyse(view, model, seed=seed, **params[view]) for view in VIEWS] for model in looked]

@@ -20,8 +20,7 @@ from paperlib.data import sources
 from paperlib.defenses import CLEAN, NOTHING, POISONED
 from paperlib.defenses import DEFENSES as OUR_DEFENSES
 from paperlib.detection import DETECTORS
-from paperlib.experiments import plan as ex
-from paperlib.experiments import scales
+from paperlib.experiments import plan, scales
 from paperlib.experiments.specs import DefendSpec
 from paperlib.papers import Results
 from paperlib.papers.benchmark import claims, runs
@@ -330,7 +329,7 @@ def other_ratios() -> Artefact:
 def our_attacks(results: Results) -> Artefact:
     """Every attack at this scale beside its printed full-scale numbers, with its cost."""
     scale = results.scale
-    clean = results.get(ex.train(scale, seed=results.seed))
+    clean = results.get(plan.train(scale, seed=results.seed))
     theirs = runs.printed_cells().query("defense == 'none'").set_index(["attack", "metric"]).value
     rows = []
     for name in runs.SLICES[scale.name].attacks:
@@ -371,7 +370,7 @@ def our_datasets(results: Results) -> Artefact:
     """Two attacks on every data set, undefended and after four defenses."""
     scale, rows, planned = results.scale, [], 0
     for dataset, cells in runs.dataset_cells(scale, results.seed).items():
-        clean = results.get(ex.train(scales.on(scale, dataset), seed=results.seed))
+        clean = results.get(plan.train(scales.on(scale, dataset), seed=results.seed))
         planned += len(cells)
         for cell in cells:
             if result := results.get(cell.spec):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from paperlib.attacks.pictures import PICTURES
 from paperlib.data import sources
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec, pairs
@@ -127,7 +127,7 @@ def sweep(scale: Scale, seed: int) -> list[tuple[str, int, Spec]]:
 def neuron_spec(scale: Scale, attack: str, ratio: float, seed: int) -> AnalysisSpec:
     """TAC and norms of the neurons in the models of :data:`STAGES`."""
     parent = backdoored(scale, attack, ratio, seed)
-    return ex.analyse("neurons", *(defended(scale, parent, name) for name in STAGES), seed=seed)
+    return plan.analyse("neurons", *(defended(scale, parent, name) for name in STAGES), seed=seed)
 
 
 def neuron_specs(scale: Scale, seed: int) -> dict[str, Spec]:
@@ -139,14 +139,14 @@ def tsne_spec(scale: Scale, seed: int) -> AnalysisSpec:
     """Features of the Blended models of :data:`STAGES`."""
     parent = backdoored(scale, "blended", seed=seed)
     models = (defended(scale, parent, name) for name in STAGES)
-    return ex.analyse("tsne", *models, seed=seed, n=300 if scale.name == "smoke" else 1000)
+    return plan.analyse("tsne", *models, seed=seed, n=300 if scale.name == "smoke" else 1000)
 
 
 def geometry_specs(scale: Scale, seed: int) -> dict[str, Spec]:
     """Gradients and perturbations of the first step on the backdoored model of every attack."""
     settings = {"rho": scale.rho, "rhos": RHOS, "n_clean": scale.n_clean}
     return {
-        attack: ex.analyse("sam_geometry", backdoored(scale, attack, seed=seed), seed=seed, **settings)
+        attack: plan.analyse("sam_geometry", backdoored(scale, attack, seed=seed), seed=seed, **settings)
         for attack in ATTACKS[scale.name]
     }
 
@@ -157,4 +157,4 @@ def gradcam_specs(scale: Scale, seed: int) -> dict[str, Spec]:
     Test image 1 of its class is the first that all our laptop models recognise without a trigger.
     """
     parents = {attack: backdoored(scale, attack, 0.05, seed) for attack in ATTACKS[scale.name]}
-    return {a: ex.analyse("gradcam", p, defended(scale, p, "ft_sam"), seed=seed, index=1) for a, p in parents.items()}
+    return {a: plan.analyse("gradcam", p, defended(scale, p, "ft_sam"), seed=seed, index=1) for a, p in parents.items()}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from paperlib import paths
 from paperlib.errors import PaperlibError, choose
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec
@@ -62,15 +62,17 @@ def trials(scale: Scale, item: str) -> int:
 
 def experiment(scale: Scale, item: str, dataset: str, origin_: str, **model: Any) -> AnalysisSpec:
     """One protocol on one data set. The splits are the paper's, so no seed is needed; ``model``: kernel, alpha."""
-    return ex.analyse("fair_protocol", item=item, dataset=dataset, tables=origin_, trials=trials(scale, item), **model)
+    return plan.analyse(
+        "fair_protocol", item=item, dataset=dataset, tables=origin_, trials=trials(scale, item), **model
+    )
 
 
 def scaling_spec(scale: Scale) -> AnalysisSpec:
     """Run times of this machine."""
     if scale.name == "smoke":
-        return ex.analyse("fair_protocol", item="scaling", n_rows=(100, 200), streamed_rows=(2_000,), trials=1)
+        return plan.analyse("fair_protocol", item="scaling", n_rows=(100, 200), streamed_rows=(2_000,), trials=1)
     sizes: dict[str, Any] = {"n_rows": (250, 500, 1_000, 2_000), "streamed_rows": (10_000, 100_000, 1_000_000)}
-    return ex.analyse("fair_protocol", item="scaling", trials=5, **sizes)
+    return plan.analyse("fair_protocol", item="scaling", trials=5, **sizes)
 
 
 def specs_of(item: str, datasets: Sequence[str] = ()) -> Callable[[Scale, int], list[Spec]]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from paperlib.defenses import DEFENSES
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import PAPER as FULL
 from paperlib.experiments.scales import SMOKE, Scale
 from paperlib.experiments.specs import AnalysisSpec
@@ -76,7 +76,7 @@ def _few(attacks: tuple[str, ...], defenses: tuple[str, ...], n: tuple[int, ...]
 
 
 def _hard(scale: Scale, *attacks: str) -> DefenseTable:
-    training = (Setting("attacker=adversarial_training", training=ex.adversarially(scale)),)
+    training = (Setting("attacker=adversarial_training", training=plan.adversarially(scale)),)
     return DefenseTable(attacks, ("i_bau", "npd"), settings=training, undefended=EACH)
 
 
@@ -154,14 +154,14 @@ def timed(scale: Scale, seed: int) -> list[Cell]:
 
 def pictures(scale: Scale, seed: int) -> dict[str, Spec]:
     """Table 10: the trigger of every attack and its size; the benchmark's own analysis."""
-    return {a: ex.analyse("triggers", backdoored(scale, a, seed=seed), seed=seed) for a in PICTURED[scale.name]}
+    return {a: plan.analyse("triggers", backdoored(scale, a, seed=seed), seed=seed) for a in PICTURED[scale.name]}
 
 
 def perturbation_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     """Trigger and perturbations in the backdoored model; the target estimate there and after NPD."""
     parent = backdoored(scale, attack, seed=seed)
     n = {"smoke": 100, "laptop": 300}.get(scale.name, 2000)
-    return ex.analyse("perturbations", parent, defended(scale, parent, "npd"), seed=seed, n=n)
+    return plan.analyse("perturbations", parent, defended(scale, parent, "npd"), seed=seed, n=n)
 
 
 def estimates(scale: Scale, seed: int) -> dict[str, Spec]:
@@ -172,4 +172,4 @@ def estimates(scale: Scale, seed: int) -> dict[str, Spec]:
 def gradcam_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     """Grad-CAM of the deer of notebook 05's Figure 7, before and after NPD."""
     parent = backdoored(scale, attack, seed=seed)
-    return ex.analyse("gradcam", parent, defended(scale, parent, "npd"), seed=seed, index=1)
+    return plan.analyse("gradcam", parent, defended(scale, parent, "npd"), seed=seed, index=1)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.papers import Results
 from paperlib.papers.captions import devices, plain_table, where
 from paperlib.papers.defense_table import LEARNED, averages, backdoored, defended, seconds
@@ -60,7 +60,7 @@ def averages_of_table1(results: Results) -> str:
 
 
 def _adversarially(results: Results) -> list[str]:
-    how = ex.adversarially(results.scale)
+    how = plan.adversarially(results.scale)
     return [
         f"Ours: PGD within {255 * how['adversarial']:g}/255, {how['adversarial_steps']} steps of a quarter of it from a"
         " random start, on every image of a batch after the trigger, with the label that it is trained with. The paper"

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from paperlib.defenses import VARIANTS
-from paperlib.experiments import plan as ex
-from paperlib.experiments import scales
+from paperlib.experiments import plan, scales
 from paperlib.experiments.scales import PAPER as FULL
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
@@ -89,7 +88,7 @@ def _configured(attacks: tuple[str, ...], *names: str) -> DefenseTable:
     return _sau(*attacks, settings=settings, undefended=NEVER)
 
 
-HARD = (Setting("attacker=adversarial_training", training=ex.adversarially(FULL)),)
+HARD = (Setting("attacker=adversarial_training", training=plan.adversarially(FULL)),)
 TABLES: dict[str, Parts] = {
     "table3": {**MAIN, "laptop": (MAIN["laptop"], _sau("ssba"))},
     "table4": {"paper": DefenseTable(DIRTY_LABEL, DEFENSES, dataset="tiny_imagenet")},
@@ -169,7 +168,7 @@ def curve_spec(scale: Scale, attack: str, objectives: str, seed: int) -> Analysi
     """Risks over the epochs of SAU with the inner and outer ``objectives`` (``A+B``: SAU itself)."""
     changes = VARIANTS[OBJECTIVES[objectives]][1] if OBJECTIVES[objectives] else {}
     sizes = {"n": N[scale.name], "every": EVERY[scale.name], "n_clean": scale.n_clean, **scale.changes.get("sau", {})}
-    return ex.analyse("sau_curve", backdoored(scale, attack, seed=seed), seed=seed, **{**sizes, **changes})
+    return plan.analyse("sau_curve", backdoored(scale, attack, seed=seed), seed=seed, **{**sizes, **changes})
 
 
 def curves(scale: Scale, seed: int) -> dict[tuple[str, str], Spec]:
@@ -181,7 +180,7 @@ def curves(scale: Scale, seed: int) -> dict[tuple[str, str], Spec]:
 def _of_stages(tool: str, scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     parent = backdoored(scale, attack, seed=seed)
     models = (defended(scale, parent, name) for name in STAGES)
-    return ex.analyse(tool, *models, seed=seed, n=N[scale.name])
+    return plan.analyse(tool, *models, seed=seed, n=N[scale.name])
 
 
 def risk_specs(scale: Scale, seed: int) -> dict[str, Spec]:

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from paperlib.errors import PaperlibError, choose
-from paperlib.experiments import plan as ex
-from paperlib.experiments import scales
+from paperlib.experiments import plan, scales
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import TrainSpec
 from paperlib.lab.spec import Spec, pairs
@@ -51,8 +50,8 @@ def victim(scale: Scale, strategy: str, per_class: int, seed: int) -> TrainSpec:
     if strategy != "random":
         surrogate: dict[str, Any] = {} if strategy in WITHOUT_SURROGATE else {"model": MODEL, "lr": LR}
         params = fields["attack_params"]
-        fields["selected"] = ex.select(there, strategy, ATTACK, ratio, seed=seed, attack_params=params, **surrogate)
-    return ex.train(there, ATTACK, ratio, seed=seed, **fields)
+        fields["selected"] = plan.select(there, strategy, ATTACK, ratio, seed=seed, attack_params=params, **surrogate)
+    return plan.train(there, ATTACK, ratio, seed=seed, **fields)
 
 
 @dataclass(frozen=True)

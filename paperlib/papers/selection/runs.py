@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from paperlib.experiments import plan as ex
-from paperlib.experiments import scales
+from paperlib.experiments import plan, scales
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec, SelectSpec, TrainSpec
 from paperlib.lab.spec import Spec
@@ -168,7 +167,7 @@ def chosen(
         model, width = surrogate or (PREACT, SLICES[scale.name].surrogate)
         changes = {"width": width} if model == PREACT else {"width": width, "model": model}
     there = sized(scale, scale.dataset, setting)
-    return ex.select(there, strategy, attack, ratio(there, per_class), seed=seed, params=params, **changes)
+    return plan.select(there, strategy, attack, ratio(there, per_class), seed=seed, params=params, **changes)
 
 
 def victim(
@@ -189,7 +188,7 @@ def victim(
         fields = {"width": net[1]} if net[0] == PREACT else {"width": net[1], "model": net[0]}
     if strategy != "random":
         fields["selected"] = chosen(scale, strategy, per_class, seed, attack, surrogate, setting, **params)
-    return ex.train(there, attack, ratio(there, per_class), seed=seed, **fields)
+    return plan.train(there, attack, ratio(there, per_class), seed=seed, **fields)
 
 
 class Cell(NamedTuple):
@@ -237,7 +236,7 @@ def searches(scale: Scale, seed: int) -> list[Spec]:
 
 def montage_spec(scale: Scale, strategy: str, seed: int) -> AnalysisSpec:
     """Pictures and features of what ``strategy`` selected, at the main budget and the notebook's own seed."""
-    return ex.analyse(
+    return plan.analyse(
         "selected", victim(scale, strategy, main_budget(scale), seed), seed=seed, n=CLASSES[scale.dataset] - 1
     )
 
@@ -254,7 +253,7 @@ def montage_specs(scale: Scale, seed: int) -> list[Spec]:
 
 def forgetting_spec(scale: Scale, strategy: str, seed: int) -> AnalysisSpec:
     """The victim trained once more, forgetting events counted."""
-    return ex.analyse("dynamics", victim(scale, strategy, main_budget(scale), seed), seed=seed)
+    return plan.analyse("dynamics", victim(scale, strategy, main_budget(scale), seed), seed=seed)
 
 
 def analysis_specs(scale: Scale, seed: int) -> list[Spec]:
