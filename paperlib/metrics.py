@@ -157,7 +157,7 @@ def robust_accuracy(pred: ArrayLike, y: ArrayLike, target: int | None, n_classes
 
     The two events exclude each other, so ASR + R-Acc <= 1.
 
-    Parameters, return value and errors are those of :func:`attack_success_rate`.
+    Parameters, return value and errors as in :func:`attack_success_rate`.
     """
     predicted, labels, _ = _attacked(pred, y, target, n_classes)
     return float(np.mean(predicted == labels))
@@ -284,7 +284,12 @@ def mean_of_ders(
 
 
 class DetectionRates(NamedTuple):
-    """How well a detector separates dirty from clean samples; fractions in [0, 1]."""
+    """How well a detector separates dirty from clean samples.
+
+    Attributes
+    ----------
+    tpr, fpr, f1 : float in [0, 1]
+    """
 
     tpr: float
     fpr: float

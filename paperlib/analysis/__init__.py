@@ -3,6 +3,12 @@
 A tool is a function ``tool(models, scene, *, seed, **params) -> dict`` of small JSON values: what a figure is drawn
 from. ``models`` are the models to look at, ``scene`` the data and attack they share; a tool that needs no trained model
 gets none, and None. Drawing happens elsewhere.
+
+Parameters that several tools have: ``n``, the most images to look at; ``layer``, its dotted name in the model, empty:
+the tool's own choice; ``true_class`` and ``index``, a test image: number ``index`` of that class; ``shown``, how many
+neurons, channels or images to give back; ``n_clean``, the size of the clean subset (:meth:`Scene.clean`); ``steps``,
+``eps`` and ``step``, of the perturbation: how many steps, its L-infinity radius and the length of a step, pixels being
+in [0, 1]; ``seed`` decides every draw.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -94,6 +100,8 @@ def analyse(
         backdoored one first.
     scene
         What they were trained and tested on, and the attack: :func:`paperlib.attacks.scene.own_scene`.
+    seed
+        Decides every draw of the tool.
     chance_ok
         Look at a model although it is right no more often than by guessing.
     **params

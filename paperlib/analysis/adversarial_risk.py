@@ -138,6 +138,8 @@ def adversarial_risk(
 ) -> dict[str, Any]:
     """Risks of all ``models``, of which the first is the backdoored one, on ``n`` test images.
 
+    ``trigger`` counts the triggered image among the members of S, for attacks whose trigger is one.
+
     Returns
     -------
     dict

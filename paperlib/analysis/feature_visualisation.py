@@ -81,6 +81,7 @@ def feature_visualisation(
     """An image for each of chosen neurons of the first of ``models``.
 
     Without ``neurons``: those whose mean activation differs most between poisoned and clean images, of ``n``.
+    Adam with learning rate ``lr`` takes ``iterations`` steps; ``smoothness`` weighs the total variation.
 
     Returns
     -------

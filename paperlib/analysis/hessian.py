@@ -105,6 +105,8 @@ def hessian(
 ) -> dict[str, Any]:
     """Curvature of the loss of ``n`` test images, clean and triggered, at every model.
 
+    Lanczos takes ``steps`` steps from each of ``probes`` random vectors; the density is given at ``points`` places.
+
     Returns
     -------
     dict

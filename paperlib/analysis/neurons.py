@@ -40,7 +40,7 @@ def trigger_activated_change(
 def neurons(
     models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 500, per_image: bool = False
 ) -> dict[str, Any]:
-    """Weight norm of every neuron in every model, and its TAC.
+    """Weight norm of every neuron in every model, and its TAC over ``n`` test images; ``per_image``: see above.
 
     Returns
     -------

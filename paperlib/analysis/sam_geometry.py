@@ -29,7 +29,7 @@ def sam_geometry(
     batch_size: int = 256,
     layer: str = "",
 ) -> dict[str, Any]:
-    """Gradient and perturbation norms of the neurons of the first of ``models``.
+    """Gradient and perturbation norms of the neurons of the first of ``models``, on one batch of ``batch_size`` images.
 
     Returns
     -------

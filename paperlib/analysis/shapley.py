@@ -99,7 +99,8 @@ def shapley(
 ) -> dict[str, Any]:
     """Values of one test image, without and with the trigger, in every model, for the ``top`` classes of its scores.
 
-    Backgrounds are drawn from the poisoned training set. ``layer``: empty for pixels.
+    ``backgrounds`` images are drawn from the poisoned training set, and the path from each has ``steps`` points.
+    ``layer``: empty for pixels.
 
     Returns
     -------

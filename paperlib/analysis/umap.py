@@ -28,7 +28,7 @@ def umap(
     neighbours: int = 15,
     min_dist: float = 0.1,
 ) -> dict[str, Any]:
-    """Embed the same ``n`` training images as every model sees them.
+    """Embed the same ``n`` training images as every model sees them; ``neighbours`` and ``min_dist`` are UMAP's.
 
     Returns
     -------

@@ -108,6 +108,15 @@ def known(name: str) -> Method:
 def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" = None) -> Attack:
     """The attack ``name`` with its defaults, changed by ``params``; ``state`` is what its preparation or training made.
 
+    Parameters
+    ----------
+    name : str
+        A name of ``ATTACKS``.
+    params : mapping or pairs
+        Hyper-parameter -> value: fields of the attack's class.
+    state : mapping, optional
+        Name -> tensor, for attacks with a field ``state``.
+
     Raises
     ------
     PaperlibError
@@ -124,7 +133,7 @@ def attack(name: str, params: Pairs = (), state: "Mapping[str, Tensor] | None" =
 
 
 def meant(name: str, params: Pairs) -> Pairs:
-    """The parameters of a spec of the attack ``name`` together with what it leaves unsaid (:data:`UNSAID`)."""
+    """``params`` of a spec of the attack ``name`` together with what it leaves unsaid (:data:`UNSAID`)."""
     return pairs({**UNSAID.get(name, {}), **dict(params)})
 
 
@@ -153,8 +162,14 @@ def with_state(attack: Any, state: "Mapping[str, Tensor]") -> Attack:
 
 
 def stated(attack: Any, name: str, shape: "Sequence[int] | None" = None) -> "Tensor":
-    """The tensor ``name`` of the attack's state, which must have the ``shape`` of an image (C, H, W) where that is
-    given.
+    """The tensor ``name`` of the attack's state.
+
+    Parameters
+    ----------
+    attack : Attack
+    name : str
+    shape : (C, H, W), optional
+        Of the images at hand, which the tensor must have.
 
     Raises
     ------
@@ -189,7 +204,7 @@ def values_known() -> "Iterator[None]":
 
 
 def check_batch(x: Any) -> None:
-    """Refuse what no trigger can be put on.
+    """Refuse an ``x`` that no trigger can be put on.
 
     Values are not looked at while :func:`values_known` holds.
 
@@ -240,6 +255,17 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
     Clean-label attacks draw from the target class only; the others from the whole set, target class included, as the
     benchmark does.
 
+    Parameters
+    ----------
+    y : (N,) int
+        True classes.
+    ratio : float in (0, 1)
+        Share of all N images, for clean-label attacks too.
+    labels : {'all_to_one', 'all_to_all', 'clean'}
+        The attack's label policy.
+    target : int
+    seed : int
+
     Raises
     ------
     PaperlibError
@@ -273,6 +299,16 @@ def draw(y: np.ndarray, ratio: float, labels: str, target: int, seed: int) -> np
 def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Tensor":
     """Labels (N,) that the attacker wants for images of the true classes ``y``.
 
+    Parameters
+    ----------
+    y : (N,) int64
+    labels : {'all_to_one', 'all_to_all', 'clean'}
+        The attack's label policy.
+    target : int
+        Not used by 'all_to_all', whose label is the next class.
+    classes : int
+        How many there are.
+
     Raises
     ------
     PaperlibError
@@ -285,9 +321,15 @@ def poisoned_labels(y: "Tensor", labels: str, target: int, classes: int) -> "Ten
 
 
 def render(attack: "Callable[[Tensor], Tensor]", x: "Tensor", batch_size: int = 250) -> "Tensor":
-    """The uint8 images (N, C, H, W) with the trigger, rounded back to uint8.
+    """Images with the trigger of ``attack``, rounded back to uint8.
 
-    Small batches stay in the processor's cache: two to three times as fast as thousands of images at once.
+    Parameters
+    ----------
+    attack : callable
+        From floats (B, C, H, W) in [0, 1] to the same.
+    x : (N, C, H, W) uint8
+    batch_size : int
+        Small batches stay in the processor's cache: two to three times as fast as thousands of images at once.
 
     Raises
     ------
@@ -319,6 +361,7 @@ class Poisoned:
     """A poisoned training set."""
 
     data: "ImageData"
+    """N images as they are handed in, with the labels that they carry."""
     indices: "Tensor"
     """(P,) int64: which images carry the trigger."""
     cross: "Tensor"
@@ -357,7 +400,16 @@ def positions(indices: Any) -> "Tensor":
 def poison(data: "ImageData", attack: Any, *, target: int, indices: Any, seed: int = 0) -> Poisoned:
     """Put the trigger on the images ``indices`` of a training set and relabel them by the attack's policy.
 
-    ``seed`` draws the images with a wrong trigger, for the attacks that hand in such images.
+    Parameters
+    ----------
+    data : ImageData
+        N clean images.
+    attack : Attack
+    target : int
+        The label that the attacker wants.
+    indices : (P,) int
+    seed : int
+        Draws the images with a wrong trigger, for the attacks that hand in such images.
 
     Raises
     ------
@@ -402,6 +454,13 @@ def poisoned_test(data: "ImageData", attack: Attack, target: int) -> tuple["Imag
 
     All-to-one and clean-label attacks leave out the images whose true class is the target; all-to-all keeps every
     image. ``y`` of the returned data is still the true class, so that ASR and R-Acc are counted on the same images.
+
+    Parameters
+    ----------
+    data : ImageData
+        Clean test images.
+    attack : Attack
+    target : int
 
     Raises
     ------

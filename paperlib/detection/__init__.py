@@ -145,7 +145,7 @@ def detect(
 
 
 def rates(found: Detection, dirty: "Tensor") -> dict[str, Any]:
-    """TPR, FPR, F1 and AUROC in percent, and the number flagged, against the truth ``dirty`` (N,) bool."""
+    """TPR, FPR, F1 and AUROC of ``found`` in percent, and the number flagged, against the truth ``dirty`` (N,) bool."""
     from sklearn.metrics import roc_auc_score
 
     from paperlib.data.inputs import as_tensor

@@ -53,7 +53,7 @@ _METHODS = ("between_groups", "to_overall")
 
 
 def mean_prediction(y_true: ArrayLike | None, y_pred: ArrayLike, *, sample_weight: Weights = None) -> float:
-    """Weighted mean of the predictions; as a metric of a ``MetricFrame`` it gives the group means."""
+    """Weighted mean of the predictions, arguments as in :func:`smd`; in a ``MetricFrame``, the group means."""
     f = _predictions(y_pred)
     return float(np.average(f, weights=checks.weights(sample_weight, len(f), _rows(y_true, y_pred))))
 
@@ -61,7 +61,10 @@ def mean_prediction(y_true: ArrayLike | None, y_pred: ArrayLike, *, sample_weigh
 def group_means(
     y_true: ArrayLike | None, y_pred: ArrayLike, *, sensitive_features: Sensitive, sample_weight: Weights = None
 ) -> pd.Series:
-    """Mean prediction of each group that occurs, indexed by the group (a tuple for several attributes)."""
+    """Mean prediction of each group that occurs, indexed by the group (a tuple for several attributes).
+
+    Arguments and errors as in :func:`smd`.
+    """
     groups = list(_groups(y_true, y_pred, sensitive_features, sample_weight))
     labels = [label for label, _, _ in groups]
     index = pd.MultiIndex.from_tuples(labels) if labels and isinstance(labels[0], tuple) else pd.Index(labels)
@@ -71,7 +74,23 @@ def group_means(
 def smd(
     y_true: ArrayLike | None, y_pred: ArrayLike, *, sensitive_features: Sensitive, sample_weight: Weights = None
 ) -> float:
-    """Sum over groups of |group mean - overall mean| (MPD of Proposition 1); with two groups, |mean_1 - mean_0|."""
+    """Sum over groups of |group mean - overall mean| (MPD of Proposition 1); with two groups, |mean_1 - mean_0|.
+
+    Parameters
+    ----------
+    y_true : (n,) or None
+        Not used; where fairlearn and scikit-learn expect it.
+    y_pred : (n,)
+    sensitive_features : (n,) or (n, r)
+        Array, list, Series, DataFrame or dict; several columns make one group per combination that occurs.
+    sample_weight : (n,), optional
+        Non-negative.
+
+    Raises
+    ------
+    PaperlibError
+        Predictions that are not n finite numbers, or attributes or weights that do not fit them.
+    """
     means = group_means(y_true, y_pred, sensitive_features=sensitive_features, sample_weight=sample_weight)
     overall = mean_prediction(y_true, y_pred, sample_weight=sample_weight)
     return float(np.abs(means.to_numpy() - overall).sum())
@@ -87,7 +106,7 @@ def mean_parity_gap(
 ) -> float:
     """Largest difference of two group means, or of a group mean and the overall mean (``method="to_overall"``).
 
-    The same numbers as ``MetricFrame.difference(method=...)`` of ``mean_prediction``.
+    The same numbers as ``MetricFrame.difference(method=...)`` of ``mean_prediction``. Others as in :func:`smd`.
     """
     choose("method", method, _METHODS)
     means = group_means(y_true, y_pred, sensitive_features=sensitive_features, sample_weight=sample_weight).to_numpy()
@@ -107,7 +126,7 @@ def ks_distance(
     r"""Kolmogorov distance: :math:`\max \sup_t |F_g(t) - F_h(t)|` over pairs of groups, or against all predictions.
 
     0 is statistical parity, 1 is complete separation.  ``method="to_overall"`` compares each group with the pooled
-    distribution (the disparity of Agarwal et al. 2019, and what Figure 10 shows).
+    distribution (the disparity of Agarwal et al. 2019, and what Figure 10 shows). Other arguments as in :func:`smd`.
     """
     choose("method", method, _METHODS)
     pooled = _predictions(y_pred)
@@ -122,7 +141,10 @@ def ks_distance(
 def demographic_parity_discrepancy(
     y_true: ArrayLike | None, y_pred: ArrayLike, *, sensitive_features: Sensitive, sample_weight: Weights = None
 ) -> float:
-    """DPD of Proposition 1: sum over groups of the Wasserstein-1 distance to all predictions; at least the SMD."""
+    """DPD of Proposition 1: sum over groups of the Wasserstein-1 distance to all predictions; at least the SMD.
+
+    Arguments and errors as in :func:`smd`.
+    """
     pooled = _predictions(y_pred)
     weight = checks.weights(sample_weight, len(pooled), _rows(y_true, y_pred))
     groups = _groups(y_true, y_pred, sensitive_features, sample_weight)
@@ -137,7 +159,10 @@ def covariance_norm(
     sample_weight: Weights = None,
     total: bool = False,
 ) -> float:
-    """Euclidean norm of Cov(S, f), numeric attributes; times the total weight n when ``total`` (Figures 8 and 9)."""
+    """Euclidean norm of Cov(S, f), numeric attributes; times the total weight n when ``total`` (Figures 8 and 9).
+
+    Other arguments and errors as in :func:`smd`.
+    """
     pooled = _predictions(y_pred)
     rows = _rows(y_true, y_pred)
     weight = checks.weights(sample_weight, len(pooled), rows)

@@ -75,6 +75,14 @@ def fit_predict(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Train and test predictions of a fresh copy of any estimator of this package.
 
+    Parameters
+    ----------
+    estimator : estimator
+        Not fitted; one of :data:`BASELINES` or any scikit-learn regressor.
+    X, y, sensitive_features : (n, d), (n,), (n,) or (n, r)
+        Training rows.
+    X_test, sensitive_test : (m, d), (m,) or (m, r)
+
     Returns
     -------
     train : (n,)
@@ -86,7 +94,7 @@ def fit_predict(
 
 
 def predictions(model: BaseEstimator, X: ArrayLike, sensitive_features: Sensitive) -> NDArray[np.float64]:
-    """Predictions (m,) of a fitted estimator, which gets the attribute if it takes one."""
+    """Predictions (m,) of a fitted estimator, which gets the attribute if it takes one; arguments as in its ``fit``."""
     return model.predict(X, **({"sensitive_features": sensitive_features} if _takes_attributes(model.predict) else {}))
 
 

@@ -97,7 +97,7 @@ class AdversarialRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: ArrayLike) -> FloatArray:
-        """Predictions (m,)."""
+        """Predictions (m,) for X (m, d)."""
         check_is_fitted(self)
         features = checks.validated(self, X, dtype=np.float64, reset=False)
         scaled = np.asarray(self.model_.predict(self.scale_X_.transform(features)), dtype=float)

@@ -93,7 +93,7 @@ class WassersteinBarycentre(Wrapper):
             transport.ecdf[group], transport.eqf[group] = own.below, own.quantile
 
     def predict(self, X: ArrayLike, *, sensitive_features: Sensitive = None) -> FloatArray:
-        """Predictions (m,)."""
+        """Predictions (m,) for X (m, d) and the ``sensitive_features`` (m,) or (m, r) of these people."""
         check_is_fitted(self)
         features = checks.validated(self, X, dtype=np.float64, reset=False)
         codes = self._codes(sensitive_features, len(features), X)

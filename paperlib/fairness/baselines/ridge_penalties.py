@@ -180,7 +180,7 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: ArrayLike) -> FloatArray:
-        """Predictions (m,)."""
+        """Predictions (m,) for X (m, d)."""
         check_is_fitted(self)
         features = checks.validated(self, X, dtype=np.float64, reset=False)
         if self.kernel == "linear":
