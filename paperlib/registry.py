@@ -21,7 +21,7 @@ method, so that it must lie in a file there, not in a notebook.
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
@@ -166,8 +166,10 @@ class Registry(dict[str, Method]):
     """Name -> :class:`Method`. An unknown name lists the known ones and the nearest match."""
 
     def __init__(self, kind: str, module: str, methods: Mapping[str, Method]) -> None:
-        super().__init__(methods)
-        self.kind, self.module, self.package = kind, module, dict(methods)
+        """``module``: that of the registry, in which a method's module may begin with a dot."""
+        whole = {n: replace(m, module=module + m.module) if m.module.startswith(".") else m for n, m in methods.items()}
+        super().__init__(whole)
+        self.kind, self.module, self.package = kind, module, whole
         REGISTRIES[kind] = self
         self._points = tuple(entry_points(group=f"paperlib.{module.rpartition('.')[2]}"))
 

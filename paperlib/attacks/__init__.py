@@ -51,25 +51,21 @@ ATTACKS = Registry(
     "attack",
     __name__,
     {
-        "badnets": Method("paperlib.attacks.badnets", "BadNets", "BadNets"),
-        "badnets_a2a": Method(
-            "paperlib.attacks.badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")
-        ),
-        "blended": Method("paperlib.attacks.blended", "Blended", "Blended"),
-        "sig": Method("paperlib.attacks.sig", "SIG", "SIG"),
-        "wanet": Method("paperlib.attacks.wanet", "WaNet", "WaNet", controls_training=True),
-        "input_aware": Method(
-            "paperlib.attacks.input_aware", "InputAware", "Input-aware", version=2, controls_training=True
-        ),
-        "bpp": Method("paperlib.attacks.bpp", "BPP", "BPP", controls_training=True),
-        "blind": Method("paperlib.attacks.blind", "Blind", "Blind", controls_training=True),
-        "lira": Method("paperlib.attacks.lira", "LIRA", "LIRA", controls_training=True),
-        "lc": Method("paperlib.attacks.lc", "LC", "LC", prepare="data"),
-        "lf": Method("paperlib.attacks.lf", "LF", "LF", prepare="model"),
-        "ssba": Method("paperlib.attacks.ssba", "SSBA", "SSBA", version=2, prepare="data"),
-        "trojannn": Method("paperlib.attacks.trojannn", "TrojanNN", "TrojanNN", prepare="model"),
-        "ctrl": Method("paperlib.attacks.ctrl", "CTRL", "CTRL"),
-        "ftrojan": Method("paperlib.attacks.ftrojan", "FTrojan", "FTrojan"),
+        "badnets": Method(".badnets", "BadNets", "BadNets"),
+        "badnets_a2a": Method(".badnets", "BadNets", "BadNets-A2A", defaults=pairs(labels="all_to_all")),
+        "blended": Method(".blended", "Blended", "Blended"),
+        "sig": Method(".sig", "SIG", "SIG"),
+        "wanet": Method(".wanet", "WaNet", "WaNet", controls_training=True),
+        "input_aware": Method(".input_aware", "InputAware", "Input-aware", version=2, controls_training=True),
+        "bpp": Method(".bpp", "BPP", "BPP", controls_training=True),
+        "blind": Method(".blind", "Blind", "Blind", controls_training=True),
+        "lira": Method(".lira", "LIRA", "LIRA", controls_training=True),
+        "lc": Method(".lc", "LC", "LC", prepare="data"),
+        "lf": Method(".lf", "LF", "LF", prepare="model"),
+        "ssba": Method(".ssba", "SSBA", "SSBA", version=2, prepare="data"),
+        "trojannn": Method(".trojannn", "TrojanNN", "TrojanNN", prepare="model"),
+        "ctrl": Method(".ctrl", "CTRL", "CTRL"),
+        "ftrojan": Method(".ftrojan", "FTrojan", "FTrojan"),
     },
 )
 PLANNED = {

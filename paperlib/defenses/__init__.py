@@ -29,22 +29,13 @@ DEFENSES = Registry(
     "defense",
     __name__,
     {
-        "ft": Method(
-            "paperlib.defenses.ft", "ft", "FT", "FT", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"
-        ),
+        "ft": Method(".ft", "ft", "FT", "FT", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"),
         "ft_sam": Method(
-            "paperlib.defenses.ft_sam",
-            "ft_sam",
-            "FT-SAM",
-            "FTSAM",
-            version=2,
-            changed=PARTIAL,
-            access=CLEAN,
-            sizes="defense",
+            ".ft_sam", "ft_sam", "FT-SAM", "FTSAM", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"
         ),
-        "sau": Method("paperlib.defenses.sau", "sau", "SAU", "SAU", access=CLEAN),
+        "sau": Method(".sau", "sau", "SAU", "SAU", access=CLEAN),
         "npd": Method(
-            "paperlib.defenses.npd",
+            ".npd",
             "npd",
             "NPD",
             "NPD",
@@ -55,7 +46,7 @@ DEFENSES = Registry(
             needs="convolution",
         ),
         "i_bau": Method(
-            "paperlib.defenses.i_bau",
+            ".i_bau",
             "i_bau",
             "i-BAU",
             "IBAU",
@@ -64,7 +55,7 @@ DEFENSES = Registry(
             access=CLEAN,
         ),
         "nad": Method(
-            "paperlib.defenses.nad",
+            ".nad",
             "nad",
             "NAD",
             "NAD",
@@ -73,25 +64,13 @@ DEFENSES = Registry(
             access=CLEAN,
             sizes="batch",
         ),
-        "mcr": Method(
-            "paperlib.defenses.mcr", "mcr", "MCR", "MCR", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"
-        ),
+        "mcr": Method(".mcr", "mcr", "MCR", "MCR", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"),
         "fp": Method(
-            "paperlib.defenses.fp",
-            "fp",
-            "FP",
-            "FP",
-            version=2,
-            changed=PARTIAL,
-            access=CLEAN,
-            sizes="defense",
-            needs="convolution",
+            ".fp", "fp", "FP", "FP", version=2, changed=PARTIAL, access=CLEAN, sizes="defense", needs="convolution"
         ),
-        "nc": Method(
-            "paperlib.defenses.nc", "nc", "NC", "NC", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"
-        ),
+        "nc": Method(".nc", "nc", "NC", "NC", version=2, changed=PARTIAL, access=CLEAN, sizes="defense"),
         "anp": Method(
-            "paperlib.defenses.anp",
+            ".anp",
             "anp",
             "ANP",
             "ANP",
@@ -100,21 +79,15 @@ DEFENSES = Registry(
             access=CLEAN,
             needs=BATCH_NORM,
         ),
-        "ep": Method("paperlib.defenses.ep", "ep", "EP", "EP", access=POISONED, needs=BATCH_NORM),
-        "clp": Method("paperlib.defenses.clp", "clp", "CLP", "CLP", access=NOTHING, needs=BATCH_NORM),
-        "bnp": Method("paperlib.defenses.bnp", "bnp", "BNP", "BNP", access=CLEAN, needs=BATCH_NORM),
-        "rnp": Method("paperlib.defenses.rnp", "rnp", "RNP", "RNP", access=CLEAN, needs=BATCH_NORM),
-        "ac": Method(
-            "paperlib.defenses.filtering", "ac", "AC", "AC", access=POISONED, sizes="training", needs="fresh weights"
-        ),
-        "ss": Method(
-            "paperlib.defenses.filtering", "ss", "SS", "SS", access=POISONED, sizes="training", needs="fresh weights"
-        ),
-        "abl": Method(
-            "paperlib.defenses.abl", "abl", "ABL", "ABL", access=POISONED, sizes="training", needs="fresh weights"
-        ),
-        "dbd": Method("paperlib.defenses.dbd", "dbd", "DBD", "DBD", access=POISONED, needs="fresh weights"),
-        "d_br": Method("paperlib.defenses.d_br", "d_br", "D-BR", "DBR", access=POISONED, needs="fresh weights"),
+        "ep": Method(".ep", "ep", "EP", "EP", access=POISONED, needs=BATCH_NORM),
+        "clp": Method(".clp", "clp", "CLP", "CLP", access=NOTHING, needs=BATCH_NORM),
+        "bnp": Method(".bnp", "bnp", "BNP", "BNP", access=CLEAN, needs=BATCH_NORM),
+        "rnp": Method(".rnp", "rnp", "RNP", "RNP", access=CLEAN, needs=BATCH_NORM),
+        "ac": Method(".filtering", "ac", "AC", "AC", access=POISONED, sizes="training", needs="fresh weights"),
+        "ss": Method(".filtering", "ss", "SS", "SS", access=POISONED, sizes="training", needs="fresh weights"),
+        "abl": Method(".abl", "abl", "ABL", "ABL", access=POISONED, sizes="training", needs="fresh weights"),
+        "dbd": Method(".dbd", "dbd", "DBD", "DBD", access=POISONED, needs="fresh weights"),
+        "d_br": Method(".d_br", "d_br", "D-BR", "DBR", access=POISONED, needs="fresh weights"),
     },
 )
 

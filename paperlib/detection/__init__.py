@@ -20,35 +20,25 @@ DETECTORS = Registry(
     "detector",
     __name__,
     {
-        "strip": Method("paperlib.detection.strip", "strip", "STRIP", "STRIP", access=MODEL_AND_CLEAN),
-        "ss": Method("paperlib.detection.ss", "ss", "SS", "SS", version=2, access=MODEL),
-        "scan": Method("paperlib.detection.scan", "scan", "SCAn", "SCAn", access=MODEL_AND_CLEAN),
-        "ct": Method("paperlib.detection.ct", "ct", "CT", "CT", access=MODEL_AND_CLEAN),
-        "d_br": Method("paperlib.detection.d_br", "d_br", "D-BR", "DBR", access=MODEL, needs="fresh weights"),
-        "spectre": Method("paperlib.detection.spectre", "spectre", "SPECTRE", "SPECTRE", access=MODEL),
-        "ac": Method("paperlib.detection.ac", "ac", "AC", "AC", access=MODEL),
-        "abl": Method("paperlib.detection.abl", "abl", "ABL", "ABL", access=MODEL, needs="fresh weights"),
-        "beatrix": Method("paperlib.detection.beatrix", "beatrix", "Beatrix", "Beatrix", access=MODEL_AND_CLEAN),
-        "sentinet": Method(
-            "paperlib.detection.sentinet", "sentinet", "SentiNet", "SentiNet", access=MODEL_AND_CLEAN, needs="positions"
-        ),
-        "teco": Method("paperlib.detection.teco", "teco", "TeCo", "TeCo", access=MODEL_AND_CLEAN),
-        "agpd": Method(
-            "paperlib.detection.agpd", "agpd", "AGPD", "AGPD", access=MODEL_AND_CLEAN, needs="two convolutions"
-        ),
-        "cd": Method("paperlib.detection.cd", "cd", "CD", "CD", access=MODEL_AND_CLEAN),
-        "frequency": Method(
-            "paperlib.detection.frequency", "frequency", "Frequency", "Frequency", version=3, access=CLEAN
-        ),
-        "bhn": Method("paperlib.detection.bhn", "bhn", "BHN", "BHN", access=MODEL_AND_CLEAN, needs="fresh weights"),
-        "cores": Method("paperlib.detection.cores", "cores", "CORES", "CORES", access=MODEL, needs="fresh weights"),
-        "cl": Method("paperlib.detection.cl", "cl", "CL", "CL", access=MODEL, needs="fresh weights"),
-        "simifeat_v": Method(
-            "paperlib.detection.simifeat", "simifeat_v", "SimiFeat-V", "SimiFeatV", version=2, access=MODEL
-        ),
-        "simifeat_r": Method(
-            "paperlib.detection.simifeat", "simifeat_r", "SimiFeat-R", "SimiFeatR", version=2, access=MODEL
-        ),
+        "strip": Method(".strip", "strip", "STRIP", "STRIP", access=MODEL_AND_CLEAN),
+        "ss": Method(".ss", "ss", "SS", "SS", version=2, access=MODEL),
+        "scan": Method(".scan", "scan", "SCAn", "SCAn", access=MODEL_AND_CLEAN),
+        "ct": Method(".ct", "ct", "CT", "CT", access=MODEL_AND_CLEAN),
+        "d_br": Method(".d_br", "d_br", "D-BR", "DBR", access=MODEL, needs="fresh weights"),
+        "spectre": Method(".spectre", "spectre", "SPECTRE", "SPECTRE", access=MODEL),
+        "ac": Method(".ac", "ac", "AC", "AC", access=MODEL),
+        "abl": Method(".abl", "abl", "ABL", "ABL", access=MODEL, needs="fresh weights"),
+        "beatrix": Method(".beatrix", "beatrix", "Beatrix", "Beatrix", access=MODEL_AND_CLEAN),
+        "sentinet": Method(".sentinet", "sentinet", "SentiNet", "SentiNet", access=MODEL_AND_CLEAN, needs="positions"),
+        "teco": Method(".teco", "teco", "TeCo", "TeCo", access=MODEL_AND_CLEAN),
+        "agpd": Method(".agpd", "agpd", "AGPD", "AGPD", access=MODEL_AND_CLEAN, needs="two convolutions"),
+        "cd": Method(".cd", "cd", "CD", "CD", access=MODEL_AND_CLEAN),
+        "frequency": Method(".frequency", "frequency", "Frequency", "Frequency", version=3, access=CLEAN),
+        "bhn": Method(".bhn", "bhn", "BHN", "BHN", access=MODEL_AND_CLEAN, needs="fresh weights"),
+        "cores": Method(".cores", "cores", "CORES", "CORES", access=MODEL, needs="fresh weights"),
+        "cl": Method(".cl", "cl", "CL", "CL", access=MODEL, needs="fresh weights"),
+        "simifeat_v": Method(".simifeat", "simifeat_v", "SimiFeat-V", "SimiFeatV", version=2, access=MODEL),
+        "simifeat_r": Method(".simifeat", "simifeat_r", "SimiFeat-R", "SimiFeatR", version=2, access=MODEL),
     },
 )
 NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")

@@ -19,30 +19,26 @@ MODELS = Registry(
     "model",
     __name__,
     {
-        "preact_resnet18": Method("paperlib.models.preact_resnet", "PreActResNet18", "PreAct-ResNet18"),
-        "vgg19": Method("paperlib.models.zoo", "vgg19", "VGG19"),
-        "vgg19_bn": Method("paperlib.models.zoo", "vgg19", "VGG19-BN", defaults=pairs(norm=True)),
-        "efficientnet_b3": Method("paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3"),
-        "mobilenet_v3_large": Method("paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L"),
-        "densenet161": Method("paperlib.models.zoo", "densenet161", "DenseNet-161"),
-        "convnext_tiny": Method("paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny"),
-        "vit_b_16": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/16"),
+        "preact_resnet18": Method(".preact_resnet", "PreActResNet18", "PreAct-ResNet18"),
+        "vgg19": Method(".zoo", "vgg19", "VGG19"),
+        "vgg19_bn": Method(".zoo", "vgg19", "VGG19-BN", defaults=pairs(norm=True)),
+        "efficientnet_b3": Method(".zoo", "efficientnet_b3", "EfficientNet-B3"),
+        "mobilenet_v3_large": Method(".zoo", "mobilenet_v3_large", "MobileNetV3-L"),
+        "densenet161": Method(".zoo", "densenet161", "DenseNet-161"),
+        "convnext_tiny": Method(".zoo", "convnext_tiny", "ConvNeXt-tiny"),
+        "vit_b_16": Method(".zoo", "vit_b_16", "ViT-B/16"),
         # not in the benchmark: stems for images of 32 and 64 pixels
         "efficientnet_b3_fine": Method(
-            "paperlib.models.zoo", "efficientnet_b3", "EfficientNet-B3, fine stem", defaults=pairs(fine=True)
+            ".zoo", "efficientnet_b3", "EfficientNet-B3, fine stem", defaults=pairs(fine=True)
         ),
         "mobilenet_v3_large_fine": Method(
-            "paperlib.models.zoo", "mobilenet_v3_large", "MobileNetV3-L, fine stem", defaults=pairs(fine=True)
+            ".zoo", "mobilenet_v3_large", "MobileNetV3-L, fine stem", defaults=pairs(fine=True)
         ),
-        "densenet161_fine": Method(
-            "paperlib.models.zoo", "densenet161", "DenseNet-161, fine stem", defaults=pairs(fine=True)
-        ),
-        "convnext_tiny_fine": Method(
-            "paperlib.models.zoo", "convnext_tiny", "ConvNeXt-tiny, fine stem", defaults=pairs(fine=True)
-        ),
-        "resnet18": Method("paperlib.models.zoo", "resnet18", "ResNet-18, fine stem"),
-        "two_conv": Method("paperlib.models.zoo", "two_conv", "CNN of two convolutions"),
-        "vit_b_8": Method("paperlib.models.zoo", "vit_b_16", "ViT-B/8 at 64 pixels", defaults=pairs(side=64, patch=8)),
+        "densenet161_fine": Method(".zoo", "densenet161", "DenseNet-161, fine stem", defaults=pairs(fine=True)),
+        "convnext_tiny_fine": Method(".zoo", "convnext_tiny", "ConvNeXt-tiny, fine stem", defaults=pairs(fine=True)),
+        "resnet18": Method(".zoo", "resnet18", "ResNet-18, fine stem"),
+        "two_conv": Method(".zoo", "two_conv", "CNN of two convolutions"),
+        "vit_b_8": Method(".zoo", "vit_b_16", "ViT-B/8 at 64 pixels", defaults=pairs(side=64, patch=8)),
     },
 )
 

@@ -25,10 +25,10 @@ SELECTIONS = Registry(
     "strategy",
     __name__,
     {
-        "random": Method("paperlib.selection.random", "uniform", "Random", "Random"),
-        "balanced": Method("paperlib.selection.random", "balanced", "Balanced random", "Balanced"),
-        "fus": Method("paperlib.selection.fus", "fus", "FUS", "FUS"),
-        "lps": Method("paperlib.selection.lps", "lps", "LPS", "LPS"),
+        "random": Method(".random", "uniform", "Random", "Random"),
+        "balanced": Method(".random", "balanced", "Balanced random", "Balanced"),
+        "fus": Method(".fus", "fus", "FUS", "FUS"),
+        "lps": Method(".lps", "lps", "LPS", "LPS"),
     },
 )
 UNSAID: dict[str, dict[str, Any]] = {"lps": {"schedule": "constant"}}
