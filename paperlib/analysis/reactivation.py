@@ -134,9 +134,7 @@ def reactivation(
     out: dict[str, Any] = {"eps": round(eps, 6), "n": len(testing), **{base: [] for base in BASES}}
     for model in models:
         for base, (seen, judged) in images.items():
-            delta = universal_perturbation(
-                model, seen, target, eps=eps, steps=steps, batch_size=batch_size, seed=seed
-            )  # fmt: skip
+            delta = universal_perturbation(model, seen, target, eps=eps, steps=steps, batch_size=batch_size, seed=seed)
             out[base].append(
                 [success(model, judged, torch.zeros_like(delta), target), success(model, judged, delta, target)]
             )

@@ -74,21 +74,21 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "umap": {"smoke": {"n": 300}, "laptop": {"n": 1000}, "paper": {"n": 5000}},
     "neurons": {"smoke": {"n": 100}, "laptop": {"n": 500}, "paper": {"n": 500}},
     "neuron_activation": {"smoke": {"n": 100}, "laptop": {"n": 1000}, "paper": {"n": 5000}},
-    "activation_distribution": {
-        "smoke": {"n": 300, "k": 20, "shown": 8}, "laptop": {"n": 2000}, "paper": {"n": 5000},
-    },
+    "activation_distribution": {"smoke": {"n": 300, "k": 20, "shown": 8}, "laptop": {"n": 2000}, "paper": {"n": 5000}},
     "activated_images": {
-        "smoke": {"n": 300, "shown": 2, "k": 8}, "laptop": {"n": 2000, "shown": 3, "k": 10}, "paper": {"n": 5000,
-        "shown": 3, "k": 10},
+        "smoke": {"n": 300, "shown": 2, "k": 8},
+        "laptop": {"n": 2000, "shown": 3, "k": 10},
+        "paper": {"n": 5000, "shown": 3, "k": 10},
     },
     "feature_visualisation": {"smoke": {"iterations": 30, "n": 100}, "laptop": {}, "paper": {}},
     "shapley": {
-        "smoke": {"backgrounds": 10, "top": 2}, "laptop": {"backgrounds": 50, "top": 2}, "paper": {"backgrounds": 200,
-        "top": 2},
+        "smoke": {"backgrounds": 10, "top": 2},
+        "laptop": {"backgrounds": 50, "top": 2},
+        "paper": {"backgrounds": 200, "top": 2},
     },
     "loss_landscape": {"smoke": {"n": 100, "grid": 5}, "laptop": {"n": 500}, "paper": {}},
     "hessian": {"smoke": {"n": 60, "steps": 8}, "laptop": {}, "paper": {"n": 1000, "steps": 80}},
-}  # fmt: skip
+}
 """Tool -> scale -> how much it looks at; the others have no size."""
 ONE_IMAGE = ("feature_maps", "gradcam", "shapley", "frequency_saliency")
 FIRST_MODEL = ("activated_images", "activation_distribution", "feature_maps", "feature_visualisation")
@@ -196,9 +196,7 @@ def read_embedding(results: Sequence[Result], after: str) -> Seen:
     (result,) = results
     poisoned = np.asarray(result["poisoned"], bool)
     target = int(np.bincount(np.asarray(result["y"])[poisoned]).argmax())
-    (own, near), (own_then, near_then) = (
-        neighbours(xy, result["y"], poisoned, target) for xy in result["xy"]
-    )  # fmt: skip
+    (own, near), (own_then, near_then) = (neighbours(xy, result["y"], poisoned, target) for xy in result["xy"])
     reading = (
         f"In the backdoored model {100 * own:.0f} % of the poisoned images have a poisoned image as their nearest"
         f" neighbour, {after} {100 * own_then:.0f} %, where {100 * poisoned.mean():.0f} % of all images are poisoned."
@@ -315,9 +313,9 @@ def read_feature_maps(results: Sequence[Result], after: str) -> Seen:
 def read_feature_visualisation(results: Sequence[Result], after: str) -> Seen:
     """How strongly the neurons can be activated."""
     first, gain = (
-        [result["neurons"][0] for result in results], [np.mean(result["final"]) - np.mean(result["start"])
-        for result in results]
-    )  # fmt: skip
+        [result["neurons"][0] for result in results],
+        [np.mean(result["final"]) - np.mean(result["start"]) for result in results],
+    )
     reading = (
         f"An image made for neuron {first[0]} brings it from {results[0]['start'][0]:.2f} to"
         f" {results[0]['final'][0]:.2f} in the backdoored model; {after} neuron {first[1]}, the one that poison drives"
@@ -454,7 +452,7 @@ def read_loss_landscape(results: Sequence[Result], after: str) -> Seen:
     rise = {
         kind: [np.mean([np.mean(s[0]), np.mean(s[-1])]) - s[middle][middle] for s in result[kind]]
         for kind in figures.PAIR
-    }  # fmt: skip
+    }
     reading = (
         "The loss of the attacker's aim (triggered images, target label) at the model itself is"
         f" {here['triggered'][0]:.2f}, and {after} {here['triggered'][1]:.2f}; the clean loss goes from"

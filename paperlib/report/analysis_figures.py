@@ -107,12 +107,9 @@ def _names(names: Sequence[str], count: int) -> list[str]:
 def _per_model(values: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:
     """Columns of every model below each other, with the column ``model``."""
     return pd.concat(
-        [
-            pd.DataFrame(one).assign(model=name)
-            for one, name in zip(values, _names(names, len(values)), strict=True)
-        ],
+        [pd.DataFrame(one).assign(model=name) for one, name in zip(values, _names(names, len(values)), strict=True)],
         ignore_index=True,
-    )  # fmt: skip
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ the tools

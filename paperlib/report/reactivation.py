@@ -72,9 +72,7 @@ def draw(numbers: pd.DataFrame) -> "Figure":
             for k, (_, _, image) in enumerate(BARS):
                 part = numbers[(numbers.attack == attack) & (numbers.image == image)]
                 at = [models.index(model) + 0.2 * (k - 1.5) for model in part.model]
-                drawn = axes.bar(
-                    at, part.asr, 0.2, color=COLOURS[k], hatch=HATCHES[k], edgecolor="white", label=image
-                )  # fmt: skip
+                drawn = axes.bar(at, part.asr, 0.2, color=COLOURS[k], hatch=HATCHES[k], edgecolor="white", label=image)
                 axes.bar_label(drawn, fmt="%.0f", fontsize=6, padding=1)
             axes.set(ylim=(0, 112), yticks=(0, 50, 100), ylabel="ASR (%)", title=style.title("attack", attack))
             axes.set_xticks(range(len(models)), [_title(model) for model in models])

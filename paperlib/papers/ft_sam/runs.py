@@ -11,9 +11,7 @@ from paperlib.lab.spec import Spec, pairs
 from paperlib.papers.defense_table import Cell, DefenseTable, Setting, backdoored, defended, specs_of
 
 PAPER = "ft_sam"
-PRINTED_ATTACKS = (
-    "badnets", "badnets_a2a", "blended", "input_aware", "lc", "lf", "sig", "ssba", "trojannn", "wanet"
-)  # fmt: skip
+PRINTED_ATTACKS = ("badnets", "badnets_a2a", "blended", "input_aware", "lc", "lf", "sig", "ssba", "trojannn", "wanet")
 PRINTED_DEFENSES = ("ft", "fp", "nad", "ac", "nc", "anp", "abl", "i_bau", "ft_sam")
 DIRTY_LABEL = tuple(name for name in PRINTED_ATTACKS if name not in ("lc", "sig"))
 """The attacks where no class holds 5 or 10 % of the images: a clean-label attack needs that many of its target."""

@@ -126,10 +126,10 @@ def draw_fig3(results: Results) -> Artefact:
     for axes in figure.axes:
         axes.tick_params(axis="x", rotation=30 if len(table.settings) < 6 else 90)
     texts = "; ".join(
-        f"{style.title('attack', attack)}, {metric}: " + ", ".join(f"{v:.0f} at {p}" for p, v in zip(part.place,
-        part.value, strict=True))
+        f"{style.title('attack', attack)}, {metric}: "
+        + ", ".join(f"{v:.0f} at {p}" for p, v in zip(part.place, part.value, strict=True))
         for (attack, metric), part in frame.groupby(["attack", "metric"], sort=False)
-    )  # fmt: skip
+    )
     return drawn(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. NPD with the polarizer in each stage; {frame.attack.nunique()} of 3 attacks; dotted: the "
