@@ -128,27 +128,25 @@ def draw_fig3(results: Results) -> Artefact:
 
 def draw_fig4(results: Results) -> Artefact:
     """Figure 4: how far shared and other adversarial examples lie from the poisoned image, in the backdoored model."""
+    import seaborn as sns
+
     distances = results.need(runs.feature_spec(results.scale, results.seed))
-    groups = {
-        "clean": ("clean image", "#8a8a8a", ""),
-        "shared": ("shared (type I)", "#d55e00", "//"),
-        "other": ("other (II, III)", "#0173b2", ""),
-    }
+    groups = {"clean": "clean image", "shared": "shared (type I)", "other": "other (II, III)"}
     frame = pd.DataFrame([{"kind": kind, "distance": v} for kind in groups for v in distances[kind]])
     with style.subplots(figsize=(style.COLUMN, 2.4)) as (figure, axes):
-        for at, (kind, (_, colour, hatch)) in enumerate(groups.items()):
-            if distances[kind]:
-                looks = {"facecolor": colour, "hatch": hatch, "alpha": 0.7, "edgecolor": "white"}
-                axes.boxplot(
-                    [distances[kind]], positions=[at], widths=0.6, patch_artist=True, boxprops=looks, showfliers=False,
-                    medianprops={"color": "black"},
-                )  # fmt: skip
-        labels = [f"{title}\nn = {len(distances[kind])}" for kind, (title, _, _) in groups.items()]
+        looks = {
+            "palette": ["#8a8a8a", "#d55e00", "#0173b2"],
+            "linecolor": "#333333",
+            "showfliers": False,
+            "width": 0.6,
+        }
+        sns.boxplot(frame, x="kind", y="distance", hue="kind", order=groups, hue_order=groups, ax=axes, **looks)
+        labels = [f"{title}\nn = {len(distances[kind])}" for kind, title in groups.items()]
         axes.set_xticks(range(3), labels, fontsize=7)
-        axes.set(xlim=(-0.6, 2.6), ylabel="distance to the poisoned image")
+        axes.set(xlim=(-0.6, 2.6), xlabel="", ylabel="distance to the poisoned image")
         axes.set_ylim(bottom=0)
         axes.grid(axis="x", visible=False)
-    means = [f"{title} {np.mean(distances[kind]):.2f}" for kind, (title, _, _) in groups.items() if distances[kind]]
+    means = [f"{title} {np.mean(distances[kind]):.2f}" for kind, title in groups.items() if distances[kind]]
     return _artefact(
         results, "fig4", "figure", figure=figure, frame=frame,
         caption="Figure 4. L2 distance between the features of adversarial examples and of the poisoned image, "
