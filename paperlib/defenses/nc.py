@@ -177,16 +177,6 @@ def invert_all(
     return Inverted(best_mask, best_pattern, best_mask.flatten(1).sum(1), best.isfinite())
 
 
-def invert(model: nn.Module, data: ImageData, target: int, config: NC) -> tuple[Tensor, Tensor, float]:
-    """Mask (1, H, W), pattern (C, H, W), both in [0, 1], and L1 norm of the mask of the smallest trigger towards
-    ``target``.
-
-    Errors as :func:`invert_all`.
-    """
-    found = invert_all(model, data, [target], config)
-    return found.mask[0], found.pattern[0], found.norm.item()
-
-
 def anomaly_indices(norms: Sequence[float]) -> list[float]:
     """How many robust standard deviations each norm lies *below* the median (negative: above).
 

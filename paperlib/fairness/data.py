@@ -356,7 +356,6 @@ TABLES: dict[str, Table] = {
 
 #: What ``load`` knows; the paper uses the first four.
 NAMES = ("synthetic", *TABLES)
-PAPER_NAMES = ("synthetic", "adult", "law_school", "communities_crime")
 
 _failures: dict[str, str] = {}  # a download that failed is not tried again by this process
 

@@ -72,23 +72,6 @@ class RegressionFairnessDisplay:
         gap = [smd(truth, f, sensitive_features=frame, sample_weight=weight) for f in predictions]
         return cls(error, gap, name=name or type(estimator).__name__).plot(ax=ax, **line)
 
-    @classmethod
-    def from_predictions(
-        cls,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        sensitive_features: Sensitive,
-        *,
-        sample_weight: Weights = None,
-        name: str | None = None,
-        ax: Any = None,
-        **line: Any,
-    ) -> RegressionFairnessDisplay:
-        """One point: predictions (m,) of any model."""
-        gap = smd(y_true, y_pred, sensitive_features=sensitive_features, sample_weight=sample_weight)
-        error = mean_squared_error(y_true, y_pred, sample_weight=sample_weight)
-        return cls([error], [gap], name=name).plot(ax=ax, **{"marker": "o"} | line)
-
     def plot(self, *, ax: Any = None, **line: Any) -> RegressionFairnessDisplay:
         """Draw on ``ax`` (a new figure by default); further keywords are those of ``Axes.plot``."""
         import matplotlib.pyplot as plt

@@ -583,8 +583,8 @@ def test_display_draws_the_path_of_the_estimator():
     wrapper = MeanParityWrapper(LinearRegression()).fit(X, y, sensitive_features=s)
     path = RegressionFairnessDisplay.from_estimator(wrapper, X, y, s, levels=[0.0, 1.0], sample_weight=np.ones(len(y)))
     assert_allclose(path.unfairness, [0.0, smd(y, wrapper.estimator_.predict(X), sensitive_features=s)], atol=1e-12)
-    point = RegressionFairnessDisplay.from_predictions(y, model.predict(X), s, ax=shown.ax_)
-    assert point.ax_ is shown.ax_ and len(shown.ax_.lines) == 2
+    both = RegressionFairnessDisplay([0.1], [0.2]).plot(ax=shown.ax_, marker="o")
+    assert both.ax_ is shown.ax_ and len(shown.ax_.lines) == 2
 
 
 @pytest.mark.parametrize("estimator", [MeanParityRegressor(), StreamedMeanParityRegressor(), FairGDRegressor()])
