@@ -10,7 +10,7 @@ import pytest
 
 from paperlib import analysis
 
-ROOMS = (
+METHODS = (
     "attacks",
     "defenses",
     "detection",
@@ -21,6 +21,7 @@ ROOMS = (
     "vdc",
     "metrics",
 )
+ROOMS = (*METHODS, "attacks.scene", "models", "interop", "data.images", "data.folder")
 SKLEARN = {"X", "y", "sensitive_features"}
 """What the methods of every scikit-learn estimator take."""
 

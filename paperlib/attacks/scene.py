@@ -26,7 +26,9 @@ class Scene:
     train: ImageData
     """Clean training set."""
     test: ImageData
+    """Clean test set."""
     attack: Attack | None = None
+    """None: the training set is clean, but for ``noisy``."""
     poisoned: Poisoned | None = None
     """Poisoned training set, where the trigger is there; an attack may learn it only while it trains the classifier."""
     target: int = 0
@@ -38,11 +40,13 @@ class Scene:
     second: tuple[Attack, int] | None = None
     """Another trigger in the training set, and its target; ``poisoned`` holds the images of both."""
     second_indices: Tensor = field(default_factory=_none)
+    """(Q,) int64: the images of ``second``."""
     name: str = "none"
     """Of the attack in the registry."""
     ratio: float = 0.0
     """Poisoned images / all training images."""
     seed: int = 0
+    """Of the training, and of the draw of the poisoned images."""
     recipe: Recipe = field(default_factory=Recipe)
     """How the model was trained."""
     label: str = "this model"
@@ -89,7 +93,7 @@ class Scene:
         return poisoned_test(self.test, self.trigger, self.target)
 
     def clean(self, n: int, seed: int = 0) -> ImageData:
-        """The ``n`` clean training images, balanced by class, that a defender holds; the same for every defense."""
+        """The ``n`` clean training images, balanced by class, that a defender holds: for one ``seed`` always the same."""
         return self.train.subset(clean_subset(self.train.y, n, seed))
 
     def under(self, attack: Attack, indices: object) -> "Scene":

@@ -70,7 +70,7 @@ def is_folder(dataset: str) -> bool:
 
 
 def resolve(dataset: str) -> str:
-    """The name that decides a result: of a user's folder its resolved name, of any other data set the name itself.
+    """The name of ``dataset`` that decides a result: of a user's folder the resolved one, of any other the name itself.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def resolve(dataset: str) -> str:
 
 
 def look(dataset: str) -> Folder:
-    """Find, list and compare the folder ``folder:/path``, ``folder:/path@64`` or a resolved name.
+    """Find, list and compare the folder ``dataset``: ``folder:/path``, ``folder:/path@64`` or a resolved name.
 
     Raises
     ------

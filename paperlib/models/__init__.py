@@ -49,6 +49,16 @@ WITHOUT_BATCH_NORM = ("vgg19", "convnext_tiny", "vit_b_16", "convnext_tiny_fine"
 def build(name: str, data: "ImageData", *, width: int = 64, seed: int = 0) -> "nn.Module":
     """A freshly initialised model for the images and classes of ``data``, on its device, channels-last.
 
+    Parameters
+    ----------
+    name : str
+        A name of ``MODELS``.
+    data : ImageData
+    width : int
+        Channels of the first block, where the architecture has widths; 64 is the usual one.
+    seed : int
+        Decides the weights.
+
     Raises
     ------
     PaperlibError
