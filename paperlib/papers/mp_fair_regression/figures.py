@@ -95,7 +95,7 @@ def _draw_fives(axes: Any, boxes: Mapping[float, Mapping[str, float]], colours: 
     axes.plot(medians.ravel(), np.add.outer(y, [-0.2, 0.2, 0]).ravel(), color="black", linewidth=1.1)
 
 
-def _box_grid(
+def _box_panels(
     results: Results,
     item: str,
     methods: Sequence[str],
@@ -166,7 +166,7 @@ def draw_boxes(id_: str, text: str, methods: Sequence[str], metrics: Sequence[st
         if MEAN_SHIFT in methods:
             ours = with_mean_shift(results, ours)
         return artefact(
-            results, id_, "figure", **_box_grid(results, id_, methods, metrics, ours, verdicts),
+            results, id_, "figure", **_box_panels(results, id_, methods, metrics, ours, verdicts),
             caption=f"{id_.replace('fig', 'Figure ')}. {text} {counts(verdicts)} (=: inside, ≠: outside, ·: not "
             f"judged.) {where(results, id_)}",
             alt="Panels of box plots, our boxes above the printed ones. "
@@ -184,7 +184,7 @@ def draw_demo(id_: str) -> Draw:
     def draw(results: Results) -> Artefact:
         ours = runs.boxes(results, id_)
         pairs = compare_demo(ours, id_)
-        drawn = _box_grid(
+        drawn = _box_panels(
             results, id_, methods, ("MSE", "SMD"), ours, demo_verdicts(pairs, id_), "authors' code, rerun"
         )
         worst = pairs[pairs["tied"]].groupby("metric")["difference"].agg(lambda v: v.abs().max())
