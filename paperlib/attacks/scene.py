@@ -93,7 +93,7 @@ class Scene:
         return poisoned_test(self.test, self.trigger, self.target)
 
     def clean(self, n: int, seed: int = 0) -> ImageData:
-        """The ``n`` clean training images, balanced by class, that a defender holds: for one ``seed`` always the same."""
+        """The ``n`` clean training images, balanced by class, that a defender holds, the same for one ``seed``."""
         return self.train.subset(clean_subset(self.train.y, n, seed))
 
     def under(self, attack: Attack, indices: object) -> "Scene":
