@@ -41,16 +41,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     write(root / "clean", clean)
     scene = own_scene(train, clean, BadNets(), ratio=0.2)
     write(root / "poisoned", scene.data)
-    seen = [images.load(f"folder:{root / 'poisoned'}", split) for split in ("train", "test")]
-    whole = ImageData(
-        torch.cat([p.x for p in seen]), torch.cat([p.y for p in seen]), seen[0].class_names, seen[0].mean, seen[0].std,
-        False, 0, "toy"
-    )  # fmt: skip
-    model = build("preact_resnet18", whole, width=8)
-    fit(model, whole, Recipe(6, 32, 0.05, "one_cycle"), seed=0)
-    save_weights(model, root / "backdoored.safetensors")
+    learn(root, "backdoored", 6, 0.05)
     yield root
     patch.undo()
+
+
+def learn(root: Path, name: str, epochs: int, lr: float) -> None:
+    """A model file trained on the folder of poisoned digits."""
+    seen = [images.load(f"folder:{root / 'poisoned'}", split) for split in ("train", "test")]
+    x, y = torch.cat([p.x for p in seen]), torch.cat([p.y for p in seen])
+    whole = ImageData(x, y, seen[0].class_names, seen[0].mean, seen[0].std, False, 0, "toy")
+    model = build("preact_resnet18", whole, width=8)
+    fit(model, whole, Recipe(epochs, 32, lr, "one_cycle"), seed=0)
+    save_weights(model, root / f"{name}.safetensors")
 
 
 def write(root: Path, data: ImageData) -> None:
@@ -66,11 +69,13 @@ def run(*words: object) -> Any:
 @pytest.mark.long
 @pytest.mark.learned
 def test_a_model_is_inspected_and_purified(place: Path) -> None:
-    """Page and exit code say the same. `inspect` finds nothing suspicious on this model: its backdoor is missed."""
+    """After 25 epochs the trigger works on every image, and `inspect` finds it. After the fixture's 6 it works on a
+    quarter of them: nothing to rely on."""
+    learn(place, "learned", 25, 0.1)
     report = place / "out" / "report.html"
     done = run(
         "inspect",
-        place / "backdoored.safetensors",
+        place / "learned.safetensors",
         "--images",
         place / "clean",
         "--training",
@@ -81,16 +86,13 @@ def test_a_model_is_inspected_and_purified(place: Path) -> None:
         "scan",
     )
     text = report.read_text(encoding="utf-8")
-    bad = 'class="verdict bad"' in text
-    assert done.exit_code == (3 if bad else 0) and done.output.startswith(
-        "suspicious" if bad else "nothing suspicious"
-    ), done.output
+    assert done.exit_code == 3 and done.output.startswith("suspicious") and 'class="verdict bad"' in text, done.output
     assert "What to do next" in text and text.count("data:image/png") >= 12
     assert "http" not in text and not re.search(r"<script|src=\"(?!data:)", text)
     purified = place / "purified.safetensors"
     done = run(
         "purify",
-        place / "backdoored.safetensors",
+        place / "learned.safetensors",
         "--images",
         place / "clean",
         "--out",
