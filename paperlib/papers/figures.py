@@ -1,7 +1,6 @@
 """Figures that several papers on defenses have: Grad-CAM, numbers over a setting, and what an optimised perturbation
 reaches."""
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from paperlib.papers.captions import REACTIVATION, artefact, where
 from paperlib.papers.defense_table import backdoored, defended, names_of
 from paperlib.report import reactivation as bars
 from paperlib.report import style
+from paperlib.report.analysis_figures import bare, picture
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 
@@ -38,32 +38,6 @@ def found(results: Results, specs: Mapping[Any, Spec], what: str) -> dict[Any, d
     if not there:
         raise NotRun(f"no {what} has a result at {results.scale.name} scale")
     return there
-
-
-def image(text: str, shape: Sequence[int]) -> np.ndarray:
-    """A stored image as an array.
-
-    Parameters
-    ----------
-    text
-        Base64 of its bytes, row by row.
-    shape
-        Channels, height, width.
-
-    Returns
-    -------
-    ndarray
-        uint8, (height, width, channels).
-    """
-    channels, height, width = shape
-    return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(height, width, channels)
-
-
-def bare(panels: Any) -> None:
-    """Take ticks and grid off panels that show images."""
-    for axes in panels.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.grid(False)
 
 
 def after(model: str) -> str:
@@ -91,8 +65,10 @@ def grad_cam(found: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> "
     frames, texts = [], []
     size = (1.3 * len(columns), 1.4 * (1 + len(models)))
     with style.subplots(1 + len(models), len(columns), figsize=size, squeeze=False) as (figure, panels):
+        for axes in panels.flat:
+            bare(axes)
         for (title, result, which), (top, *below) in zip(columns, panels.T, strict=True):
-            pixels = image(result["images"][which], result["shape"])
+            pixels = picture(result["images"][which], result["shape"])
             top.imshow(pixels, interpolation="nearest")
             top.set_title(title)
             extent = (-0.5, pixels.shape[1] - 0.5, pixels.shape[0] - 0.5, -0.5)
@@ -108,7 +84,6 @@ def grad_cam(found: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> "
                 )
         for label, axes in zip(("image", *map(after, models)), panels[:, 0], strict=True):
             axes.set_ylabel(label)
-        bare(panels)
     text = f"Predicted classes (0 is the attacker's target, 4 the true class): {'; '.join(texts)}."
     return figure, pd.concat(frames), text
 

@@ -5,7 +5,6 @@ A result is what :func:`paperlib.analysis.triggers.triggers` returns. The figure
 :func:`quality_frame`, its alt text :func:`describe` or :func:`describe_samples`.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 
 from paperlib.errors import PaperlibError
 from paperlib.report import style
+from paperlib.report.analysis_figures import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,13 +24,6 @@ MEASURES = ("psnr", "ssim", "l1", "l2", "linf")
 PARTS = ("clean", "poisoned", "residual")
 SHOWN = {1: 7, 2: 4}
 """Attacks side by side -> samples shown of each one's training set."""
-
-
-def _image(text: str, shape: Sequence[int]) -> np.ndarray:
-    """A stored image as (H, W, 3) uint8."""
-    channels, height, width = shape
-    pixels = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, channels)
-    return pixels if channels == 3 else np.repeat(pixels[..., :1], 3, axis=2)
 
 
 def _title(result: Result) -> str:
@@ -93,7 +86,7 @@ def gallery(results: Sequence[Result], *, columns: int | None = None) -> "Figure
             left, bottom = column * (block + 0.05), height - 0.12 - (row + 1) * step + 0.13
             for k, part in enumerate(PARTS):
                 x = left + text + k * (side + gap)
-                axes = _show(figure, x, bottom, side, _image(result[part], result["shape"]))
+                axes = _show(figure, x, bottom, side, picture(result[part], result["shape"]))
                 if row == 0:
                     axes.set_title(part, fontsize=7, pad=2)
             factor = result["amplification"]
@@ -140,7 +133,7 @@ def montage(results: Sequence[Result]) -> "Figure":
                 weight="bold", va="center",
             )  # fmt: skip
             for k, packed in enumerate(samples["images"][:across]):
-                axes = _show(figure, left + text + k * (side + gap), bottom, side, _image(packed, result["shape"]))
+                axes = _show(figure, left + text + k * (side + gap), bottom, side, picture(packed, result["shape"]))
                 true, given = samples["true"][k], samples["given"][k]
                 below = "label kept" if true == given else f"→ {names[given]}"
                 axes.set_xlabel(f"{names[true]}\n{below}", fontsize=6, labelpad=1.5, linespacing=1.1)

@@ -8,9 +8,10 @@ import pandas as pd
 
 from paperlib.papers import Results
 from paperlib.papers.captions import artefact, where
-from paperlib.papers.figures import bare, grad_cam, image, metric_lines
+from paperlib.papers.figures import grad_cam, metric_lines
 from paperlib.papers.polarizer import runs
 from paperlib.report import style
+from paperlib.report.analysis_figures import bare, picture
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 
@@ -19,10 +20,8 @@ INK, CLEAN, TRIGGER, FILTER = "#333333", "#0173b2", "#d55e00", "#029e73"
 
 
 def _blank(axes: Any, width: float, height: float) -> None:
-    axes.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    bare(axes)
+    axes.set(xlim=(0, width), ylim=(0, height))
 
 
 def _box(axes: Any, x: float, y: float, width: float, height: float, text: str, colour: str, *, filled: bool) -> None:
@@ -153,16 +152,17 @@ def draw_fig4(results: Results) -> Artefact:
     kinds = found["kinds"]
     largest = max(np.max(one) for one in found["maps"])
     with style.subplots(3, len(kinds), figsize=(style.PAGE, 4.6), squeeze=False) as (figure, panels):
+        for axes in panels.flat:
+            bare(axes)
         for k, kind in enumerate(kinds):
             for row, part in enumerate(("images", "residuals")):
-                panels[row, k].imshow(image(found[part][k], found["shape"]), interpolation="nearest")
+                panels[row, k].imshow(picture(found[part][k], found["shape"]), interpolation="nearest")
             panels[2, k].imshow(np.array(found["maps"][k]), vmin=0, vmax=largest, interpolation="nearest")
             panels[0, k].set_title(KIND_TITLES[kind], fontsize=8)
             panels[1, k].set_xlabel(f"× {found['amplification'][k]:g}" if k else "", fontsize=7)
             panels[2, k].set_xlabel(f"distance {found['distance'][k]:.3g}", fontsize=7)
         for axes, label in zip(panels[:, 0], ("image", "change", "feature map"), strict=True):
             axes.set_ylabel(label)
-        bare(panels)
     names = ("kind", "distance", "pixels", "to_target")
     frame = pd.DataFrame(dict(zip(names, (kinds, found["distance"], found["pixels"], found["to_target"]), strict=True)))
     numbers = "; ".join(f"{kind} {d:.3g}" for kind, d in zip(kinds, found["distance"], strict=True))

@@ -1,7 +1,5 @@
 """The VDC paper's figures, and ours."""
 
-import base64
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,14 +24,13 @@ from paperlib.papers.vdc.runs import (
 )  # fmt: skip
 from paperlib.papers.vdc.tables import artefact_of, wanted_sets
 from paperlib.report import style
+from paperlib.report.analysis_figures import bare, picture
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
 
 
 def fig2(results: Results) -> Artefact:
     """Kinds and number of questions: mean rates at the paper's threshold over triggers and noises."""
-    import matplotlib.pyplot as plt
-
     found = got(results, "poisoned,noisy")
     frame = pd.DataFrame([{"dirt": name, **row} for _, name, _, result in found for row in result["subsets"]])
     mean = (
@@ -46,8 +43,7 @@ def fig2(results: Results) -> Artefact:
         one = " It gives one description, so that its two general questions are the same one twice."
     g, s = int(mean.general.max()), int(mean.specific.max())
     kinds = {(g, 0): "general only", (0, s): "specific only", (g, s): "both"}
-    with style.context():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(style.PAGE, 2.5))
+    with style.subplots(1, 2, figsize=(style.PAGE, 2.5)) as (figure, (left, right)):
         said = []
         for i, (key, text) in enumerate(kinds.items()):
             row = mean[(mean.general == key[0]) & (mean.specific == key[1])].iloc[0]
@@ -91,35 +87,19 @@ def fig2(results: Results) -> Artefact:
     )  # fmt: skip
 
 
-def pixels(text: str, shape: Iterable[int]) -> np.ndarray:
-    """A packed picture as an array (H, W, C)."""
-    channels, height, width = shape
-    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, channels)
-
-
-def _bare(place: Any) -> None:
-    place.set(xticks=[], yticks=[])
-    place.grid(False)
-    for side in place.spines.values():
-        side.set_visible(False)
-
-
 def fig3(results: Results) -> Artefact:
     """One picture per trigger: before, after, and the difference."""
-    import matplotlib.pyplot as plt
-
     found = got(results, "poisoned")
     rows = []
-    with style.context():
-        figure, axes = plt.subplots(3, len(found), figsize=(1.05 * len(found), 3.2), squeeze=False)
+    with style.subplots(3, len(found), figsize=(1.05 * len(found), 3.2), squeeze=False) as (figure, axes):
         for k, (_, attack, _, result) in enumerate(found):
             shown = result["triggered"]
-            before, after = (pixels(shown[name][0], shown["shape"]) for name in ("before", "after"))
+            before, after = (picture(shown[name][0], shown["shape"]) for name in ("before", "after"))
             change = after.astype(float) - before
             for place, image in zip(
                 axes[:, k], (before, after, np.clip(127.5 + 5 * change / 2, 0, 255).astype(np.uint8)), strict=True
             ):
-                _bare(place)
+                bare(place)
                 place.imshow(image)
             axes[0, k].set_title(style.title("attack", attack), fontsize=8)
             axes[2, k].set_xlabel(f"mean change\n{np.abs(change).mean():.1f} of 255", fontsize=6.5)
@@ -139,12 +119,9 @@ def fig3(results: Results) -> Artefact:
 
 def roc(results: Results) -> Artefact:
     """ROC curves of the mean logit, and where the vote's threshold of 0.5 lies."""
-    import matplotlib.pyplot as plt
-
     found = got(results, "poisoned,noisy")
     rows, said = [], []
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.COLUMN * 1.5, 2.8))
+    with style.subplots(figsize=(style.COLUMN * 1.5, 2.8)) as (figure, axes):
         for _, name, _, result in found:
             look = style.look("attack", name)
             curve = result["roc"]["logit_mean"]
@@ -174,17 +151,14 @@ def roc(results: Results) -> Artefact:
 
 def threshold(results: Results) -> Artefact:
     """TPR and FPR over the threshold for two scores, on symmetric noise."""
-    import matplotlib.pyplot as plt
-
     found = {name: result for _, name, _, result in got(results, "poisoned,noisy")}
     shown = [name for name in (ATTACKS[0], NOISES[0]) if name in found]
     if not shown:
         raise NotRun("neither BadNets nor symmetric noise was cleaned")
     rows, said = [], []
-    with style.context():
-        figure, axes = plt.subplots(
-            1, len(shown), figsize=(style.PAGE * len(shown) / 2 + 0.2, 2.4), sharey=True, squeeze=False
-        )
+    with style.subplots(
+        1, len(shown), figsize=(style.PAGE * len(shown) / 2 + 0.2, 2.4), sharey=True, squeeze=False
+    ) as (figure, axes):
         for place, name in zip(axes[0], shown, strict=True):
             curves = found[name]["thresholds"]
             for score, line in (("vote", "-"), ("logit_mean", "--")):
@@ -216,8 +190,6 @@ def threshold(results: Results) -> Artefact:
 
 def slipped(results: Results) -> Artefact:
     """ASR over the number of poisoned images that are left, and how many each detector leaves."""
-    import matplotlib.pyplot as plt
-
     scale = results.scale
     wanted = runs.slipped(scale, results.seed)
     rows = [
@@ -230,8 +202,7 @@ def slipped(results: Results) -> Artefact:
     frame = pd.DataFrame(rows, columns=["ratio", "poisoned", "asr", "c_acc"])
     left = missed(results)
     cleaned = [r for r in (results.get(runs.same_data(scale, RETRAINED, seed=results.seed)),) if r]
-    with style.context():
-        figure, axes = plt.subplots(figsize=(style.COLUMN * 1.5, 2.7))
+    with style.subplots(figsize=(style.COLUMN * 1.5, 2.7)) as (figure, axes):
         axes.plot(frame.poisoned, frame.asr, color="#333333", marker="o", label="ASR")
         axes.plot(frame.poisoned, frame.c_acc, color="#8a8a8a", marker="s", linestyle=":", label="C-Acc")
         for k, (name, count) in enumerate(sorted(left.items(), key=lambda item: item[1])):
@@ -270,8 +241,6 @@ def gallery(results: Results) -> Artefact:
     """What was caught, missed and wrongly suspected, and why."""
     import textwrap
 
-    import matplotlib.pyplot as plt
-
     found = got(results, "poisoned,noisy,by people")
     kept: list[tuple[str, dict[str, Any]]] = []
     for group, most in {"caught": 9, "missed": 6, "false alarm": 3}.items():
@@ -285,12 +254,11 @@ def gallery(results: Results) -> Artefact:
                 seen.add(example["picture"])
     columns = 6
     lines = -(-len(kept) // columns)
-    with style.context():
-        figure, axes = plt.subplots(lines, columns, figsize=(style.PAGE * 1.25, 2.1 * lines), squeeze=False)
+    with style.subplots(lines, columns, figsize=(style.PAGE * 1.25, 2.1 * lines), squeeze=False) as (figure, axes):
         for place in axes.flat:
             place.set_axis_off()
         for place, (name, example) in zip(axes.flat, kept, strict=False):
-            place.imshow(pixels(example["picture"], example["shape"]))
+            place.imshow(picture(example["picture"], example["shape"]))
             dirt = "clean" if example["kind"] == "clean" else name_of(name)
             place.set_title(textwrap.fill(f"{example['group']}: {dirt}", 24), fontsize=7)
             better = f", likelier: {example['suggested']}" if example["suggested"] else ""

@@ -20,7 +20,7 @@ import pandas as pd
 from paperlib.attacks import ATTACKS as REGISTERED
 from paperlib.detection import DETECTORS
 from paperlib.errors import PaperlibError, choose
-from paperlib.experiments import plan as ex
+from paperlib.experiments import plan
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec, pairs
@@ -113,7 +113,7 @@ SLIPPED = {
 def cleaning(scale: Scale, attack: str = "none", ratio: float = ETA, *, seed: int, **changes: Any) -> CleanseSpec:
     """VDC on the paper's data: ``attack`` at ``ratio``, noise by ``noise=`` and ``noise_ratio=``, or both."""
     given = {"selection": "balanced", "attack_params": AS_IN_THE_PAPER.get(attack, ())} if attack != "none" else {}
-    return ex.cleanse(scale, attack, ratio, seed=seed, **{**ENGINE[scale.name], **given, **changes})
+    return plan.cleanse(scale, attack, ratio, seed=seed, **{**ENGINE[scale.name], **given, **changes})
 
 
 def noisy(scale: Scale, noise: str, *, seed: int, **changes: Any) -> CleanseSpec:
@@ -134,18 +134,18 @@ def hybrid(scale: Scale, attack: str, noise: str, *, seed: int) -> CleanseSpec:
 def victim(scale: Scale, attack: str, *, seed: int, **changes: Any) -> TrainSpec:
     """The classifier into which the detectors of poisoned data look: the benchmark's, at paper scale the paper's."""
     if scale.name != "paper":
-        return ex.train(scale, attack, BENCHMARK, seed=seed, **changes)
+        return plan.train(scale, attack, BENCHMARK, seed=seed, **changes)
     if attack == "wanet":  # its attacker trains the classifier and poisons anew in every batch
-        return ex.train(scale, attack, ETA, seed=seed)
+        return plan.train(scale, attack, ETA, seed=seed)
     given = {"selection": "balanced", "attack_params": AS_IN_THE_PAPER.get(attack, ()), **changes}
-    return ex.train(scale, attack, ETA, seed=seed, **given)
+    return plan.train(scale, attack, ETA, seed=seed, **given)
 
 
 def same_data(scale: Scale, attack: str, *, seed: int, **changes: Any) -> CleanseSpec:
     """VDC on exactly the training set of :func:`victim`."""
     if scale.name == "paper":
         return cleaning(scale, attack, seed=seed, **changes)
-    return ex.cleanse(scale, attack, BENCHMARK, seed=seed, **{**ENGINE[scale.name], **changes})
+    return plan.cleanse(scale, attack, BENCHMARK, seed=seed, **{**ENGINE[scale.name], **changes})
 
 
 def compared(scale: Scale, seed: int, attacks: Iterable[str] = ATTACKS) -> list[CleanseSpec]:
@@ -155,7 +155,7 @@ def compared(scale: Scale, seed: int, attacks: Iterable[str] = ATTACKS) -> list[
 
 def mislabelled(scale: Scale, noise: str, *, seed: int, **changes: Any) -> TrainSpec:
     """The classifier that is trained on wrong labels."""
-    return ex.train(scale, noise=noise, noise_ratio=NOISE, seed=seed, **changes)
+    return plan.train(scale, noise=noise, noise_ratio=NOISE, seed=seed, **changes)
 
 
 def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
@@ -163,10 +163,10 @@ def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]
     for attack in JUDGED[scale.name]:
         for name in DETECTORS_OF_POISON[scale.name]:
             if name in DETECTORS:
-                yield attack, name, ex.detect(scale, victim(scale, attack, seed=seed), name, seed=seed)
+                yield attack, name, plan.detect(scale, victim(scale, attack, seed=seed), name, seed=seed)
     for noise in JUDGED_NOISES[scale.name]:
         for name in DETECTORS_OF_NOISE:
-            yield noise, name, ex.detect(scale, mislabelled(scale, noise, seed=seed), name, seed=seed)
+            yield noise, name, plan.detect(scale, mislabelled(scale, noise, seed=seed), name, seed=seed)
 
 
 def fair_dirt(scale: Scale) -> Iterator[tuple[str, float]]:
@@ -186,10 +186,10 @@ def fair(scale: Scale, seed: int) -> Iterator[tuple[str, float, str, CleanseSpec
     for noise, ratio in fair_dirt(scale):
         about: dict[str, Any] = {"noise": noise, "noise_ratio": ratio, "seed": seed, "reference": reference}
         about |= {"n_train": n} if n else {}
-        yield noise, ratio, "vdc", ex.cleanse(scale, **{**options, **about})
+        yield noise, ratio, "vdc", plan.cleanse(scale, **{**options, **about})
         for method in SAME_FEATURES:
             params = {**options.get("params", {}), "method": method}
-            yield noise, ratio, method, ex.cleanse(scale, engine=ON_FEATURES, params=params, **about)
+            yield noise, ratio, method, plan.cleanse(scale, engine=ON_FEATURES, params=params, **about)
 
 
 def retrainings(scale: Scale, seed: int) -> dict[tuple[str, str], TrainSpec]:
@@ -212,7 +212,7 @@ def retrainings(scale: Scale, seed: int) -> dict[tuple[str, str], TrainSpec]:
 def slipped(scale: Scale, seed: int) -> dict[float, TrainSpec]:
     """Ratio -> classifier; at 0 all poisoned images were removed."""
     clean = retrainings(scale, seed)[RETRAINED, "truth"]
-    return {0.0: clean, **{ratio: ex.train(scale, RETRAINED, ratio, seed=seed) for ratio in SLIPPED[scale.name]}}
+    return {0.0: clean, **{ratio: plan.train(scale, RETRAINED, ratio, seed=seed) for ratio in SLIPPED[scale.name]}}
 
 
 def engines(scale: Scale, seed: int) -> Iterator[tuple[str, CleanseSpec]]:
@@ -307,7 +307,7 @@ def of(groups: str, scale: Scale, seed: int) -> list[Spec]:
 
 def clean_label(scale: Scale, attack: str, *, seed: int) -> CleanseSpec:
     """VDC on an attack that leaves the labels right, which VDC cannot see."""
-    return ex.cleanse(scale, attack, CLEAN_LABEL_RATIO, seed=seed, **ENGINE[scale.name])
+    return plan.cleanse(scale, attack, CLEAN_LABEL_RATIO, seed=seed, **ENGINE[scale.name])
 
 
 # ------------------------------------------------------------------------------------------------ their results
