@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from paperlib.attacks import check_batch, stated
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
+from paperlib.models.layers import last_linear
 from paperlib.training import Progress, evaluating
 
 
@@ -89,7 +90,7 @@ class TrojanNN:
             raise PaperlibError(
                 f"radius={self.radius!r} around centre={self.centre!r} holds no pixel; enlarge the disc."
             )
-        last = last_linear(model)
+        _, last = last_linear(model, "TrojanNN excites the inputs of the last one")
         chosen = last.weight.detach().abs().sum(0).topk(min(self.neurons, last.in_features)).indices.sort().values
         first = self.start * mask.float().expand(1, *data.x.shape[1:]).contiguous()
         trigger, best, best_loss, before, after = first, first, float("inf"), 0.0, 0.0
@@ -112,22 +113,6 @@ class TrojanNN:
         state = {"trigger": best[0].mul(255).round().div(255), "neurons": chosen}
         notes = {"neurons": chosen.tolist(), "activation_before": round(before, 3), "activation_after": round(after, 3)}
         return state, notes
-
-
-def last_linear(model: nn.Module) -> nn.Linear:
-    """The last linear layer of ``model``: its inputs are the neurons.
-
-    Raises
-    ------
-    PaperlibError
-        There is none.
-    """
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        raise PaperlibError(
-            f"model {type(model).__name__} has no linear layer; TrojanNN excites the inputs of the last one."
-        )
-    return layers[-1]
 
 
 def penultimate(model: nn.Module, last: nn.Linear, x: Tensor) -> Tensor:

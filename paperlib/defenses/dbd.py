@@ -40,10 +40,10 @@ from torch import Tensor, nn
 
 from paperlib.data.images import ImageData
 from paperlib.detection.statistics import budget, top
-from paperlib.errors import PaperlibError
 from paperlib.models import fresh
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.features import embed
+from paperlib.models.layers import last_linear
 from paperlib.training import Progress, Recipe, Step, augment, autocast, fit, logits
 
 
@@ -152,20 +152,6 @@ def symmetric_cross_entropy(logits: Tensor, y: Tensor, alpha: float, beta: float
     return alpha * F.cross_entropy(logits, y, reduction="none") + beta * reverse
 
 
-def last_linear(model: nn.Module) -> nn.Linear:
-    """The last linear layer of ``model``.
-
-    Raises
-    ------
-    PaperlibError
-        It has none.
-    """
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        raise PaperlibError("the model has no linear layer; DBD trains the last one apart from the rest.")
-    return layers[-1]
-
-
 def linear_step(head: nn.Linear, alpha: float, beta: float) -> Step:
     """One step on the last layer alone; the backbone is in evaluation mode."""
 
@@ -244,7 +230,7 @@ def dbd(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A fresh model like ``model``, trained on the poisoned set ``data`` in three stages."""
     layer = feature_layer(model, config.layer, data.x)
-    head = last_linear(model := fresh(model, seed))
+    _, head = last_linear(model := fresh(model, seed), "DBD trains the last one apart from the rest")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         width = embed(model.eval(), data.x[:1].float().div(255), layer)[1].shape[1]

@@ -40,8 +40,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from paperlib.data.images import ImageData
 from paperlib.defenses.pruning import Judge, accuracy, apply_masks, hold_out, masked_step
-from paperlib.errors import NotApplicable, PaperlibError, choose
-from paperlib.models.layers import layer_output, named_layer
+from paperlib.errors import PaperlibError, choose
+from paperlib.models.layers import last_linear, layer_output, named_layer
 from paperlib.training import Progress, Recipe, fit, loss_function, sgd_step
 
 
@@ -71,22 +71,6 @@ class FP:
 
 Masks = Callable[[Tensor], dict[str, Tensor]]
 """From which channels stay, 0 or 1, shape (channels,), to the masks of parameters by name."""
-
-
-def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
-    """The linear layer of ``model`` that was registered last, and its name.
-
-    Raises
-    ------
-    NotApplicable
-        There is none.
-    """
-    found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
-    if not found:
-        raise NotApplicable(
-            f"the model ({type(model).__name__}) has no linear layer; variant='linear' prunes its inputs."
-        )
-    return found[-1]
 
 
 def conv_channels(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Masks]:
@@ -119,7 +103,7 @@ def conv_channels(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Mask
 
 def linear_inputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Masks]:
     """Mean input (features,) of the last linear layer on uint8 images, and how its columns are masked."""
-    name, linear = last_linear(model)
+    name, linear = last_linear(model, "variant='linear' prunes its inputs")
     seen: list[Tensor] = []
     handle = linear.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].float()))
     try:

@@ -8,8 +8,22 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from paperlib.errors import PaperlibError
+from paperlib.errors import NotApplicable, PaperlibError
 from paperlib.training import autocast, evaluating
+
+
+def last_linear(model: nn.Module, use: str) -> tuple[str, nn.Linear]:
+    """The linear layer of ``model`` that was registered last, and its name; ``use`` says what a method does with it.
+
+    Raises
+    ------
+    NotApplicable
+        There is none.
+    """
+    found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+    if not found:
+        raise NotApplicable(f"the model ({type(model).__name__}) has no linear layer; {use}.")
+    return found[-1]
 
 
 def named_layer(model: nn.Module, layer: str) -> nn.Module:

@@ -15,6 +15,7 @@ from paperlib.detection import Detection
 from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import LAPTOP
 from paperlib.models import fresh
+from paperlib.models.layers import last_linear
 from paperlib.training import Recipe, fit
 
 FAST = {
@@ -168,13 +169,13 @@ def test_views_are_random_and_stay_in_range() -> None:
 
 def test_the_backbone_is_frozen_while_the_last_layer_learns(data: ImageData) -> None:
     made = model(data)
-    head = dbd.last_linear(made)
+    head = last_linear(made, "")[1]
     before = state(made)
     fit(made, data, Recipe(2, 20, 0.1, "constant"), seed=0, step=dbd.linear_step(head, 0.1, 1.0))
     changed = {name for name, value in state(made).items() if not torch.equal(value, before[name])}
     assert changed == {"linear.weight", "linear.bias"}
-    with pytest.raises(PaperlibError, match="the model has no linear layer"):
-        dbd.last_linear(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    with pytest.raises(PaperlibError, match=r"the model \(Sequential\) has no linear layer; DBD"):
+        last_linear(nn.Sequential(nn.Conv2d(3, 4, 3)), "DBD")
 
 
 def test_simclr_uses_no_label(data: ImageData) -> None:
