@@ -117,8 +117,7 @@ def metric_lines(frame: pd.DataFrame, x: str, **axis: Any) -> "Figure":
                     axes.axhline(before, color=METRIC_LOOKS[metric][0], linewidth=0.8, linestyle=":")
             axes.set(ylim=(-4, 104), title=style.title("attack", attack), **axis)
         panels[0, 0].set_ylabel("percent")
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

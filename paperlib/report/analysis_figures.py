@@ -8,6 +8,7 @@ is drawn by seaborn under the style of all figures. The small functions that fil
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,10 +95,8 @@ def legend(axes: "Axes", groups: Iterable[str], fontsize: float = 7, **where: An
     axes.legend(handles=[Patch(color=GROUPS[group], label=group) for group in groups], fontsize=fontsize, **where)
 
 
-def _plots(rows: int, columns: int, width: float, height: float, **more: Any) -> tuple["Figure", np.ndarray]:
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **more)
+def _plots(rows: int, columns: int, width: float, height: float, **more: Any) -> AbstractContextManager:
+    return style.subplots(rows, columns, figsize=(width, height), squeeze=False, **more)
 
 
 def _names(names: Sequence[str], count: int) -> list[str]:
@@ -118,8 +117,7 @@ def _per_model(values: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.
 def embedding(result: Result, names: Sequence[str] = ()) -> "Figure":
     """t-SNE or UMAP: one panel per model."""
     count = len(result["xy"])
-    with style.context():
-        figure, panels = _plots(1, count, min(style.PAGE, 2.2 * count), 2.3)
+    with _plots(1, count, min(style.PAGE, 2.2 * count), 2.3) as (figure, panels):
         for axes, xy, name in zip(panels.flat, result["xy"], _names(names, count), strict=True):
             scatter(axes, xy, result["y"], result["poisoned"])
             axes.set_title(name)
@@ -131,8 +129,7 @@ def neurons(result: Result, names: Sequence[str] = ()) -> "Figure":
     import seaborn as sns
 
     frame = _per_model([{"norm": n, "tac": t} for n, t in zip(result["norm"], result["tac"], strict=True)], names)
-    with style.context():
-        figure, ((axes,),) = _plots(1, 1, style.COLUMN, 2.4)
+    with _plots(1, 1, style.COLUMN, 2.4) as (figure, ((axes,),)):
         sns.scatterplot(
             frame, x="norm", y="tac", hue="model", style="model",
             palette=list(style.COLOURS[1 : len(result["tac"]) + 1]),
@@ -148,8 +145,7 @@ def _maps(result: Result, names: Sequence[str], show: Callable[["Axes", np.ndarr
     """Images down, then a column per model."""
     count = len(result["maps"])
     images = [picture(text, result["shape"]) for text in result["images"]]
-    with style.context():
-        figure, panels = _plots(2, count + 1, min(style.PAGE, 1.3 * (count + 1)), 2.7)
+    with _plots(2, count + 1, min(style.PAGE, 1.3 * (count + 1)), 2.7) as (figure, panels):
         for i, (row, image) in enumerate(zip(panels, images, strict=True)):
             row[0].imshow(image)
             bare(row[0], PAIR[i])
@@ -175,9 +171,8 @@ def shapley(result: Result, names: Sequence[str] = ()) -> "Figure":
     images = [picture(text, result["shape"]) for text in result["images"]]
     limit = float(np.abs(np.asarray(result["values"])).max()) or 1.0
     count, shown = len(result["values"]), len(result["classes"][0][0])
-    with style.context():
-        columns = count * shown + 1
-        figure, panels = _plots(2, columns, min(style.PAGE, 1.3 * columns), 2.7)
+    columns = count * shown + 1
+    with _plots(2, columns, min(style.PAGE, 1.3 * columns), 2.7) as (figure, panels):
         for i, (row, image) in enumerate(zip(panels, images, strict=True)):
             row[0].imshow(image)
             bare(row[0], PAIR[i])
@@ -193,8 +188,7 @@ def shapley(result: Result, names: Sequence[str] = ()) -> "Figure":
 def neuron_activation(result: Result, names: Sequence[str] = ()) -> "Figure":
     """Mean activation of every neuron, clean and poisoned; a panel per model, the same order of neurons in all."""
     count = len(result["clean"])
-    with style.context():
-        figure, panels = _plots(count, 1, style.COLUMN, 1.5 * count + 0.5, sharex=True, sharey=True)
+    with _plots(count, 1, style.COLUMN, 1.5 * count + 0.5, sharex=True, sharey=True) as (figure, panels):
         for k, (axes, name) in enumerate(zip(panels.flat, _names(names, count), strict=True)):
             activation_bars(axes, result["clean"][k], result["poisoned"][k], result["order"])
             axes.set(title=name, ylabel="mean activation")
@@ -208,8 +202,7 @@ def activated_images(*results: Result, names: Sequence[str] = ()) -> "Figure":
     rows = [(k, i) for k, result in enumerate(results) for i in range(len(result["images"]))]
     columns = len(results[0]["images"][0])
     titles = _names(names, len(results))
-    with style.context():
-        figure, panels = _plots(len(rows), columns, min(style.PAGE, 0.65 * columns + 0.5), 0.75 * len(rows) + 0.2)
+    with _plots(len(rows), columns, min(style.PAGE, 0.65 * columns + 0.5), 0.75 * len(rows) + 0.2) as (figure, panels):
         for row, (k, i) in zip(panels, rows, strict=True):
             result = results[k]
             for j, axes in enumerate(row):
@@ -229,8 +222,7 @@ def activation_distribution(*results: Result, names: Sequence[str] = ()) -> "Fig
 
     colours = {name: style.CLASSES[c % len(style.CLASSES)] for c, name in enumerate(results[0]["classes"])}
     colours["poisoned"] = "black"
-    with style.context():
-        figure, panels = _plots(1, len(results), min(style.PAGE, style.COLUMN * len(results)), 2.4, sharey=True)
+    with _plots(1, len(results), min(style.PAGE, style.COLUMN * len(results)), 2.4, sharey=True) as (figure, panels):
         for axes, result, name in zip(panels.flat, results, _names(names, len(results)), strict=True):
             counts = pd.DataFrame(result["clean"], columns=result["classes"])
             counts["poisoned"] = np.asarray(result["poisoned"]).sum(1)
@@ -252,8 +244,8 @@ def feature_maps(*results: Result, names: Sequence[str] = ()) -> "Figure":
     """The channels that change most, for the clean and the triggered image: two rows per model."""
     count = len(results[0]["channels"])
     titles = _names(names, len(results))
-    with style.context():
-        figure, panels = _plots(2 * len(results), count + 1, min(style.PAGE, 0.8 * (count + 1)), 1.9 * len(results))
+    width, height = min(style.PAGE, 0.8 * (count + 1)), 1.9 * len(results)
+    with _plots(2 * len(results), count + 1, width, height) as (figure, panels):
         for k, result in enumerate(results):
             maps = np.asarray(result["maps"])
             for i, row in enumerate(panels[2 * k : 2 * k + 2]):
@@ -268,8 +260,7 @@ def feature_maps(*results: Result, names: Sequence[str] = ()) -> "Figure":
 def feature_visualisation(*results: Result, names: Sequence[str] = ()) -> "Figure":
     """One image per neuron, with its activation at the start and at the end; a row per model."""
     count = len(results[0]["images"])
-    with style.context():
-        figure, panels = _plots(len(results), count, min(style.PAGE, 1.15 * count), 1.5 * len(results))
+    with _plots(len(results), count, min(style.PAGE, 1.15 * count), 1.5 * len(results)) as (figure, panels):
         for row, result, name in zip(panels, results, _names(names, len(results)), strict=True):
             for k, axes in enumerate(row):
                 axes.imshow(picture(result["images"][k], result["shape"]))
@@ -290,8 +281,7 @@ def lipschitz(result: Result, names: Sequence[str] = ()) -> "Figure":
         for value in values
     ]
     frame = pd.DataFrame(rows, columns=["layer", "model", "constant"])
-    with style.context():
-        figure, ((axes,),) = _plots(1, 1, style.PAGE, 2.8)
+    with _plots(1, 1, style.PAGE, 2.8) as (figure, ((axes,),)):
         sns.boxplot(
             frame, x="layer", y="constant", hue="model", palette=list(style.COLOURS[1 : len(titles) + 1]),
             fliersize=1.5,
@@ -307,8 +297,7 @@ def lipschitz(result: Result, names: Sequence[str] = ()) -> "Figure":
 def loss_landscape(result: Result, names: Sequence[str] = ()) -> "Figure":
     """Contours of the loss: clean (top) and triggered images, a column per model."""
     count = len(result["clean"])
-    with style.context():
-        figure, panels = _plots(2, count, min(style.PAGE, 2.3 * count + 0.4), 4.2, sharex=True, sharey=True)
+    with _plots(2, count, min(style.PAGE, 2.3 * count + 0.4), 4.2, sharex=True, sharey=True) as (figure, panels):
         for row, key in zip(panels, PAIR, strict=True):
             for axes, surface, name in zip(row, result[key], _names(names, count), strict=True):
                 drawn = axes.contour(
@@ -328,8 +317,7 @@ def network_structure(result: Result, names: Sequence[str] = ()) -> "Figure":
     layers = [layer for layer in result["layers"] if layer["parameters"]]
     rows = pd.DataFrame(layers)
     rows["text"] = [f"{each['name']}  {each['kind']}  {'x'.join(map(str, each['shape']))}" for each in layers]
-    with style.context():
-        figure, ((axes,),) = _plots(1, 1, style.PAGE, 0.13 * len(rows) + 0.7)
+    with _plots(1, 1, style.PAGE, 0.13 * len(rows) + 0.7) as (figure, ((axes,),)):
         sns.barplot(rows, x="parameters", y="text", color=style.COLOURS[2], saturation=1, width=0.7, ax=axes)
         axes.tick_params(axis="y", labelsize=5.5)
         axes.set(xscale="log", xlabel=f"weights (of {result['parameters']:,})", ylabel="")
@@ -341,8 +329,7 @@ def hessian(result: Result, names: Sequence[str] = ()) -> "Figure":
     import seaborn as sns
 
     count = len(result["clean"])
-    with style.context():
-        figure, panels = _plots(1, count, min(style.PAGE, 2.6 * count), 2.2, sharey=True)
+    with _plots(1, count, min(style.PAGE, 2.6 * count), 2.2, sharey=True) as (figure, panels):
         for k, (axes, name) in enumerate(zip(panels.flat, _names(names, count), strict=True)):
             found = {f"{key}, largest {result[key][k]['top'][0]:.3g}": result[key][k] for key in PAIR}
             frame = pd.concat(
@@ -367,8 +354,7 @@ def confusion(result: Result, names: Sequence[str] = ()) -> "Figure":
     sets = [key for key in PAIR if result[key]]
     count = len(result["clean"])
     labels = result["classes"] if len(result["classes"]) <= 20 else False
-    with style.context():
-        figure, panels = _plots(len(sets), count, min(style.PAGE, 2.3 * count + 0.4), 2.3 * len(sets))
+    with _plots(len(sets), count, min(style.PAGE, 2.3 * count + 0.4), 2.3 * len(sets)) as (figure, panels):
         for row, key in zip(panels, sets, strict=True):
             for axes, matrix, name in zip(row, result[key], _names(names, count), strict=True):
                 table = np.asarray(matrix, float)
@@ -396,8 +382,7 @@ def quick_learning(results: Sequence[Result]) -> "Figure":
     import seaborn as sns
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    with style.context():
-        figure, panels = _plots(len(results), 4, style.PAGE, 1.6 * len(results) + 0.4, sharex=True)
+    with _plots(len(results), 4, style.PAGE, 1.6 * len(results) + 0.4, sharex=True) as (figure, panels):
         for row, result in zip(panels, results, strict=True):
             epochs = pd.DataFrame(result["epochs"]).set_index("epoch")
             for axes, (measure, label) in zip(row, MEASURES.items(), strict=True):
@@ -419,8 +404,7 @@ def forgetting(results: Sequence[Result]) -> "Figure":
     """How many samples were forgotten how often, in percent of each group: a panel per result of ``dynamics``."""
     import seaborn as sns
 
-    with style.context():
-        figure, panels = _plots(1, len(results), min(style.PAGE, 3.3 * len(results)), 2.3, sharey=True)
+    with _plots(1, len(results), min(style.PAGE, 3.3 * len(results)), 2.3, sharey=True) as (figure, panels):
         groups = ("clean", "poisoned")
         for axes, result in zip(panels.flat, results, strict=True):
             counts = pd.DataFrame(
@@ -450,8 +434,7 @@ def dynamics(result: Result, names: Sequence[str] = ()) -> "Figure":
 
 def trigger_generalisation(result: Result, names: Sequence[str] = ()) -> "Figure":
     """ASR over the altered hyper-parameter of the trigger, and over its displacement."""
-    with style.context():
-        figure, panels = _plots(1, 2, style.PAGE, 2.2, sharey=True)
+    with _plots(1, 2, style.PAGE, 2.2, sharey=True) as (figure, panels):
         altered(panels[0], result, names)
         if any(_names(names, len(result["asr"]))):
             panels[0, 0].legend(title="", fontsize=7)

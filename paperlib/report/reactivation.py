@@ -77,8 +77,7 @@ def draw(numbers: pd.DataFrame) -> "Figure":
             axes.set(ylim=(0, 112), yticks=(0, 50, 100), ylabel="ASR (%)", title=style.title("attack", attack))
             axes.set_xticks(range(len(models)), [_title(model) for model in models])
             axes.grid(axis="x", visible=False)
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -223,8 +223,7 @@ def draw_fig5(results: Results) -> Artefact:
             axes.set(title=_title(name), ylabel="density" if axes in panels[:, 0] else "")
             frames.append(_norm_frame(name, norms))
             texts.append(f"{_title(name)} {', '.join(f'{np.mean(values):.3f}' for values in norms.values())}")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return _artefact(
         results, "fig5", "figure", figure=figure, frame=pd.concat(frames),
         caption=f"Figure 5. Weight norms of the neurons of the last convolution; {_count(there)}. "

@@ -82,8 +82,7 @@ def draw_fig2(results: Results) -> Artefact:
             axes.grid(axis="x", visible=False)
             texts.append(f"{title}: type I {shares[0, 0]:.2f} before and {shares[-1, 0]:.2f} after SAU")
         panels[0].set_ylabel("share of test images")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return _artefact(
         results, "fig2", "figure", figure=figure, frame=pd.DataFrame(rows),
         caption="Figure 2, measured where the paper has a schematic. Adversarial examples by type over the epochs of "
@@ -116,8 +115,7 @@ def draw_fig3(results: Results) -> Artefact:
                 )
         for axes in panels[-1]:
             axes.set_xlabel("epoch")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return _artefact(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. Learning curves of the ablation of Table 6, one run; {len(attacks)} of 3 attacks, "
