@@ -180,8 +180,7 @@ CIFAR100_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
 GTSRB_URL = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
 GTSRB_ARCHIVES = {
     # The two of the test set as in torchvision.datasets.GTSRB. torchvision's training archive is another one, that of
-    # the
-    # first stage of the competition; the md5 of the final one is what several independent public loaders give.
+    # the first stage of the competition; the md5 of the final one is what several independent public loaders give.
     "GTSRB_Final_Training_Images.zip": "f33fd80ac59bff73c82d25ab499e03a3",
     "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
     "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5",

@@ -204,8 +204,7 @@ def epoch(data: ImageData, batch_size: int, generator: torch.Generator) -> Itera
         yield augment(data.x[index], data.pad, data.flip, generator).float().div_(255), data.y[index]
 
 
-# -------------------------------------------------------------------------------------------------- choice of a
-# threshold
+# ------------------------------------------------------------------------------------------------ choice of a threshold
 
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(19))

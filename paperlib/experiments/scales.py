@@ -98,8 +98,7 @@ SCALES: dict[str, Scale] = {
     ),
     "laptop": Scale(
         # few images, many passes: BadNets is learned in the last third of 15 epochs, and not at all in 8 epochs of
-        # twice
-        # as many images; small batches because it is steps that are short
+        # twice as many images; small batches because it is steps that are short
         name="laptop", dataset="cifar10", n_train=10_000, n_test=5_000, width=16, epochs=15, batch_size=64, lr=0.1,
         schedule="one_cycle", n_clean=500, defense_epochs=20, defense_batch=32, rho=5.0,
         changes={

@@ -97,8 +97,7 @@ def _flat(*head: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(1), *head)
 
 
-# ----------------------------------------------------------------------------------------------------- the seven
-# networks
+# --------------------------------------------------------------------------------------------------- the seven networks
 
 
 def vgg19(mean: PerChannel, std: PerChannel, classes: int, width: int = FULL, *, norm: bool = False) -> Zoo:

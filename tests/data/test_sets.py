@@ -329,8 +329,7 @@ def test_more_images_than_one_batch_keep_their_order(tmp_path: Path, monkeypatch
     assert x[:, :, 0, 0].tolist() == [[i, 2 * i, 3 * i] for i in range(10)]
 
 
-# --------------------------------------------------------------------------------------------------- a folder of one's
-# own
+# ------------------------------------------------------------------------------------------------ a folder of one's own
 
 
 def pets(root: Path, n: int = 10, side: int | tuple[int, int] = 32) -> Path:

@@ -34,8 +34,7 @@ def made(data: ImageData) -> nn.Module:
     return out.eval()
 
 
-# ------------------------------------------------------------------------------------------------------------- the
-# masks
+# ------------------------------------------------------------------------------------------------------------ the masks
 
 
 def test_masks_lie_in_0_1_and_move(made: nn.Module, data: ImageData) -> None:
@@ -110,8 +109,7 @@ def test_unlearning_unlearns(made: nn.Module, data: ImageData) -> None:
     assert same(before, state(made))
 
 
-# --------------------------------------------------------------------------------------------------------- the
-# threshold
+# -------------------------------------------------------------------------------------------------------- the threshold
 
 
 class Gate(nn.Module):
@@ -202,8 +200,7 @@ def test_the_paper_s_selection_asks_the_judge(made: nn.Module, data: ImageData, 
     assert notes["selection"].startswith("test ASR")
 
 
-# ------------------------------------------------------------------------------------------------------------ bad
-# inputs
+# ----------------------------------------------------------------------------------------------------------- bad inputs
 
 
 @pytest.mark.parametrize("method", ["anp", "rnp"])

@@ -129,8 +129,7 @@ def test_masks_hold_through_fine_tuning(data: ImageData) -> None:
     assert (weight[::2] == 0).all() and (weight[1::2] != 0).all()
 
 
-# -------------------------------------------------------------------------------------------------------------------
-# CLP
+# ------------------------------------------------------------------------------------------------------------------ CLP
 
 
 def test_the_lipschitz_constant_is_the_largest_singular_value(made: nn.Module) -> None:
@@ -165,8 +164,7 @@ def test_clp_prunes_the_channel_that_stands_out() -> None:
     assert purify(made, method="clp", u=5.0)[1]["n_pruned"] == 0
 
 
-# --------------------------------------------------------------------------------------------------------------- EP,
-# BNP
+# -------------------------------------------------------------------------------------------------------------- EP, BNP
 
 
 def test_entropy_by_hand() -> None:
@@ -229,8 +227,7 @@ def test_divergence_is_that_of_torch() -> None:
     assert torch.allclose(divergence(m1, v1, m2, v2), torch.distributions.kl_divergence(first, second), atol=1e-6)
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# FP
+# ------------------------------------------------------------------------------------------------------------------- FP
 
 
 class Told(nn.Module):
@@ -318,8 +315,7 @@ def test_a_user_s_own_model(data: ImageData, method: str) -> None:
     assert isinstance(defend(plain(), method=method, **given(method, data), **params), nn.Sequential)
 
 
-# ------------------------------------------------------------------------------------------------------------ bad
-# inputs
+# ----------------------------------------------------------------------------------------------------------- bad inputs
 
 
 @pytest.mark.parametrize("method", ["ep", "clp", "bnp"])

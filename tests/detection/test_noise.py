@@ -107,8 +107,7 @@ def test_the_false_discovery_rate_holds() -> None:
     assert sum(share) / 20 < 0.11
 
 
-# -------------------------------------------------------------------------------------------------- CL and CORES by
-# hand
+# ------------------------------------------------------------------------------------------------- CL and CORES by hand
 
 
 def test_the_confident_joint_by_hand() -> None:

@@ -88,8 +88,7 @@ def test_case_centres_by_the_training_mean_and_can_hide_the_attribute():
     assert (with_s.X[:, -1] == 1).all()
 
 
-# --------------------------------------------------------------------------------------- one factorisation, many
-# methods
+# -------------------------------------------------------------------------------------- one factorisation, many methods
 
 
 @pytest.mark.parametrize("model", [p.LINEAR, p.KERNEL], ids=["linear", "kernel"])

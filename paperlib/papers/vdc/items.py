@@ -89,8 +89,7 @@ OURS: dict[str, Item] = {
 }
 
 
-# ------------------------------------------------------------ one or two sentences under every item, with the numbers
-# of its own frame
+# --------------------------------------------- one or two sentences under every item, with the numbers of its own frame
 
 UNPUBLISHED = "What the paper prints here is not published to us."
 
