@@ -7,9 +7,9 @@ and clean training images, unless ``neurons`` names others. Introduced in notebo
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from paperlib.analysis.samples import packed, poisoned_sample, rounded
+from paperlib.analysis.samples import Models, packed, poisoned_sample, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
@@ -38,7 +38,7 @@ def by_difference(activation: Tensor, mask: Tensor) -> Tensor:
 
 
 def activated_images(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

@@ -7,10 +7,10 @@ labels of training, so poisoned images count for the target class. Introduced in
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paperlib.analysis.activated_images import by_difference, strongest
-from paperlib.analysis.samples import poisoned_sample
+from paperlib.analysis.samples import Models, poisoned_sample
 from paperlib.attacks.scene import Scene
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
@@ -24,7 +24,7 @@ def histogram(best: Tensor, y: Tensor, mask: Tensor, classes: int) -> tuple[Tens
 
 
 def activation_distribution(
-    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 1000, k: int = 50, shown: int = 16
+    models: Models, scene: Scene, *, seed: int, layer: str = "", n: int = 1000, k: int = 50, shown: int = 16
 ) -> dict[str, Any]:
     """Classes of the ``k`` images, of ``n``, that activate each neuron of the first of ``models`` most.
 

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paperlib.analysis.samples import Models
 from paperlib.attacks.scene import Scene
 from paperlib.defenses.sau import SAU, example_types, perturb, sau
 from paperlib.training import autocast, evaluating, predict
@@ -126,7 +127,7 @@ class Watched:
 
 
 def adversarial_risk(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,
@@ -158,7 +159,7 @@ def adversarial_risk(
 
 
 def sau_curve(
-    models: list[nn.Module], scene: Scene, *, seed: int, n: int = 500, n_clean: int = 500, every: int = 1, **params: Any
+    models: Models, scene: Scene, *, seed: int, n: int = 500, n_clean: int = 500, every: int = 1, **params: Any
 ) -> dict[str, Any]:
     """SAU, watched: the risks after every ``every``-th epoch on ``n`` test images, which the defense does not see.
 

@@ -4,8 +4,9 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from paperlib.analysis.samples import Models
 from paperlib.attacks.scene import Scene
 from paperlib.training import predict
 
@@ -15,7 +16,7 @@ def counts(y: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return torch.bincount(y * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
-def confusion(models: list[nn.Module], scene: Scene, *, seed: int) -> dict[str, Any]:
+def confusion(models: Models, scene: Scene, *, seed: int) -> dict[str, Any]:
     """Counts over the test set and, under an attack, over the triggered test set, in every model.
 
     Returns

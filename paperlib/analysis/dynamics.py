@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paperlib.analysis.samples import attacked
+from paperlib.analysis.samples import Models, attacked
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models import fresh
@@ -64,7 +64,7 @@ def _histogram(values: Tensor) -> list[int]:
 
 
 def dynamics(
-    models: list[nn.Module], scene: Scene, *, seed: int, n: int = 1000, n_gradient: int = 100, epochs: int = 0
+    models: Models, scene: Scene, *, seed: int, n: int = 1000, n_gradient: int = 100, epochs: int = 0
 ) -> dict[str, Any]:
     """Train the architecture of the first of ``models`` as its spec says and watch ``n`` samples of each group.
 

@@ -6,23 +6,14 @@ patches. Introduced in notebook 08.
 
 from typing import Any
 
-from torch import nn
-
-from paperlib.analysis.samples import image_pair, packed, rounded
+from paperlib.analysis.samples import Models, image_pair, packed, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import as_maps, layer_output
 
 
 def feature_maps(
-    models: list[nn.Module],
-    scene: Scene,
-    *,
-    seed: int,
-    layer: str = "",
-    true_class: int = 4,
-    index: int = 0,
-    shown: int = 8,
+    models: Models, scene: Scene, *, seed: int, layer: str = "", true_class: int = 4, index: int = 0, shown: int = 8
 ) -> dict[str, Any]:
     """Output channels of ``layer`` (default: the features) of the first of ``models``.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.activated_images import by_difference
-from paperlib.analysis.samples import packed, poisoned_sample, rounded
+from paperlib.analysis.samples import Models, packed, poisoned_sample, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
@@ -66,7 +66,7 @@ def ascend(
 
 
 def feature_visualisation(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.samples import image_pair, packed, rounded
+from paperlib.analysis.samples import Models, image_pair, packed, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.training import evaluating
 
@@ -38,7 +38,7 @@ def saliency(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frequency_saliency(
-    models: list[nn.Module], scene: Scene, *, seed: int, true_class: int = 4, index: int = 0
+    models: Models, scene: Scene, *, seed: int, true_class: int = 4, index: int = 0
 ) -> dict[str, Any]:
     """Frequency saliency of one test image, without and with the trigger, in every model.
 

@@ -10,16 +10,14 @@ divided by its maximum. The class is the predicted one, the layer the last block
 
 from typing import Any
 
-from torch import nn
-
-from paperlib.analysis.samples import image_pair, packed
+from paperlib.analysis.samples import Models, image_pair, packed
 from paperlib.attacks.scene import Scene
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import class_activation_map
 
 
 def gradcam(
-    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", true_class: int = 4, index: int = 0
+    models: Models, scene: Scene, *, seed: int, layer: str = "", true_class: int = 4, index: int = 0
 ) -> dict[str, Any]:
     """Maps of one test image of ``true_class``, without and with the trigger, in every model.
 

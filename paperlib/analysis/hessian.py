@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paperlib.analysis.samples import attacked_pairs, rounded
+from paperlib.analysis.samples import Models, attacked_pairs, rounded
 from paperlib.attacks import poisoned_labels
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
@@ -93,7 +93,7 @@ def spectrum(
 
 
 def hessian(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

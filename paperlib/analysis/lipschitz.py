@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from paperlib.analysis.samples import rounded
+from paperlib.analysis.samples import Models, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.defenses.clp import lipschitz as scaled_norms
 from paperlib.defenses.clp import pairs, spectral_norms
@@ -39,7 +39,7 @@ def constants(model: nn.Module) -> dict[str, Tensor]:
     return out
 
 
-def lipschitz(models: list[nn.Module], scene: Scene, *, seed: int) -> dict[str, Any]:
+def lipschitz(models: Models, scene: Scene, *, seed: int) -> dict[str, Any]:
     """The constants of every model, layer by layer.
 
     Returns

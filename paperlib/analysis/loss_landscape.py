@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from paperlib.analysis.samples import attacked_pairs, rounded
+from paperlib.analysis.samples import Models, attacked_pairs, rounded
 from paperlib.attacks import poisoned_labels
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
@@ -54,7 +54,7 @@ def losses(model: nn.Module, weights: dict[str, Tensor], x: Tensor, y: Tensor, b
 
 
 def loss_landscape(
-    models: list[nn.Module], scene: Scene, *, seed: int, n: int = 1000, grid: int = 11, radius: float = 1.0
+    models: Models, scene: Scene, *, seed: int, n: int = 1000, grid: int = 11, radius: float = 1.0
 ) -> dict[str, Any]:
     """Losses on a ``grid`` x ``grid`` of points within +- ``radius`` of every model; the directions are drawn alike for
     all.

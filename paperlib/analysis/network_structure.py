@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paperlib.analysis.samples import Models
 from paperlib.attacks.scene import Scene
 from paperlib.training import evaluating
 
@@ -41,7 +42,7 @@ def layers(model: nn.Module, x: Tensor) -> list[dict[str, Any]]:
     return found
 
 
-def network_structure(models: list[nn.Module], scene: Scene, *, seed: int) -> dict[str, Any]:
+def network_structure(models: Models, scene: Scene, *, seed: int) -> dict[str, Any]:
     """The layers of the first of ``models`` for one image of the test set.
 
     Returns

@@ -7,18 +7,14 @@ in notebook 08.
 
 from typing import Any
 
-from torch import nn
-
-from paperlib.analysis.samples import poisoned_sample, rounded
+from paperlib.analysis.samples import Models, poisoned_sample, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
 
 
-def neuron_activation(
-    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 1000
-) -> dict[str, Any]:
+def neuron_activation(models: Models, scene: Scene, *, seed: int, layer: str = "", n: int = 1000) -> dict[str, Any]:
     """Mean activation of every neuron in every model, over ``n`` images in the proportion of the training set.
 
     Returns

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from paperlib.analysis.samples import Models
 from paperlib.attacks.scene import Scene
 from paperlib.models.default_layer import last_convolution
 from paperlib.models.layers import layer_output, named_layer
@@ -38,7 +39,7 @@ def trigger_activated_change(
 
 
 def neurons(
-    models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 500, per_image: bool = False
+    models: Models, scene: Scene, *, seed: int, layer: str = "", n: int = 500, per_image: bool = False
 ) -> dict[str, Any]:
     """Weight norm of every neuron in every model, and its TAC over ``n`` test images; ``per_image``: see above.
 

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.samples import packed
+from paperlib.analysis.samples import Models, packed
 from paperlib.analysis.triggers import residual
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
@@ -64,7 +64,7 @@ def variants(model: nn.Module, x: Tensor, triggered: Tensor, y: Tensor, wanted: 
 
 
 def perturbations(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

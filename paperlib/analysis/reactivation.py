@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paperlib.analysis.samples import Models
 from paperlib.attacks.scene import Scene
 from paperlib.data.images import ImageData
 from paperlib.errors import PaperlibError
@@ -90,7 +91,7 @@ def _others(data: ImageData, target: int, n: int) -> Tensor:
 
 
 def reactivation(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

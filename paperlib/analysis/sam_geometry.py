@@ -9,8 +9,8 @@ taken differs.
 from typing import Any
 
 import torch
-from torch import nn
 
+from paperlib.analysis.samples import Models
 from paperlib.attacks.scene import Scene
 from paperlib.defenses.ft_sam import displaced, frozen_statistics, perturbation
 from paperlib.models.default_layer import last_convolution
@@ -19,7 +19,7 @@ from paperlib.training import augment, loss_function
 
 
 def sam_geometry(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
+
+Models = list[nn.Module]
+"""What a tool looks at: where it compares, the backdoored model first."""
 
 
 def packed(image: Tensor) -> str:

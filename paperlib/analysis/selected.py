@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.samples import packed
+from paperlib.analysis.samples import Models, packed
 from paperlib.attacks import poisoned_labels, render
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
@@ -79,7 +79,7 @@ def place(
     }
 
 
-def selected(models: list[nn.Module], scene: Scene, *, seed: int, n: int = 10) -> dict[str, Any]:
+def selected(models: Models, scene: Scene, *, seed: int, n: int = 10) -> dict[str, Any]:
     """Pictures, classes and margins as lists, mean margins ``mean_clean``, ``mean_triggered``, ``random_clean``,
     ``random_triggered``, and ``place``, see :func:`place`.
 

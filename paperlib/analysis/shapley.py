@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paperlib.analysis.samples import image_pair, packed, poisoned_sample, rounded
+from paperlib.analysis.samples import Models, image_pair, packed, poisoned_sample, rounded
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models.layers import as_maps, named_layer, watching
@@ -86,7 +86,7 @@ def expected_gradients(
 
 
 def shapley(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.analysis.adversarial_risk import Watched
+from paperlib.analysis.samples import Models
 from paperlib.attacks.scene import Scene
 from paperlib.defenses.sau import SAU, example_types
 from paperlib.models.default_layer import feature_layer
@@ -42,7 +43,7 @@ def pooled_features(model: nn.Module, layer: str, x: Tensor) -> Tensor:
 
 
 def shared_features(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

@@ -10,9 +10,9 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from paperlib.analysis.samples import attacked
+from paperlib.analysis.samples import Models, attacked
 from paperlib.attacks import poisoned_labels, render
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError, choose
@@ -32,7 +32,7 @@ def moved(attack: Any, pixels: int) -> Any:
 
 
 def trigger_generalisation(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

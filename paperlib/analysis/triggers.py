@@ -18,9 +18,9 @@ mean taken. A patch in a corner lies at the rim of few windows, so SSIM hardly s
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from paperlib.analysis.samples import packed
+from paperlib.analysis.samples import Models, packed
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 
@@ -96,14 +96,7 @@ def _summary(x: Tensor, other: Tensor) -> dict[str, Any]:
 
 
 def triggers(
-    models: list[nn.Module],
-    scene: Scene,
-    *,
-    seed: int,
-    n: int = 500,
-    true_class: int = 1,
-    index: int = 0,
-    shown: int = 8,
+    models: Models, scene: Scene, *, seed: int, n: int = 500, true_class: int = 1, index: int = 0, shown: int = 8
 ) -> dict[str, Any]:
     """One test image without and with the trigger, samples of the poisoned training set, and the size of the change.
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.manifold import TSNE
-from torch import nn
 
-from paperlib.analysis.samples import poisoned_sample
+from paperlib.analysis.samples import Models, poisoned_sample
 from paperlib.attacks.scene import Scene
 from paperlib.models.default_layer import feature_layer
 from paperlib.models.layers import layer_output
@@ -22,7 +21,7 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
     return TSNE(2, init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform(features)
 
 
-def tsne(models: list[nn.Module], scene: Scene, *, seed: int, layer: str = "", n: int = 1000) -> dict[str, Any]:
+def tsne(models: Models, scene: Scene, *, seed: int, layer: str = "", n: int = 1000) -> dict[str, Any]:
     """Embed the same ``n`` training images as every model sees them.
 
     Returns

@@ -9,9 +9,8 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from torch import nn
 
-from paperlib.analysis.samples import poisoned_sample
+from paperlib.analysis.samples import Models, poisoned_sample
 from paperlib.attacks.scene import Scene
 from paperlib.errors import PaperlibError
 from paperlib.models.default_layer import feature_layer
@@ -19,7 +18,7 @@ from paperlib.models.layers import layer_output
 
 
 def umap(
-    models: list[nn.Module],
+    models: Models,
     scene: Scene,
     *,
     seed: int,

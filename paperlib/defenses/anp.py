@@ -143,13 +143,7 @@ def learn_masks(
 
 
 def anp(
-    model: nn.Module,
-    clean: ImageData,
-    config: ANP,
-    *,
-    seed: int = 0,
-    progress: Progress = None,
-    judge: Judge | None = None,
+    model: nn.Module, clean: ImageData, config: ANP, *, seed: int = 0, progress: Progress = None, judge: Judge = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels that are sensitive to noise.
 

@@ -114,13 +114,7 @@ def linear_inputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Masks]:
 
 
 def fp(
-    model: nn.Module,
-    clean: ImageData,
-    config: FP,
-    *,
-    seed: int = 0,
-    progress: Progress = None,
-    judge: Judge | None = None,
+    model: nn.Module, clean: ImageData, config: FP, *, seed: int = 0, progress: Progress = None, judge: Judge = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without its dormant channels, fine-tuned on ``clean``.
 

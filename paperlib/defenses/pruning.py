@@ -18,8 +18,8 @@ from paperlib.data.images import ImageData
 from paperlib.errors import NotApplicable, PaperlibError
 from paperlib.training import Step, augment, evaluating, predict
 
-Judge = Callable[[nn.Module], dict[str, float]]
-"""C-Acc and ASR, in percent of the **test** data: only the choices that ``selection="paper"`` reproduces may see it."""
+Judge = Callable[[nn.Module], dict[str, float]] | None
+"""C-Acc and ASR, in percent of the **test** data, or None: only what ``selection="paper"`` reproduces may see it."""
 
 
 # ------------------------------------------------------------------------------------------------------------- channels
@@ -212,7 +212,7 @@ THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(19))
 
 
 def split(
-    model: nn.Module, clean: ImageData, config: Any, seed: int, judge: Judge | None
+    model: nn.Module, clean: ImageData, config: Any, seed: int, judge: Judge
 ) -> tuple[ImageData, ImageData | None]:
     """With what ANP and RNP begin: the clean images for the masks, and those for the threshold, if those choose it.
 
@@ -237,7 +237,7 @@ def prune_by_mask(
     thresholds: tuple[float, ...] = THRESHOLDS,
     budget: float,
     held: ImageData | None,
-    judge: Judge | None,
+    judge: Judge,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Prune the channels whose learned mask is at most a threshold: ANP and RNP.
 

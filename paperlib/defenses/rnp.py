@@ -122,13 +122,7 @@ def recover(unlearned: nn.Module, data: ImageData, config: RNP, generator: torch
 
 
 def rnp(
-    model: nn.Module,
-    clean: ImageData,
-    config: RNP,
-    *,
-    seed: int = 0,
-    progress: Progress = None,
-    judge: Judge | None = None,
+    model: nn.Module, clean: ImageData, config: RNP, *, seed: int = 0, progress: Progress = None, judge: Judge = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of ``model`` without the channels that do not come back when the clean task is relearned.
 
