@@ -48,6 +48,23 @@ def broken_once(spec, context):
     return lab_toy.train(spec, context)
 
 
+def threads_of_libraries(spec, context):
+    import numpy  # noqa: F401
+    from threadpoolctl import threadpool_info
+
+    return {"threads": [pool["num_threads"] for pool in threadpool_info()]}
+
+
+def test_a_process_keeps_to_its_threads(tmp_path, monkeypatch):
+    """Not only torch: two processes whose linear algebra takes all cores mostly wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    runners = RUNNERS | {"train": threads_of_libraries}
+    for n in (1, 2):
+        found = side_by_side(grid(1)[:1], Store(tmp_path / str(n)), runners, workers=1, threads=n)
+        assert [set(one["threads"]) for one in found.values()] == [{n}]
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
 def test_same_results_as_inline_and_every_run_once(tmp_path):
     specs = grid(4)
     there, here = Store(tmp_path / "processes" / "store"), Store(tmp_path / "inline" / "store")
