@@ -28,6 +28,11 @@ Differences from the paper
 3. The median deviation counts at least 1e-3 (authors: 1e-6 is added): gradients here may be in bfloat16.
 4. With fewer than 10 rounds P is what the first half of them took; the authors' code stops with an error.
 
+On other networks, digits at 32 pixels, BadNets on 12 % (one seed each, 250 clean images): PreAct-ResNet18 of width 8
+92 % of the poisoned images at an FPR of 3.6 %; torchvision's ResNet-18 22 % at 0, the target class named in both. Three
+convolutions with pooling in between (ASR 99): nothing, and at 5 % neither. The target's index there is 0: with so few
+layers the directions of clean and triggered images of a class agree.
+
 Introduced in notebook 07.
 """
 
