@@ -93,15 +93,8 @@ def mcr(
         optimizer.step()
         return losses.detach()
 
-    fit(
-        curve,
-        clean,
-        Recipe(config.epochs, config.batch_size, config.lr, "constant"),
-        seed=seed + 1,
-        step=step,
-        partial=True,
-        progress=progress,
-    )
+    recipe = Recipe(config.epochs, config.batch_size, config.lr, "constant")
+    fit(curve, clean, recipe, seed=seed + 1, step=step, partial=True, progress=progress)
     with torch.no_grad():
         for weight, value in zip(model.parameters(), bezier(start, list(middle), end, config.t), strict=True):
             weight.copy_(value)

@@ -149,16 +149,8 @@ def _train_by_attack(spec: TrainSpec, context: Context, device: str) -> dict[str
 
     torch.backends.cudnn.deterministic = True
     start = time.perf_counter()
-    log, state = attack.train(
-        model,
-        scene.data,
-        scene.recipe,
-        target=spec.target,
-        ratio=spec.ratio,
-        seed=spec.seed,
-        watch=watch,
-        progress=context.progress,
-    )
+    about = {"target": spec.target, "ratio": spec.ratio, "seed": spec.seed}
+    log, state = attack.train(model, scene.data, scene.recipe, **about, watch=watch, progress=context.progress)
     seconds = seconds_since(start)
     save_weights(model, context.folder / "weights.safetensors", state)
     return _trained(model, scene.under(attacks.with_state(attack, state), indices), seconds, log)

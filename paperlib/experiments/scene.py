@@ -34,14 +34,8 @@ def dataset(name: str, split: str, n: int, seed: int, device: str) -> ImageData:
 
 def recipe(spec: TrainSpec) -> Recipe:
     """How the classifier of ``spec`` is trained."""
-    return Recipe(
-        spec.epochs,
-        spec.batch_size,
-        spec.lr,
-        spec.schedule,
-        adversarial=spec.adversarial,
-        adversarial_steps=spec.adversarial_steps,
-    )
+    attacker: dict = {"adversarial": spec.adversarial, "adversarial_steps": spec.adversarial_steps}
+    return Recipe(spec.epochs, spec.batch_size, spec.lr, spec.schedule, **attacker)
 
 
 def controls_training(spec: TrainSpec | CleanseSpec) -> bool:

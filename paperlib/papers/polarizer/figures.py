@@ -82,23 +82,9 @@ def draw_fig2(results: Results) -> Artefact:
             _box(axes, x, 0.75, 0.85, 0.9, text, FILTER if ours else INK, filled=ours)
             if k:
                 _arrow(axes, x - 0.24, x - 0.01, 1.2, INK)
-        axes.text(
-            7.15,
-            0.42,
-            "trained: $C^2 + 2C$ weights,\n263,168 at $C$ = 512",
-            ha="center",
-            va="center",
-            color=FILTER,
-            fontsize=7,
-        )
-        axes.text(
-            2.8,
-            0.42,
-            "frozen: all weights and statistics of the backdoored model",
-            ha="center",
-            va="center",
-            fontsize=7,
-        )
+        middle = {"ha": "center", "va": "center", "fontsize": 7}
+        axes.text(7.15, 0.42, "trained: $C^2 + 2C$ weights,\n263,168 at $C$ = 512", color=FILTER, **middle)
+        axes.text(2.8, 0.42, "frozen: all weights and statistics of the backdoored model", **middle)
     frame = pd.DataFrame({"layer": frozen, "trained": [name == "polarizer" for name in frozen]})
     return drawn(
         results, "fig2", "figure", figure=figure, frame=frame,

@@ -142,7 +142,7 @@ def _low_ratio(results: Results) -> Verdict:
         bool(abs(np.mean(few) - np.mean(usual)) <= 5),
         f"mean TPR over {len(found)} triggers at two ratios, at most 5 points apart",
         {f"at {100 * LOW:g} %": float(np.mean(few)), f"at {100 * ETA:g} %": float(np.mean(usual))},
-    )  # fmt: skip
+    )
 
 
 def _retrained(results: Results) -> Verdict:

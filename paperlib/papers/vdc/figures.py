@@ -21,12 +21,18 @@ from paperlib.papers.vdc.runs import (
     missed,
     name_of,
     rule,
-)  # fmt: skip
+)
 from paperlib.papers.vdc.tables import artefact_of, wanted_sets
 from paperlib.report import style
 from paperlib.report.analysis_figures import bare, picture
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
+
+BARS = (
+    ("tpr", "TPR", "#0173b2", ""),
+    ("fpr", "FPR", "#de8f05", "//"),
+    ("auroc_logit_mean", "AUROC, mean logit", "#8a8a8a", ".."),
+)
 
 
 def fig2(results: Results) -> Artefact:
@@ -47,31 +53,18 @@ def fig2(results: Results) -> Artefact:
         said = []
         for i, (key, text) in enumerate(kinds.items()):
             row = mean[(mean.general == key[0]) & (mean.specific == key[1])].iloc[0]
-            for k, (metric, label, colour, hatch) in enumerate(
-                (
-                    ("tpr", "TPR", "#0173b2", ""),
-                    ("fpr", "FPR", "#de8f05", "//"),
-                    ("auroc_logit_mean", "AUROC, mean logit", "#8a8a8a", ".."),
-                )
-            ):
-                left.bar(
-                    i + 0.26 * (k - 1),
-                    row[metric],
-                    0.24,
-                    color=colour,
-                    hatch=hatch,
-                    edgecolor="white",
-                    label=label if not i else None,
-                )
-                left.text(i + 0.26 * (k - 1), row[metric] + 1, f"{row[metric]:.0f}", ha="center", fontsize=6.5)
+            for k, (metric, label, colour, hatch) in enumerate(BARS):
+                at, looks = i + 0.26 * (k - 1), {"color": colour, "hatch": hatch, "edgecolor": "white"}
+                left.bar(at, row[metric], 0.24, label=label if not i else None, **looks)
+                left.text(at, row[metric] + 1, f"{row[metric]:.0f}", ha="center", fontsize=6.5)
             said.append(f"{text} ({sum(key)} questions): TPR {row.tpr:.1f}, FPR {row.fpr:.1f}")
         left.set_xticks(range(3), [f"{text}\n({sum(key)})" for key, text in kinds.items()])
         left.set(ylim=(0, 118), ylabel="%", title="(a) kind of questions")
         left.legend(fontsize=6.5, ncols=3, loc="upper center", columnspacing=0.8, handlelength=1.2)
         for part, text, line, marker in (
-            (mean[mean.general == 0], "specific only", "--", "o"), (mean[(mean.general == g) & (mean.specific > 0)],
-            "general and specific", "-", "s"),
-        ):  # fmt: skip
+            (mean[mean.general == 0], "specific only", "--", "o"),
+            (mean[(mean.general == g) & (mean.specific > 0)], "general and specific", "-", "s"),
+        ):
             x = part.general + part.specific
             right.plot(x, part.tpr, color="#0173b2", linestyle=line, marker=marker, label=f"TPR, {text}")
             right.plot(x, part.fpr, color="#de8f05", linestyle=line, marker=marker, label=f"FPR, {text}")
@@ -126,13 +119,8 @@ def roc(results: Results) -> Artefact:
             look = style.look("attack", name)
             curve = result["roc"]["logit_mean"]
             auroc = rule(result, "logit_mean", 0.5)["auroc"]
-            axes.plot(
-                curve["fpr"],
-                curve["tpr"],
-                color=look.colour,
-                linestyle=look.line,
-                label=f"{look.title}, AUROC {auroc:.1f}",
-            )
+            label = f"{look.title}, AUROC {auroc:.1f}"
+            axes.plot(curve["fpr"], curve["tpr"], color=look.colour, linestyle=look.line, label=label)
             vote = rule(result, "vote", 0.5)
             axes.plot(vote["fpr"], vote["tpr"], color=look.colour, marker=look.marker, linestyle="none", markersize=5)
             rows += [(name, "logit_mean", f, t) for f, t in zip(curve["fpr"], curve["tpr"], strict=True)]
@@ -163,16 +151,10 @@ def threshold(results: Results) -> Artefact:
             curves = found[name]["thresholds"]
             for score, line in (("vote", "-"), ("logit_mean", "--")):
                 for metric, colour in (("tpr", "#0173b2"), ("fpr", "#de8f05")):
-                    place.plot(
-                        curves["alpha"],
-                        curves[score][metric],
-                        color=colour,
-                        linestyle=line,
-                        label=f"{metric.upper()}, {SCORES[score]}",
-                    )
-                    rows += [
-                        (name, score, metric, a, v) for a, v in zip(curves["alpha"], curves[score][metric], strict=True)
-                    ]
+                    alphas, values = curves["alpha"], curves[score][metric]
+                    label = f"{metric.upper()}, {SCORES[score]}"
+                    place.plot(alphas, values, color=colour, linestyle=line, label=label)
+                    rows += [(name, score, metric, a, v) for a, v in zip(alphas, values, strict=True)]
             place.axvline(0.5, color="#555555", linewidth=0.8, linestyle=":")
             place.set(xlabel="threshold", title=name_of(name), ylim=(-2, 102))
             vote = rule(found[name], "vote", 0.5)
@@ -207,15 +189,8 @@ def slipped(results: Results) -> Artefact:
         axes.plot(frame.poisoned, frame.c_acc, color="#8a8a8a", marker="s", linestyle=":", label="C-Acc")
         for k, (name, count) in enumerate(sorted(left.items(), key=lambda item: item[1])):
             look = style.look("detector", name)
-            axes.plot(
-                count,
-                -6 - 5 * (k % 3),
-                marker=look.marker,
-                color=look.colour,
-                linestyle="none",
-                clip_on=False,
-                label=f"{look.title} misses {count:,}",
-            )
+            looks = {"marker": look.marker, "color": look.colour, "linestyle": "none", "clip_on": False}
+            axes.plot(count, -6 - 5 * (k % 3), label=f"{look.title} misses {count:,}", **looks)
         axes.set_xscale("symlog", linthresh=10)
         axes.set(
             xlabel=f"poisoned images in the training set ({style.title('attack', RETRAINED)})",

@@ -6,17 +6,7 @@ import pandas as pd
 
 from paperlib.papers import Results, captions
 from paperlib.papers.vdc import runs
-from paperlib.papers.vdc.runs import (
-    ETA,
-    LOW,
-    NOISE,
-    PAPER,
-    data,
-    engine,
-    got,
-    name_of,
-    number,
-)  # fmt: skip
+from paperlib.papers.vdc.runs import ETA, LOW, NOISE, PAPER, data, engine, got, name_of, number
 from paperlib.papers.vdc.tables import artefact_of, named_table
 from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact

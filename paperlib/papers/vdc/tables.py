@@ -32,7 +32,7 @@ from paperlib.papers.vdc.runs import (
     name_of,
     number,
     rule,
-)  # fmt: skip
+)
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
