@@ -301,60 +301,21 @@ def configure(cls: type, argument: str, **values: Any) -> Any:
 
 SHARES = frozenset(
     [
-        "alpha",
-        "clean_share",
-        "delta",
-        "density",
-        "eps",
-        "fooling",
-        "fpr",
-        "held_out",
-        "isolation",
-        "least",
-        "momentum",
-        "percentile",
-        "poisoned_share",
-        "portion",
-        "ratio",
-        "region",
-        "share",
-        "step",
-        "step_size",
-        "sharpening",
-        "size",
-        "stamped",
-        "strength",
-        "success",
-        "tuning",
-        "unlearning",
+        "alpha", "clean_share", "delta", "density", "eps", "fooling", "fpr", "held_out", "isolation", "least",
+        "momentum", "percentile", "poisoned_share", "portion", "ratio", "region", "share", "step", "step_size",
+        "sharpening", "size", "stamped", "strength", "success", "tuning", "unlearning",
     ]
-)
+)  # fmt: skip
 """Options that are shares of something: between 0 and 1, where their default is."""
 ANY_SIGN = frozenset(
     ["index", "min_bit_accuracy", "min_psnr", "offset", "silhouette", "threshold", "unlearn_accuracy", "value"]
 )
 AT_LEAST_ONE = frozenset(
     [
-        "batch_size",
-        "bits",
-        "components",
-        "every",
-        "folds",
-        "images_at_once",
-        "k",
-        "levels",
-        "linear_batch",
-        "orders",
-        "overlays",
-        "pasted",
-        "patch",
-        "per_class",
-        "projection",
-        "simclr_batch",
-        "taps",
-        "width",
+        "batch_size", "bits", "components", "every", "folds", "images_at_once", "k", "levels", "linear_batch", "orders",
+        "overlays", "pasted", "patch", "per_class", "projection", "simclr_batch", "taps", "width",
     ]
-)
+)  # fmt: skip
 
 
 def check_seed(seed: Any) -> None:

@@ -254,27 +254,12 @@ _TINY_CITE = "Le and Yang, Tiny ImageNet Visual Recognition Challenge, CS 231N, 
 _TINY_LICENCE = "none of its own; the images are ImageNet's: research and education that is not commercial"
 
 TINY20 = {
-    "n01443537": "goldfish",
-    "n01784675": "centipede",
-    "n02002724": "black stork",
-    "n02123045": "tabby",
-    "n02231487": "walking stick",
-    "n02410509": "bison",
-    "n02669723": "academic gown",
-    "n02814533": "beach wagon",
-    "n02909870": "bucket",
-    "n03026506": "Christmas stocking",
-    "n03255030": "dumbbell",
-    "n03584254": "iPod",
-    "n03770439": "miniskirt",
-    "n03937543": "pill bottle",
-    "n04070727": "refrigerator",
-    "n04259630": "sombrero",
-    "n04398044": "teapot",
-    "n04532670": "viaduct",
-    "n07615774": "ice lolly",
-    "n07871810": "meat loaf",
-}
+    "n01443537": "goldfish", "n01784675": "centipede", "n02002724": "black stork", "n02123045": "tabby",
+    "n02231487": "walking stick", "n02410509": "bison", "n02669723": "academic gown", "n02814533": "beach wagon",
+    "n02909870": "bucket", "n03026506": "Christmas stocking", "n03255030": "dumbbell", "n03584254": "iPod",
+    "n03770439": "miniskirt", "n03937543": "pill bottle", "n04070727": "refrigerator", "n04259630": "sombrero",
+    "n04398044": "teapot", "n04532670": "viaduct", "n07615774": "ice lolly", "n07871810": "meat loaf",
+}  # fmt: skip
 """The twenty classes of ``tiny_imagenet20``, fixed so that its name always means the same images: WordNet id ->
 name."""
 

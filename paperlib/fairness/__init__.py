@@ -19,22 +19,8 @@ from paperlib.fairness.metrics import (
 )
 
 __all__ = [
-    "METRICS",
-    "AlphaPath",
-    "BoundedGroupLossRegressor",
-    "FairGDRegressor",
-    "MeanParityRegressor",
-    "MeanParityWrapper",
-    "RegressionFairnessDisplay",
-    "StreamedMeanParityRegressor",
-    "TradeoffPath",
-    "covariance_norm",
-    "demographic_parity_discrepancy",
-    "group_means",
-    "interval",
-    "ks_distance",
-    "mean_parity_gap",
-    "mean_prediction",
-    "smd",
-    "smooth_l1",
-]
+    "METRICS", "AlphaPath", "BoundedGroupLossRegressor", "FairGDRegressor", "MeanParityRegressor", "MeanParityWrapper",
+    "RegressionFairnessDisplay", "StreamedMeanParityRegressor", "TradeoffPath", "covariance_norm",
+    "demographic_parity_discrepancy", "group_means", "interval", "ks_distance", "mean_parity_gap", "mean_prediction",
+    "smd", "smooth_l1",
+]  # fmt: skip

@@ -36,18 +36,9 @@ from paperlib.fairness import checks
 from paperlib.fairness.moments import FloatArray, Sensitive, Weights, aligned, group_codes, index_of, sensitive_frame
 
 __all__ = [
-    "METRICS",
-    "covariance_norm",
-    "demographic_parity_discrepancy",
-    "group_means",
-    "interval",
-    "ks_distance",
-    "mean_parity_gap",
-    "mean_prediction",
-    "mean_squared_error",
-    "r2_score",
-    "smd",
-]
+    "METRICS", "covariance_norm", "demographic_parity_discrepancy", "group_means", "interval", "ks_distance",
+    "mean_parity_gap", "mean_prediction", "mean_squared_error", "r2_score", "smd",
+]  # fmt: skip
 
 _METHODS = ("between_groups", "to_overall")
 

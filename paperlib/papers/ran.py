@@ -78,17 +78,8 @@ def facts(results: Results, keys: Iterable[str]) -> dict[str, list[Any]]:
             out.setdefault("seed", {})[spec.seed] = None
             out.setdefault("key", {})[spec.key] = None
             for field in (
-                "attack",
-                "defense",
-                "detector",
-                "strategy",
-                "engine",
-                "tool",
-                "model",
-                "ratio",
-                "noise",
-                "n_clean",
-            ):
+                "attack", "defense", "detector", "strategy", "engine", "tool", "model", "ratio", "noise", "n_clean",
+            ):  # fmt: skip
                 add(field, getattr(spec, field, None))
             add("second", dict(getattr(spec, "second", ())).get("attack"))
             if hasattr(spec, "dataset") and hasattr(spec, "n_train"):

@@ -23,14 +23,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "published"
 """The published numbers; they travel with the package."""
 
 PAPERS = {
-    "vdc": "01_vdc",
-    "sau": "02_sau",
-    "selection": "03_selection",
-    "polarizer": "04_polarizer",
-    "ft_sam": "05_ft_sam",
-    "mp_fair_regression": "06_mp_fair_regression",
-    "benchmark": "07_benchmark",
-}
+    "vdc": "01_vdc", "sau": "02_sau", "selection": "03_selection", "polarizer": "04_polarizer", "ft_sam": "05_ft_sam",
+    "mp_fair_regression": "06_mp_fair_regression", "benchmark": "07_benchmark",
+}  # fmt: skip
 """The seven papers and the notebook of each."""
 
 COLUMNS = (

@@ -73,41 +73,22 @@ ATTACKS = _titles(
     "none badnets blended sig lf badnets_a2a wanet ssba input_aware lc trojannn bpp ctrl ftrojan blind "
     "lira refool poison_ink tact adap_blend ssba_a2a symmetric asymmetric",
     {
-        "none": "Clean",
-        "refool": "ReFool",
-        "poison_ink": "Poison Ink",
-        "tact": "TaCT",
-        "adap_blend": "Adap-Blend",
-        "ssba_a2a": "SSBA-A2A",
-        "symmetric": "Symmetric noise",
-        "asymmetric": "Asymmetric noise",
+        "none": "Clean", "refool": "ReFool", "poison_ink": "Poison Ink", "tact": "TaCT", "adap_blend": "Adap-Blend",
+        "ssba_a2a": "SSBA-A2A", "symmetric": "Symmetric noise", "asymmetric": "Asymmetric noise",
     },
-)
+)  # fmt: skip
 DEFENSES = _titles(
     defenses.DEFENSES,
     "none ft ft_sam sau npd nad anp fp nc ac ss abl dbd i_bau ep clp bnp mcr rnp d_br d_st nab pruning "
     "pruning+ft_sam anp+ft anp+ft_sam cat sau_spatial sau_ensemble npd_tu npd_tp npd_uu npd_up "
     "agpd+retrain vanilla_at at_from_scratch",
     {
-        "none": "No defense",
-        "d_st": "D-ST",
-        "nab": "NAB",
-        "pruning": "Pruning",
-        "pruning+ft_sam": "Pruning + FT-SAM",
-        "anp+ft": "ANP + FT",
-        "anp+ft_sam": "ANP + FT-SAM",
-        "cat": "CAT",
-        "sau_spatial": "Spatial SAU",
-        "sau_ensemble": "Ensemble SAU",
-        "npd_tu": "NPD-TU",
-        "npd_tp": "NPD-TP",
-        "npd_uu": "NPD-UU",
-        "npd_up": "NPD-UP",
-        "agpd+retrain": "AGPD + retraining",
-        "vanilla_at": "Vanilla AT",
-        "at_from_scratch": "AT from scratch",
+        "none": "No defense", "d_st": "D-ST", "nab": "NAB", "pruning": "Pruning", "pruning+ft_sam": "Pruning + FT-SAM",
+        "anp+ft": "ANP + FT", "anp+ft_sam": "ANP + FT-SAM", "cat": "CAT", "sau_spatial": "Spatial SAU",
+        "sau_ensemble": "Ensemble SAU", "npd_tu": "NPD-TU", "npd_tp": "NPD-TP", "npd_uu": "NPD-UU", "npd_up": "NPD-UP",
+        "agpd+retrain": "AGPD + retraining", "vanilla_at": "Vanilla AT", "at_from_scratch": "AT from scratch",
     },
-)
+)  # fmt: skip
 SELECTIONS = _titles(selection.SELECTIONS, "random balanced lps fus", {})
 DETECTORS = _titles(
     detection.DETECTORS,
@@ -116,27 +97,12 @@ DETECTORS = _titles(
     {"vdc": "VDC", "asset": "ASSET"},
 )
 FAIRNESS = {
-    "constant": "Constant",
-    "fkr": "FKR",
-    "mp_fair": "MP",
-    "fpr": "FPR",
-    "nrfc": "NRFC",
-    "krr": "KRR",
-    "ols": "OLS",
-    "rba": "RBA",
-    "frrm": "FRRM",
-    "zafar": "Zafar",
-    "berk": "Berk",
-    "fkr_1": "FKR-1",
-    "fkr_3": "FKR-3",
-    "fpr_1": "FPR-1",
-    "fpr_3": "FPR-3",
-    "mean_shift": "Mean shift",
-    "wasserstein": "Wasserstein barycentre",
-    "correlation_remover": "Correlation remover",
-    "bounded_group_loss": "Bounded group loss",
+    "constant": "Constant", "fkr": "FKR", "mp_fair": "MP", "fpr": "FPR", "nrfc": "NRFC", "krr": "KRR", "ols": "OLS",
+    "rba": "RBA", "frrm": "FRRM", "zafar": "Zafar", "berk": "Berk", "fkr_1": "FKR-1", "fkr_3": "FKR-3",
+    "fpr_1": "FPR-1", "fpr_3": "FPR-3", "mean_shift": "Mean shift", "wasserstein": "Wasserstein barycentre",
+    "correlation_remover": "Correlation remover", "bounded_group_loss": "Bounded group loss",
     "adversarial": "Adversarial",
-}
+}  # fmt: skip
 FAMILIES: dict[str, dict[str, str]] = {
     "attack": ATTACKS,
     "defense": DEFENSES,
@@ -146,15 +112,9 @@ FAMILIES: dict[str, dict[str, str]] = {
 }
 
 METRICS = {
-    "ACC": "C-Acc",
-    "R-ACC": "R-Acc",
-    "c_acc": "C-Acc",
-    "asr": "ASR",
-    "r_acc": "R-Acc",
-    "der": "DER",
-    "tpr": "TPR",
+    "ACC": "C-Acc", "R-ACC": "R-Acc", "c_acc": "C-Acc", "asr": "ASR", "r_acc": "R-Acc", "der": "DER", "tpr": "TPR",
     "fpr": "FPR",
-}
+}  # fmt: skip
 MODELS = _titles(
     models.MODELS,
     "preact_resnet18 vgg19 efficientnet_b3 mobilenet_v3_large densenet161 vgg19_bn inception_v3 "
@@ -162,29 +122,15 @@ MODELS = _titles(
     {"inception_v3": "Inception-V3", "resnet18": "ResNet-18"},
 )
 PAPERS = {
-    "vdc": "VDC",
-    "sau": "SAU",
-    "selection": "LPS",
-    "polarizer": "Neural Polarizer (NPD)",
-    "ft_sam": "FT-SAM",
-    "mp_fair_regression": "Mean-parity fair regression",
-    "benchmark": "BackdoorBench",
-}
+    "vdc": "VDC", "sau": "SAU", "selection": "LPS", "polarizer": "Neural Polarizer (NPD)", "ft_sam": "FT-SAM",
+    "mp_fair_regression": "Mean-parity fair regression", "benchmark": "BackdoorBench",
+}  # fmt: skip
 DATASETS = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "gtsrb": "GTSRB",
-    "tiny": "Tiny ImageNet",
-    "tiny_imagenet": "Tiny ImageNet",
-    "tiny_imagenet20": "Tiny ImageNet, 20 classes",
-    "imagenet100": "ImageNet-100",
-    "imagenet_dog": "ImageNet-Dog",
-    "digits": "digits",
-    "synthetic": "Synthetic",
-    "adult": "Adult",
-    "law_school": "Law School",
-    "communities_crime": "Communities & Crime",
-}
+    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "gtsrb": "GTSRB", "tiny": "Tiny ImageNet",
+    "tiny_imagenet": "Tiny ImageNet", "tiny_imagenet20": "Tiny ImageNet, 20 classes", "imagenet100": "ImageNet-100",
+    "imagenet_dog": "ImageNet-Dog", "digits": "digits", "synthetic": "Synthetic", "adult": "Adult",
+    "law_school": "Law School", "communities_crime": "Communities & Crime",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

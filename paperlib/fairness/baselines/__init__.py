@@ -27,19 +27,10 @@ from paperlib.fairness.mean_parity import MeanParityRegressor
 from paperlib.fairness.moments import Sensitive
 
 __all__ = [
-    "BASELINES",
-    "AdversarialRegressor",
-    "BoundedGroupLossRegressor",
-    "BoundedShareRegressor",
-    "CorrelationRemoverRegressor",
-    "GroupMeanShift",
-    "MeanParityWrapper",
-    "PenalisedFairRidge",
-    "ReductionRegressor",
-    "WassersteinBarycentre",
-    "fit_predict",
-    "predictions",
-]
+    "BASELINES", "AdversarialRegressor", "BoundedGroupLossRegressor", "BoundedShareRegressor",
+    "CorrelationRemoverRegressor", "GroupMeanShift", "MeanParityWrapper", "PenalisedFairRidge", "ReductionRegressor",
+    "WassersteinBarycentre", "fit_predict", "predictions",
+]  # fmt: skip
 
 BASELINES: dict[str, Callable[..., BaseEstimator]] = {
     "constant": DummyRegressor,

@@ -381,14 +381,9 @@ def draw_setting(setting: runs.Setting) -> Callable[[Results], Artefact]:
 
 SHIFTED = ("linear, lambda 0", "s not among the inputs", "linear, lambda 100", "Gaussian kernel, lambda 1")
 VALIDATED = (
-    "Constant",
-    "OLS",
-    "MP",
-    "MP, no intercept",
-    "Mean shift",
-    "Correlation remover (fairlearn)",
+    "Constant", "OLS", "MP", "MP, no intercept", "Mean shift", "Correlation remover (fairlearn)",
     "Wasserstein barycentre (equipy)",
-)
+)  # fmt: skip
 """In the order of the tables; stored results are sorted by name."""
 
 
