@@ -497,23 +497,13 @@ def _capital(text: str) -> str:
 
 
 READ: dict[str, Callable[[Sequence[Result], str], Seen]] = {
-    "confusion": read_confusion,
-    "network_structure": read_network_structure,
-    "tsne": read_embedding,
-    "umap": read_embedding,
-    "neurons": read_neurons,
-    "neuron_activation": read_neuron_activation,
-    "activation_distribution": read_activation_distribution,
-    "activated_images": read_activated_images,
-    "feature_maps": read_feature_maps,
-    "feature_visualisation": read_feature_visualisation,
-    "gradcam": read_gradcam,
-    "shapley": read_shapley,
-    "frequency_saliency": read_frequency_saliency,
-    "lipschitz": read_lipschitz,
-    "loss_landscape": read_loss_landscape,
-    "hessian": read_hessian,
-}
+    "confusion": read_confusion, "network_structure": read_network_structure, "tsne": read_embedding,
+    "umap": read_embedding, "neurons": read_neurons, "neuron_activation": read_neuron_activation,
+    "activation_distribution": read_activation_distribution, "activated_images": read_activated_images,
+    "feature_maps": read_feature_maps, "feature_visualisation": read_feature_visualisation, "gradcam": read_gradcam,
+    "shapley": read_shapley, "frequency_saliency": read_frequency_saliency, "lipschitz": read_lipschitz,
+    "loss_landscape": read_loss_landscape, "hessian": read_hessian,
+}  # fmt: skip
 """Tool -> how its results are read."""
 
 

@@ -463,24 +463,12 @@ def altered(row: Sequence["Axes"], result: Result, names: Sequence[str] = ()) ->
 
 
 DRAW: dict[str, Callable[..., "Figure"]] = {
-    "tsne": embedding,
-    "umap": embedding,
-    "neurons": neurons,
-    "gradcam": gradcam,
-    "shapley": shapley,
-    "frequency_saliency": frequency_saliency,
-    "neuron_activation": neuron_activation,
-    "activated_images": activated_images,
-    "activation_distribution": activation_distribution,
-    "feature_maps": feature_maps,
-    "feature_visualisation": feature_visualisation,
-    "lipschitz": lipschitz,
-    "loss_landscape": loss_landscape,
-    "network_structure": network_structure,
-    "hessian": hessian,
-    "confusion": confusion,
-    "dynamics": dynamics,
-    "trigger_generalisation": trigger_generalisation,
-}
+    "tsne": embedding, "umap": embedding, "neurons": neurons, "gradcam": gradcam, "shapley": shapley,
+    "frequency_saliency": frequency_saliency, "neuron_activation": neuron_activation,
+    "activated_images": activated_images, "activation_distribution": activation_distribution,
+    "feature_maps": feature_maps, "feature_visualisation": feature_visualisation, "lipschitz": lipschitz,
+    "loss_landscape": loss_landscape, "network_structure": network_structure, "hessian": hessian,
+    "confusion": confusion, "dynamics": dynamics, "trigger_generalisation": trigger_generalisation,
+}  # fmt: skip
 """Tool -> how its result is drawn: ``draw(result, names=...)``; a tool that looks at one model takes a result per
 model."""

@@ -24,14 +24,8 @@ METRICS = {"c_acc": "ACC", "asr": "ASR", "r_acc": "R-ACC", "der": "DER", "tpr": 
 """Names in results -> names in :mod:`paperlib.report.published`; all of these are percentages."""
 
 MATCH, DIFFERS, SCALED, UNPUBLISHED, MISSING, EARLIER, FAILED = VERDICTS = (
-    "match",
-    "differs",
-    "not comparable (scale)",
-    "not published to us",
-    "not run",
-    "by an earlier version",
-    "failed",
-)
+    "match", "differs", "not comparable (scale)", "not published to us", "not run", "by an earlier version", "failed",
+)  # fmt: skip
 AVERAGE = "average"
 """Prefix of the name of a printed or computed average row; such rows are no attacks and are not counted as such."""
 
