@@ -1,27 +1,24 @@
-"""What a reader calls says what it takes: every parameter of the public functions and classes is in the docstring."""
+"""What a reader calls says what it takes: every parameter of the public functions and classes is in the docstring,
+and what it raises."""
 
+import ast
 import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import paperlib
 from paperlib import analysis
 
-METHODS = (
-    "attacks",
-    "defenses",
-    "detection",
-    "selection",
-    "fairness",
-    "fairness.baselines",
-    "analysis",
-    "vdc",
-    "metrics",
-)
-ROOMS = (*METHODS, "attacks.scene", "models", "interop", "data.images", "data.folder")
+ROOMS = (
+    "attacks", "attacks.scene", "defenses", "detection", "selection", "fairness", "fairness.baselines", "analysis",
+    "vdc", "metrics", "models", "interop", "data.images", "data.folder",
+)  # fmt: skip
+ERRORS = ("PaperlibError", "NotApplicable", "DataMissing")
 SKLEARN = {"X", "y", "sensitive_features"}
 """What the methods of every scikit-learn estimator take."""
 
@@ -82,3 +79,28 @@ def test_a_parameter_that_is_not_documented_is_found() -> None:
         """A copy of ``model``, from ``clean`` and ``seed``."""
 
     assert undocumented(first, set()) == ["clean"] and len(undocumented(second, set())) == 3
+
+
+def unsaid(source: str) -> list[str]:
+    """Public functions and methods in ``source`` that raise an error of ours and do not say so."""
+    out = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.name[0] != "_":
+            inner = {x for f in ast.walk(node) if isinstance(f, ast.FunctionDef) and f is not node for x in ast.walk(f)}
+            raised = {ast.unparse(x) for x in ast.walk(node) if isinstance(x, ast.Raise) and x not in inner}
+            ours = any(text.startswith(tuple(f"raise {name}(" for name in ERRORS)) for text in raised)
+            if ours and not re.search(r"Raises|[Ee]rrors|PaperlibError|NotApplicable", ast.get_docstring(node) or ""):
+                out.append(node.name)
+    return out
+
+
+@pytest.mark.parametrize("room", sorted({room.split(".")[0] for room in ROOMS} | {"experiments"}))
+def test_what_is_raised_is_documented(room: str) -> None:
+    place = Path(paperlib.__file__).parent / room
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    assert not {file.name: found for file in files if (found := unsaid(file.read_text(encoding="utf-8")))}
+
+
+def test_an_error_that_is_not_documented_is_found() -> None:
+    assert unsaid('def f():\n    """Do."""\n    raise PaperlibError("no")\n') == ["f"]
+    assert unsaid('def f():\n    """Do; PaperlibError otherwise."""\n    raise PaperlibError("no")\n') == []

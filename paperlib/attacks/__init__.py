@@ -149,7 +149,13 @@ def check_attack(attack: Any) -> None:
 
 
 def with_state(attack: Any, state: "Mapping[str, Tensor]") -> Attack:
-    """A copy of ``attack`` whose trigger uses ``state``; attacks without a field ``state`` stay as they are."""
+    """A copy of ``attack`` whose trigger uses ``state``; attacks without a field ``state`` stay as they are.
+
+    Raises
+    ------
+    PaperlibError
+        ``state`` is no mapping.
+    """
     if not isinstance(state, Mapping):
         raise PaperlibError(
             f"state is a {type(state).__name__}; give the tensors by their names that prepare() or train() made."

@@ -142,7 +142,13 @@ class SSBA:
         return decode(self.networks(x.shape[1:])[1], x)
 
     def networks(self, shape: tuple[int, ...]) -> tuple[Encoder, Decoder]:
-        """Encoder and decoder for images of ``shape`` (C, H, W), put together from the state."""
+        """Encoder and decoder for images of ``shape`` (C, H, W), put together from the state.
+
+        Raises
+        ------
+        PaperlibError
+            The attack was prepared on images of another shape.
+        """
         secret, known = stated(self, "secret"), tuple(stated(self, "shape").tolist())
         if known != tuple(shape):
             raise PaperlibError(

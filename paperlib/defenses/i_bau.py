@@ -144,6 +144,11 @@ def i_bau(
     -------
     model, notes
         notes: ``delta_norm``, the L2 norm of the last perturbation, in pixel values.
+
+    Raises
+    ------
+    PaperlibError
+        A count below 1, or training that diverged.
     """
     for name, least in (("rounds", 1), ("batch_size", 1), ("iterations", 1)):
         if getattr(config, name) < least:

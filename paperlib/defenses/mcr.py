@@ -68,7 +68,13 @@ def refresh(model: nn.Module, clean: ImageData, batch_size: int) -> nn.Module:
 def mcr(
     model: nn.Module, clean: ImageData, config: MCR, *, seed: int = 0, progress: Progress = None
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The model at ``config.t`` of a curve from ``model`` to its fine-tuned copy."""
+    """The model at ``config.t`` of a curve from ``model`` to its fine-tuned copy.
+
+    Raises
+    ------
+    PaperlibError
+        ``config.t`` outside [0, 1].
+    """
     if not 0 <= config.t <= 1:
         raise PaperlibError(f"t={config.t!r} must lie between 0 (the given model) and 1 (its fine-tuned copy).")
     model, other = deepcopy(model), deepcopy(model)

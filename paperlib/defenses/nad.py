@@ -145,6 +145,11 @@ def nad(
     -------
     model, notes
         notes: ``layers`` that were compared.
+
+    Raises
+    ------
+    PaperlibError
+        Fewer ``betas`` than layers that are compared, or no epoch of the teacher.
     """
     layers = stages(model, config.layers, clean.x)
     betas = config.betas[-len(layers) :]

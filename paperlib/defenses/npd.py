@@ -174,7 +174,13 @@ def place(model: nn.Module, layer: str = "") -> nn.Conv2d:
 
 
 def insert(model: nn.Module, config: NPD) -> nn.Module:
-    """Put a fresh polarizer into ``model`` (in place): a sub-module of the convolution whose input it filters."""
+    """Put a fresh polarizer into ``model`` (in place): a sub-module of the convolution whose input it filters.
+
+    Raises
+    ------
+    PaperlibError
+        The layer has a polarizer already.
+    """
     convolution = place(model, config.layer)
     if hasattr(convolution, "polarizer"):
         raise PaperlibError(f"layer={config.layer!r} has a polarizer already; purify the model without it.")
@@ -280,7 +286,13 @@ def outer_step(
 
 
 def check(config: NPD, classes: int) -> None:
-    """Say which hyper-parameter is out of range."""
+    """Say which hyper-parameter is out of range.
+
+    Raises
+    ------
+    PaperlibError
+        A target that is no class, or a count below what is needed.
+    """
     choose("perturbation", config.perturbation, ("npd", "tp", "tu", "up", "uu"))
     choose("structure", config.structure, STRUCTURES)
     choose("bce_label", config.bce_label, ("true", "predicted"))
@@ -321,6 +333,11 @@ def npd(
     model, notes
         notes: ``layer`` before which the polarizer lies, its number of trainable ``parameters``, and the means of the
         four ``losses`` over the last epoch.
+
+    Raises
+    ------
+    PaperlibError
+        What :func:`check` and :func:`insert` refuse, or training that diverged.
     """
     check(config, clean.n_classes)
     model = insert(deepcopy(model).eval().requires_grad_(False), config)

@@ -259,7 +259,13 @@ def outer_losses(
 
 
 def check(config: SAU) -> None:
-    """Say which hyper-parameter is out of range."""
+    """Say which hyper-parameter is out of range.
+
+    Raises
+    ------
+    PaperlibError
+        A count below 1, or a word that is none of the choices.
+    """
     choose("inner", config.inner, ("shared", "vanilla"))
     choose("outer", config.outer, ("shared", "vanilla"))
     choose("variant", config.variant, ("code", "paper"))
@@ -288,6 +294,11 @@ def sau(
     -------
     model, notes
         notes: ``clean_loss`` and ``shared_loss``, means over the last epoch.
+
+    Raises
+    ------
+    PaperlibError
+        What :func:`check` refuses, or training that diverged.
     """
     check(config)
     model, reference = deepcopy(model).eval(), deepcopy(model).eval().requires_grad_(False)

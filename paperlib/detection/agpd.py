@@ -73,7 +73,13 @@ class AGPD:
 
 
 def convolutions(model: nn.Module) -> list[str]:
-    """Names of the convolutions wider than 1 x 1, without the first one."""
+    """Names of the convolutions wider than 1 x 1, without the first one.
+
+    Raises
+    ------
+    PaperlibError
+        There are fewer than two.
+    """
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1]
     if len(names) < 2:
         raise PaperlibError(f"the model has {len(names)} convolutions wider than 1 x 1; AGPD needs at least 2.")
@@ -192,7 +198,13 @@ def partition(
 def agpd(
     data: ImageData, model: nn.Module, clean: ImageData, config: AGPD, *, seed: int = 0, progress: Progress = None
 ) -> Detection:
-    """AGPD on the training set ``data`` of ``model``."""
+    """AGPD on the training set ``data`` of ``model``.
+
+    Raises
+    ------
+    PaperlibError
+        The model is right on no clean image of some class.
+    """
     check_classes(clean, data.y)
     layers = convolutions(model)
     right = clean.subset(predict(model, clean.x) == clean.y)

@@ -124,7 +124,13 @@ def cores(
     seed: int = 0,
     progress: Progress = None,
 ) -> Detection:
-    """CORES on the training set ``data``, with a fresh model like ``model``."""
+    """CORES on the training set ``data``, with a fresh model like ``model``.
+
+    Raises
+    ------
+    PaperlibError
+        A share of the epochs outside [0, 1].
+    """
     for name in ("ramp", "sieve"):
         if not 0 <= getattr(config, name) <= 1:
             raise PaperlibError(f"{name}={getattr(config, name)!r} is a share of the epochs; it must lie in [0, 1].")

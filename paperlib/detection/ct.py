@@ -98,7 +98,13 @@ def confuse(
     model: nn.Module, inspected: ImageData, clean: ImageData, balance: Tensor, config: CT, number: int, seed: int
 ) -> None:
     """Confusion training of ``model`` in place, round ``number`` (from 0); ``balance`` (C,) weighs inspected
-    classes."""
+    classes.
+
+    Raises
+    ------
+    PaperlibError
+        Training diverged.
+    """
     device, weight = inspected.x.device, config.weights[number]
     generator = torch.Generator(device).manual_seed(seed)
     predicted = predict(model, clean.x)

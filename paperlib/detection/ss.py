@@ -54,7 +54,13 @@ class SS:
 
 
 def spectral(x: Tensor, y: Tensor, config: SS) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """SS on features (N, d) with labels (N,): scores, flagged, notes. Labels that are not examined score 0."""
+    """SS on features (N, d) with labels (N,): scores, flagged, notes. Labels that are not examined score 0.
+
+    Raises
+    ------
+    PaperlibError
+        ``config.target`` is no label of the data.
+    """
     scores = torch.zeros(len(x), device=x.device)
     flagged = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     known = y.unique().tolist()

@@ -72,7 +72,13 @@ def inconsistency(model: nn.Module, data: ImageData, config: TeCo, seed: int, pr
 def teco(
     data: ImageData, model: nn.Module, clean: ImageData, config: TeCo, *, seed: int = 0, progress: Progress = None
 ) -> Detection:
-    """TeCo on the training set ``data`` of ``model``."""
+    """TeCo on the training set ``data`` of ``model``.
+
+    Raises
+    ------
+    PaperlibError
+        Fewer than two kinds of corruption, no severity, or one that there is not.
+    """
     for kind in config.kinds:
         choose("kinds", kind, CORRUPTIONS)
     if len(config.kinds) < 2 or not config.severities:

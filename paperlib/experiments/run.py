@@ -212,6 +212,11 @@ def run_detect(spec: DetectSpec, context: Context) -> dict[str, Any]:
     """Apply the detector of ``spec`` to the poisoned or wrongly labelled training set.
 
     Result: tpr, fpr, f1, auroc (percent), n_flagged, seconds, and the detector's notes; the scores lie beside it.
+
+    Raises
+    ------
+    PaperlibError
+        The model was trained on clean data.
     """
     parent, scene = restore(spec.parent, context.store, context.device)
     if scene.poisoned is None and scene.noisy is None:

@@ -98,7 +98,13 @@ class FairData:
         )
 
     def subsample(self, n_rows: int, random_state: int) -> FairData:
-        """``n_rows`` random rows, drawn as in the authors' code (a shuffled split of scikit-learn)."""
+        """``n_rows`` random rows, drawn as in the authors' code (a shuffled split of scikit-learn).
+
+        Raises
+        ------
+        PaperlibError
+            ``n_rows`` is below 2 or above the number of rows.
+        """
         if not 2 <= n_rows <= len(self):
             raise PaperlibError(f"n_rows={n_rows} is not between 2 and the {len(self)} rows of {self.name}.")
         if n_rows == len(self):

@@ -41,7 +41,13 @@ Loss = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
 def smooth_l1(beta: float = 1.0) -> Loss:
-    """r^2 / (2 beta) for |r| < beta, |r| - beta / 2 beyond (Huber's loss over beta); returns (loss, d loss / d f)."""
+    """r^2 / (2 beta) for |r| < beta, |r| - beta / 2 beyond (Huber's loss over beta); returns (loss, d loss / d f).
+
+    Raises
+    ------
+    PaperlibError
+        ``beta`` is not above 0.
+    """
     if not beta > 0:
         raise PaperlibError(f"beta={beta!r} is not a number above 0.")
 

@@ -333,7 +333,13 @@ class Spectrum:
 
     @classmethod
     def of_kernel(cls, K: FloatArray) -> Spectrum:
-        """From a kernel matrix (n, n), which is overwritten."""
+        """From a kernel matrix (n, n), which is overwritten.
+
+        Raises
+        ------
+        PaperlibError
+            A clearly negative eigenvalue: K is no kernel matrix.
+        """
         values, vectors = eigh(K, overwrite_a=True, check_finite=False, driver="evd")
         if values[0] < -1e-8 * max(values[-1], np.finfo(float).tiny):
             raise PaperlibError(

@@ -224,6 +224,11 @@ class FairnessKnobs(RegressorMixin, MultiOutputMixin, BaseEstimator):
         -------
         TradeoffPath
             Pass it to :meth:`predict_path` for predictions.
+
+        Raises
+        ------
+        PaperlibError
+            None or both of the two are given, or a value is out of range.
         """
         check_is_fitted(self)
         if (unfairness is None) == (penalty is None):
@@ -527,6 +532,11 @@ class MeanParityRegressor(FairnessKnobs):
             Positive penalties (0 is allowed where the fit does not interpolate).
         X, y, sensitive_features, control_features, sample_weight
             As in :meth:`fit`.
+
+        Raises
+        ------
+        PaperlibError
+            A budget is set, so that the fit is not linear in y, or what :meth:`fit` refuses.
         """
         if self.gap_budget is not None or self.smd_budget is not None:
             raise PaperlibError("alpha_path() needs a fit that is linear in y; unset gap_budget and smd_budget.")

@@ -147,7 +147,13 @@ class AnswerCache:
             return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
 
     def export(self, path: Path | str, engine: str | None = None) -> int:
-        """Write all answers (of one engine fingerprint) to a ``.jsonl.gz`` file, sorted; returns how many."""
+        """Write all answers (of one engine fingerprint) to a ``.jsonl.gz`` file, sorted; returns how many.
+
+        Raises
+        ------
+        PaperlibError
+            ``path`` cannot be written.
+        """
         where, values = ("WHERE engine=?", (engine,)) if engine else ("", ())
         path, n = Path(path), 0
         part = path.with_name(f".{path.name}.{os.getpid()}")

@@ -133,7 +133,13 @@ class BoundedShareRegressor(RegressorMixin, BaseEstimator):
     def predict_path(
         self, X: ArrayLike, bounds: ArrayLike, *, sensitive_features: Sensitive | None = None
     ) -> FloatArray:
-        """Predictions (L, m) of NRFC at every bound of ``bounds`` (L,), from one fit with ``unfairness=1``."""
+        """Predictions (L, m) of NRFC at every bound of ``bounds`` (L,), from one fit with ``unfairness=1``.
+
+        Raises
+        ------
+        PaperlibError
+            The fit is another than that of method='nrfc' with unfairness=1.
+        """
         check_is_fitted(self)
         if self.method != "nrfc" or self.unfairness != 1:
             raise PaperlibError(

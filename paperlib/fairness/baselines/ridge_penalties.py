@@ -188,7 +188,13 @@ class PenalisedFairRidge(RegressorMixin, BaseEstimator):
         return kernel_matrix(self, features, self.X_fit_) @ self.dual_coef_ + self.y_mean_
 
     def predict_path(self, X: ArrayLike, etas: ArrayLike) -> FloatArray:
-        """Predictions (L, m) at every weight of ``etas`` (L,), from the factorisation of :meth:`fit`; 'hsic' only."""
+        """Predictions (L, m) at every weight of ``etas`` (L,), from the factorisation of :meth:`fit`; 'hsic' only.
+
+        Raises
+        ------
+        PaperlibError
+            Another penalty.
+        """
         check_is_fitted(self)
         if self.penalty != "hsic":
             raise PaperlibError(f"penalty={self.penalty!r} has no path of weights; use penalty='hsic'.")

@@ -165,6 +165,7 @@ class TransformersEngine:
 
 
 def transformers_package() -> Any:
+    """The package transformers; PaperlibError where it is not installed."""
     try:
         import transformers
     except ImportError:
