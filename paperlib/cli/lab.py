@@ -1,23 +1,35 @@
 """``paperlib lab``: look at the store, plan and run grids, move results between machines."""
 
 import json
+import math
+import re
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from paperlib import paths
+from paperlib.devices import pick_device
 from paperlib.errors import PaperlibError
-from paperlib.lab.ledger import export, import_ledger
+from paperlib.lab.ledger import export, import_ledger, load
 from paperlib.lab.plan import align, duration, method, plan
+from paperlib.lab.plan import missing as unrecorded
 from paperlib.lab.run import EXECUTORS, run
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Damaged, Store
 
 app = typer.Typer(help="Runs and their results: plan, run, status, gc, export, import.", no_args_is_help=True)
 
-Papers = Annotated[list[str], typer.Argument(metavar="PAPER...", help="Papers, as `paperlib list` names them.")]
+Papers = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PAPER...", help="Papers, as `paperlib list` names them; none: all.", show_default=False),
+]
+Missing = Annotated[
+    bool, typer.Option("--missing", help="Only what git does not record at this scale, cheapest per run first.")
+]
 Scale = Annotated[str, typer.Option(help="smoke, laptop or paper.", envvar="PAPERLIB_SCALE")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
 StoreRoot = Annotated[
@@ -32,28 +44,57 @@ Whole = Annotated[
 ]
 
 
-def _specs(papers: list[str], scale: str, seed: int, whole: bool = False) -> list[Spec]:
-    from paperlib.papers import grid, specs  # here, so that `status` and `gc` do not need the papers
+def _specs(papers: list[str] | None, scale: str, seed: int, whole: bool = False) -> list[Spec]:
+    from paperlib.papers import PAPERS, grid, specs  # here, so that `status` and `gc` do not need the papers
 
-    return [spec for paper in papers for spec in (grid if whole else specs)(paper, scale, seed)]
+    return [spec for paper in papers or PAPERS for spec in (grid if whole else specs)(paper, scale, seed)]
+
+
+def _recorded(scale: str) -> dict[str, dict[str, Any]]:
+    """The rows of the ledger in git, by key."""
+    file = paths.recorded_dir() / scale / "results.jsonl"
+    return load(file) if file.exists() else {}
+
+
+def seconds_of(budget: str) -> float:
+    """``90s``, ``150m`` or ``2.5h`` in seconds.
+
+    Raises
+    ------
+    PaperlibError
+        Anything else.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", budget)
+    if not found or not float(found[1]):
+        raise PaperlibError(f"budget={budget!r} must be a time above 0, for example 90s, 150m or 2h.")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 @app.command("plan")
 def plan_command(
-    papers: Papers,
+    papers: Papers = None,
     scale: Scale = "smoke",
     seed: Seed = 0,
     store: StoreRoot = None,
     retry_failed: RetryFailed = False,
     whole: Whole = False,
+    missing: Missing = False,
 ) -> None:
     """What the papers still need: runs, estimated time and disk."""
-    print(plan(_specs(papers, scale, seed, whole), Store(store), retry_failed=retry_failed).table())
+    specs = _specs(papers, scale, seed, whole)
+    if not missing:
+        print(plan(specs, Store(store), retry_failed=retry_failed).table())
+        return
+    rows = _recorded(scale)
+    here = pick_device("auto")
+    found = plan(unrecorded(specs, rows), Store(store), retry_failed=retry_failed, device=here, rows=rows.values())
+    print(found.cost_table())
+    print(f"Estimated from recorded runs on {here}.")
 
 
 @app.command("run")
 def run_command(
-    papers: Papers,
+    papers: Papers = None,
     scale: Scale = "smoke",
     seed: Seed = 0,
     store: StoreRoot = None,
@@ -66,18 +107,30 @@ def run_command(
     retries: Annotated[int, typer.Option(help="Ray: new starts of a task after its worker or node was lost.")] = 3,
     workers: Annotated[int, typer.Option(help="Processes: how many at a time, all on the same device.")] = 2,
     whole: Whole = False,
+    missing: Missing = False,
+    budget: Annotated[
+        str, typer.Option(help="Start no group of runs after this time: 90s, 150m, 2h. Empty: until all is done.")
+    ] = "",
 ) -> None:
     """Run what the papers still need. Ctrl-C is safe: the next call goes on."""
+    limit = seconds_of(budget) if budget else math.inf
     specs = _specs(papers, scale, seed, whole)
     options: dict[str, dict[str, Any]] = {
         "ray": {"address": address, "cpus": cpus, "gpus": gpus, "retries": retries},
         "processes": {"workers": workers},
     }
-    where = Store(store)
-    results = run(
-        specs, where, device=device, executor=executor, options=options.get(executor), retry_failed=retry_failed
-    )
-    print(f"{len(results)} results are stored.")
+    where, start, count = Store(store), time.monotonic(), 0
+    rows = _recorded(scale) if missing else {}
+    wanted = unrecorded(specs, rows) if missing else specs
+    found = plan(wanted, where, retry_failed=retry_failed, rows=rows.values()) if missing or budget else None
+    groups = [group for group, _ in found.by_cost] if found else [wanted]
+    for i, group in enumerate(groups):
+        if time.monotonic() - start > limit:
+            print(f"The budget is spent; {len(groups) - i} of {len(groups)} groups of runs are left.")
+            break
+        how = {"device": device, "executor": executor, "options": options.get(executor)}
+        count += len(run(group, where, strict=not found, retry_failed=retry_failed, **how))
+    print(f"{count} results are stored.")
 
 
 @app.command()

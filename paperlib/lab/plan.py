@@ -66,6 +66,15 @@ class Plan:
         return [groups[roots] for roots in sorted(groups, key=len)]
 
     @property
+    def by_cost(self) -> list[tuple[list[Spec], float]]:
+        """:attr:`groups` with the estimated seconds of each: those of one root by seconds per run, unknown ones last;
+        then those of several roots."""
+        known = {cell.spec.key: cell.seconds for cell in self.cells}
+        priced = [(group, [known[spec.key] for spec in group]) for group in self.groups]
+        priced.sort(key=lambda one: (len(self.roots[one[0][0].key]), None in one[1], _total(one[1]) / len(one[0])))
+        return [(group, _total(seconds)) for group, seconds in priced]
+
+    @property
     def seconds(self) -> float:
         """Estimated seconds of all that is to do and has an estimate."""
         return sum(cell.seconds or 0.0 for cell in self.of("to do"))
@@ -79,6 +88,17 @@ class Plan:
     def unknown(self) -> int:
         """How many runs to do have no estimate: nothing like them has been recorded."""
         return sum(cell.seconds is None for cell in self.of("to do"))
+
+    def cost_table(self) -> str:
+        """:attr:`by_cost` as text: a row per group, named by its root."""
+        lines = [["first run", "", "runs", "est. time", "per run"]]
+        for group, seconds in self.by_cost:
+            per_run = duration(seconds / len(group))
+            lines.append([group[0].label, "", str(len(group)), duration(seconds), per_run])
+        total = len(self.of("to do"))
+        lines.append(["total", "", str(total), duration(self.seconds), ""])
+        notes = [f"Time unknown, and not counted, for {self.unknown} runs."] if self.unknown else []
+        return "\n".join([align(lines), *notes])
 
     def table(self) -> str:
         """The plan as text: a row per kind and method, a total, and what the reader should know about it."""
@@ -98,6 +118,15 @@ class Plan:
             notes.append(f"{failed} failed before and stay as they are unless retried (--retry-failed).")
         notes += [f"damaged result moved aside: {path.name}" for path in self.moved_aside]
         return "\n".join([align(lines), *notes])
+
+
+def missing(specs: Iterable[Spec], rows: Mapping[str, Any]) -> list[Spec]:
+    """Those of ``specs`` and their ancestors that the ledger ``rows`` (by key) does not have, parents first."""
+    return list({one.key: one for spec in specs for one in spec.ancestry() if one.key not in rows}.values())
+
+
+def _total(seconds: Iterable[float | None]) -> float:
+    return sum(one or 0.0 for one in seconds)
 
 
 def _columns(cells: Iterable[Cell]) -> list[str]:
@@ -162,17 +191,16 @@ def _work(spec: Mapping[str, Any]) -> float | None:
 class _History:
     """Recorded runs of a store, by family."""
 
-    def __init__(self, store: Store, device: str | None) -> None:
+    def __init__(self, store: Store, device: str | None, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         self.runs: dict[tuple[Any, ...], list[tuple[float | None, float, int]]] = defaultdict(list)
         self.devices: set[str] = set()
-        for record in store.scan():
-            if isinstance(record, Damaged) or record.provenance.get("seconds") is None:
+        known = [(one.spec, one.provenance) for one in store.scan() if not isinstance(one, Damaged)]
+        for spec, provenance in [*known, *((row["spec"], row["provenance"]) for row in rows)]:
+            if provenance.get("seconds") is None or (device is not None and provenance.get("device") != device):
                 continue
-            if device is not None and record.provenance.get("device") != device:
-                continue
-            run = (_work(record.spec), record.provenance["seconds"], record.provenance.get("weights_bytes") or 0)
-            self.runs[_family(record.spec)].append(run)
-            self.devices.add(str(record.provenance.get("device")))
+            run = (_work(spec), provenance["seconds"], provenance.get("weights_bytes") or 0)
+            self.runs[_family(spec)].append(run)
+            self.devices.add(str(provenance.get("device")))
 
     def estimate(self, spec: Mapping[str, Any]) -> tuple[float | None, int | None]:
         """Median seconds and bytes of the siblings: those of the same size, else all, scaled by images times epochs."""
@@ -187,7 +215,14 @@ class _History:
 # The plan -------------------------------------------------------------------------------------------------------------
 
 
-def plan(specs: Iterable[Spec], store: Store, *, retry_failed: bool = False, device: str | None = None) -> Plan:
+def plan(
+    specs: Iterable[Spec],
+    store: Store,
+    *,
+    retry_failed: bool = False,
+    device: str | None = None,
+    rows: Iterable[Mapping[str, Any]] = (),
+) -> Plan:
     """Find out what ``specs`` still need.
 
     Ancestors that are stored, or that a missing run needs, are part of the plan; each spec is in it once. A stored
@@ -200,6 +235,8 @@ def plan(specs: Iterable[Spec], store: Store, *, retry_failed: bool = False, dev
         Count recorded failures as to do.
     device
         Estimate only from runs on this device (``"cpu"``, ``"cuda"``); None: from all recorded runs.
+    rows
+        Of ledgers, to estimate from too.
     """
     records: dict[str, Record | None] = {}
     failures: dict[str, dict[str, Any] | None] = {}  # of what is needed: to do, failed or blocked
@@ -243,7 +280,7 @@ def plan(specs: Iterable[Spec], store: Store, *, retry_failed: bool = False, dev
         need(spec, weights=False)
         visit(spec)
 
-    history = _History(store, device) if failures else None
+    history = _History(store, device, rows) if failures else None
     cells: list[Cell] = []
     unavailable: set[str] = set()
     for key, spec in order.items():
