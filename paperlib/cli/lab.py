@@ -128,7 +128,7 @@ def run_command(
         if time.monotonic() - start > limit:
             print(f"The budget is spent; {len(groups) - i} of {len(groups)} groups of runs are left.")
             break
-        how = {"device": device, "executor": executor, "options": options.get(executor)}
+        how: dict[str, Any] = {"device": device, "executor": executor, "options": options.get(executor)}
         count += len(run(group, where, strict=not found, retry_failed=retry_failed, **how))
     print(f"{count} results are stored.")
 
