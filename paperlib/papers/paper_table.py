@@ -18,6 +18,7 @@ from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results
 from paperlib.papers.captions import PRINTED_DATASETS, artefact, where
 from paperlib.papers.defense_table import Cell, DefenseTable, not_learned, seeds, several, specs_of, tidy
+from paperlib.papers.reading import reading
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -174,7 +175,10 @@ class PaperTable:
         more: dict[str, Any] = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs}
         if self.own in scale.changes:
             more[self.own] = dict(scale.changes[self.own])
-        return artefact(self.paper, results, self.id, "table", more, caption=caption, frame=frame, html=above + html)
+        return artefact(
+            self.paper, results, self.id, "table", more,
+            caption=caption, frame=frame, html=above + html, reading=reading(frame, self.own),
+        )  # fmt: skip
 
     def _compared(self, results: Results, printed: pd.DataFrame, seed: int) -> pd.DataFrame:
         """Ours of one seed beside the printed numbers, with averages."""
