@@ -189,6 +189,7 @@ def _repetitions() -> pd.DataFrame:
     return both.assign(apart=(both.value_first - both.value_second).abs())[[*cell, "apart"]]
 
 
+@cache
 def repetition_noise(metric: str, defense: str) -> float | None:
     """How far apart two papers' repetitions of the same cells lie on average, in points; None where there are none.
 
