@@ -45,9 +45,10 @@ Whole = Annotated[
 
 
 def _specs(papers: list[str] | None, scale: str, seed: int, whole: bool = False) -> list[Spec]:
-    from paperlib.papers import PAPERS, grid, specs  # here, so that `status` and `gc` do not need the papers
+    from paperlib import papers as library  # here, so that `status` and `gc` do not need the papers
 
-    return [spec for paper in papers or PAPERS for spec in (grid if whole else specs)(paper, scale, seed)]
+    plans = library.grid if whole else library.specs
+    return [spec for paper in papers or library.PAPERS for spec in plans(paper, scale, seed)]
 
 
 def _recorded(scale: str) -> dict[str, dict[str, Any]]:
