@@ -374,7 +374,8 @@ class Companion:
             lines.append(where)
         if changes:
             lines.insert(0, f"<strong>Not the paper's setting</strong>: {escape(told(changes))}; not saved.")
-        reading = f'<p style="max-width: 60em">{_html(made.reading)}</p>\n' if made.reading else ""
+        told_below = [made.reading, made.caption if made.kind == "figure" else ""]  # a table has its caption inside
+        reading = "".join(f'<p style="max-width: 60em">{_html(text)}</p>\n' for text in told_below if text)
         return Shown(made, f'{reading}<p style="font-size: 85%; color: #666; max-width: 70em">{" ".join(lines)}</p>')
 
     def table(self, id_: str, **changes: Any) -> Any:
