@@ -7,22 +7,18 @@ setting of BackdoorBench (arXiv 2206.12654):
 
 Differences from the benchmark
 1. The picture t. The benchmark blends a drawing of a protected figure, which is not ours to pass on. ``picture`` says
-   what takes its place; on 5,000 CIFAR-10 test images, at alpha 0.2:
+   what takes its place; on 5,000 CIFAR-10 test images, at alpha 0.2, in mean L2 norm of the change, brightness,
+   near-white pixels of t and its power beyond radius 8:
 
-   ============= ==================================== =========================== ========== =================
-   ===================== picture       what it is                           mean L2 norm of the change  brightness
-   near-white pixels  power beyond radius 8 ============= ====================================
-   =========================== ========== ================= ===================== ``benchmark`` the benchmark's own file
-               5.19                        +0.060      45 %               27 % ``cartoon``   drawn here: flat shapes,
-               outlines     5.19                        +0.059      41 %               34 %
-   ``random``    smooth, colourful, from a seed        4.20                        +0.004      0 %                0 %
-   ============= ==================================== =========================== ========== =================
-   =====================
+   * ``benchmark``, the benchmark's own file: 5.19, +0.060, 45 %, 27 %
+   * ``cartoon``, drawn here, flat shapes and outlines: 5.19, +0.059, 41 %, 34 %
+   * ``random``, smooth, colourful, from a seed: 4.20, +0.004, 0 %, 0 %
 
-   (near-white: at least 0.95 in every channel; power: share of the spectrum of t on 32x32 pixels). It decides results:
-   fine-tuning left an ASR of 22.4 of 76.6 with the benchmark's picture and 89.7 of 97.7 with the random one (one seed
-   each). Notebook 05 has the table. ``benchmark`` needs ``paperlib data fetch pictures``, and is resized as the
-   benchmark does, whatever its shape.
+   (near-white: at least 0.95 in every channel; power: share of the spectrum of t on 32x32 pixels). Over three
+   victims each at laptop scale FT leaves an ASR of 93.1 with the cartoon (standard error 0.8) and left 83.2 (11.5) with
+   the random one, FT-SAM leaves 49.5 (20.1) and left 14.4 (2.2); those of the random one by the version before.
+   Notebook 05 has the table. ``benchmark`` needs ``paperlib data fetch pictures``, and is resized as the benchmark
+   does, whatever its shape.
 2. A picture of the user's own, scaled down to the images, takes its place where one is given::
 
     from paperlib.attacks import attack

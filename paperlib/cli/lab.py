@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from paperlib import paths
 from paperlib.devices import pick_device
 from paperlib.errors import PaperlibError
 from paperlib.lab.ledger import export, import_ledger, load
@@ -45,15 +44,17 @@ Whole = Annotated[
 
 
 def _specs(papers: list[str] | None, scale: str, seed: int, whole: bool = False) -> list[Spec]:
-    from paperlib import papers as library  # here, so that `status` and `gc` do not need the papers
+    from paperlib.papers import PAPERS, grid, specs  # here, so that `status` and `gc` do not need the papers
 
-    plans = library.grid if whole else library.specs
-    return [spec for paper in papers or library.PAPERS for spec in plans(paper, scale, seed)]
+    return [spec for paper in papers or PAPERS for spec in (grid if whole else specs)(paper, scale, seed)]
 
 
 def _recorded(scale: str) -> dict[str, dict[str, Any]]:
     """The rows of the ledger in git, by key."""
-    file = paths.recorded_dir() / scale / "results.jsonl"
+    from paperlib.companion import recorded_file
+    from paperlib.experiments.scales import scale as sizes
+
+    file = recorded_file(sizes(scale))
     return load(file) if file.exists() else {}
 
 

@@ -30,8 +30,7 @@ Differences from the paper
 
 On other networks, digits at 32 pixels, BadNets on 12 % (one seed each, 250 clean images): PreAct-ResNet18 of width 8
 92 % of the poisoned images at an FPR of 3.6 %; torchvision's ResNet-18 22 % at 0, the target class named in both. Three
-convolutions with pooling in between (ASR 99): nothing, and at 5 % neither. The target's index there is 0: with so few
-layers the directions of clean and triggered images of a class agree.
+convolutions with pooling in between (ASR 99): nothing, and at 5 % neither; the target's index is 0.0 and 1.1.
 
 Introduced in notebook 07.
 """

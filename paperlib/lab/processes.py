@@ -51,7 +51,7 @@ def _broken(outcome: Any) -> bool:
 def _threads_of_libraries(n: int) -> Iterator[None]:
     """While a process starts: what limits the threads of numpy's and scikit-learn's libraries there. They read it when
     they are loaded. Left to themselves each process takes every core, and on shared ones those threads mostly wait for
-    each other, spinning: fourteen times the processor time in VDC's runs."""
+    each other, spinning: eleven times the processor time in VDC's runs."""
     given = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(n)
     try:

@@ -3,8 +3,9 @@
 Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211), Section 3: questions, answers, evaluation, vote. The decision rules are
 in :mod:`paperlib.vdc.scoring`, and what differs from the paper is listed in each stage's file.
 
-    report = cleanse(images, labels, class_names, engine="embedded", reference=(clean_images, clean_labels),
-    target_fpr=0.1) report.dirty            # positions, the most suspicious first
+    report = cleanse(images, labels, class_names, engine="embedded",
+                     reference=(clean_images, clean_labels), target_fpr=0.1)
+    report.dirty            # positions, the most suspicious first
     report.to_html("report/index.html")
 
 What it cannot do: a sample whose picture agrees with its label (clean-label attacks) looks clean to any engine.

@@ -1,8 +1,9 @@
 """The ledger (results as text for git) and the commands of ``paperlib lab``."""
 
 import json
+import re
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from lab_toy import RUNNERS, computed, defend_spec, grid, train_spec
@@ -133,6 +134,7 @@ def test_a_missing_ledger_is_named(tmp_path):
 def papers(monkeypatch):
     """A book with one toy paper: three models, each defended once."""
     module = ModuleType("paperlib.papers")
+    module.PAPERS = ("toy",)
     module.specs = lambda paper, scale, seed: {"toy": grid(3)}[paper]
     module.grid = lambda paper, scale, seed: {"toy": grid(5)}[paper]
     monkeypatch.setitem(sys.modules, "paperlib.papers", module)
@@ -165,6 +167,20 @@ def test_commands(tmp_path, papers):
     assert Store(here).has(train_spec(0), weights=True)
     command("gc", "--store", here, "--yes")
     assert Store(here).has(train_spec(0)) and not Store(here).has(train_spec(0), weights=True)
+
+
+def test_what_git_does_not_record_is_planned_and_run(tmp_path, papers, monkeypatch):
+    """Without a paper's name all papers; a spent budget stops before the next model's runs."""
+    recorded = {spec.key: {"spec": spec.to_dict(), "provenance": {"seconds": 1.0}} for spec in grid(1)}
+    monkeypatch.setattr(cli, "_recorded", lambda scale: recorded)
+    store = tmp_path / "runs"
+    assert "Estimated from recorded runs on" in (text := command("plan", "--missing", "--store", store))
+    assert re.search(r"total +4 ", text)
+    times = iter([0.0, 0.0, 61.0])
+    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    text = command("run", "--missing", "--budget", "1m", "--store", store, "--device", "cpu")
+    assert "The budget is spent; 1 of 2 groups of runs are left." in text and "2 results are stored." in text
+    assert len(computed(Store(store))) == 2
 
 
 def test_status_of_an_empty_store(tmp_path):

@@ -89,3 +89,5 @@ def test_the_readme_says_what_is_recorded() -> None:
         assert " | ".join(coverage.scoreboard(paper)) in row
     (total,) = [line for line in lines if line.startswith("| all ")]
     assert " | ".join(coverage.scoreboard()) in total
+    earlier = sum(one.earlier for one in coverage.recorded().values())
+    assert f"{earlier:,} of our numbers are still by their version before" in " ".join(lines)

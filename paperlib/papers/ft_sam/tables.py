@@ -131,7 +131,8 @@ def draw_pictures(results: Results) -> Artefact:
         made = [result for cell in same if (result := results.get(cell.spec)) is not None]
         if made:
             picture = dict(meant("blended", same[0].parent.attack_params))["picture"]
-            row: dict[str, Any] = {"Picture": picture, "Defense": style.title("defense", same[0].defense)}
+            defense = style.title("defense", same[0].defense) + " ‡" * any(results.mark(cell.spec) for cell in same)
+            row: dict[str, Any] = {"Picture": picture, "Defense": defense}
             for name, key in (("C-Acc", "c_acc"), ("ASR", "asr")):
                 row |= dict(zip((name, f"{name}, SE"), mean_and_error([result[key] for result in made]), strict=True))
             rows.append({**row, "Seeds": len(made)})
@@ -143,7 +144,7 @@ def draw_pictures(results: Results) -> Artefact:
     notes = [
         (
             "Percent; SE: standard error over the seeds, each with a victim, clean subset and defense of its own; –:"
-            " one seed."
+            " one seed; ‡: by an earlier version."
         ),
         (
             "cartoon: drawn here, with the brightness, size of change and share of white of the benchmark's file; the"
