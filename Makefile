@@ -21,12 +21,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-# The models of smoke scale and of the tests are too small for a second thread: it waits, spinning, most of the time, and on a
-# shared machine that costs minutes. More threads than two gain little at laptop scale. Many cores: make ... OMP_NUM_THREADS=8
-ifeq ($(filter laptop paper,$(SCALE)),)
+# Runs and notebooks work side by side, a process for each core. A second thread in each waits, spinning, most of the time: the
+# recorded book took 128 to 159 s on two cores with two, and takes 63 s with one. Other machines: make ... OMP_NUM_THREADS=8
 OMP_NUM_THREADS ?= 1
-else
-OMP_NUM_THREADS ?= 2
+ifneq ($(filter laptop paper,$(SCALE)),)
 # glibc keeps what training frees and allocates again at every step: 7 % less processor time, 2 % more memory
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 export MALLOC_MMAP_THRESHOLD_ ?= 1073741824
