@@ -22,7 +22,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 # Runs and notebooks work side by side, a process for each core. A second thread in each waits, spinning, most of the time: the
-# recorded book took 128 to 159 s on two cores with two, and takes 63 s with one. Other machines: make ... OMP_NUM_THREADS=8
+# recorded book took 128 to 159 s on two cores with two, and takes 63 to 67 s with one. Other machines: make ... OMP_NUM_THREADS=8
 OMP_NUM_THREADS ?= 1
 ifneq ($(filter laptop paper,$(SCALE)),)
 # glibc keeps what training frees and allocates again at every step: 7 % less processor time, 2 % more memory
