@@ -80,8 +80,9 @@ def picture_table(scale: Scale, pictures: Iterable[str] = PICTURES) -> DefenseTa
 
 
 def picture_specs(scale: Scale, seed: int) -> list[Spec]:
-    """The experiments of it; with the benchmark's picture where that is on this machine."""
-    here = [one for one in PICTURES if one != "benchmark" or sources.status("pictures").state == "ready"]
+    """The experiments of it; with the benchmark's picture where that is on this machine, but not at smoke scale."""
+    fetched = scale.name != "smoke" and sources.status("pictures").state == "ready"
+    here = [one for one in PICTURES if one != "benchmark" or fetched]
     return specs_of(picture_table(scale, here).cells(scale, seed))
 
 

@@ -81,7 +81,7 @@ class Slice:
 
 SLICES: dict[str, Slice] = {
     "smoke": Slice(
-        (ATTACK,), (2,), seeds=2, setting=(0, 0), width=8, surrogate=4, repeats=1, constraints=("without PC",),
+        (ATTACK,), (2,), seeds=1, setting=(0, 0), width=8, surrogate=4, repeats=1, constraints=("without PC",),
         pairs=(((PREACT, 4), (PREACT, 8)), ((PREACT, 4), (PREACT, 4))),
         rounds=((1, 1), (4, 1)), epochs=(), defended=("random", "lps"), defenses=("fp", "ft"),
         forgetting=False, elsewhere={}, settings={},
