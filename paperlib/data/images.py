@@ -1,16 +1,19 @@
 """Images as tensors: one uint8 tensor and its labels, on a device, edited by index.
 
 ``digits`` (scikit-learn's 8x8 digits enlarged to 3x16x16; needs no file), ``cifar10``, ``cifar100``, ``gtsrb``,
-``tiny_imagenet``, twenty of its classes (``tiny_imagenet20``), and a person's own ``folder:/path`` (see
-:mod:`paperlib.data.folder`). Normalisation and augmentation are those of BackdoorBench (Wu et al., NeurIPS 2022
-Datasets and Benchmarks, arXiv 2206.12654), on which the backdoor papers of this project build: see
-:mod:`paperlib.data.protocols`.
+``tiny_imagenet``, and a person's own ``folder:/path`` (see :mod:`paperlib.data.folder`). Smaller, for machines without
+a GPU: every fourth image of GTSRB (``gtsrb_sample``), twenty classes of Tiny ImageNet (``tiny_imagenet20``), and these
+at 32x32 pixels (``tiny_imagenet20_32``).
+
+Normalisation and augmentation are those of BackdoorBench (Wu et al., NeurIPS 2022 Datasets and Benchmarks, arXiv
+2206.12654), on which the backdoor papers of this project build: see :mod:`paperlib.data.protocols`.
 """
 
 import builtins
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import entry_points
 from numbers import Integral
 from pathlib import Path
@@ -304,20 +307,25 @@ def _names(path: Path, suffix: str) -> list[str]:
     return sorted(each.name for each in path.iterdir() if each.name.endswith(suffix)) if path.is_dir() else []
 
 
-def _gtsrb(split: str) -> ImageData:
-    """Final training images by class and name; test images in the order of the publisher's list."""
-    root = sources.fetch("gtsrb")
-    classes = sources.DATASETS["gtsrb"].classes
+def _gtsrb(split: str, name: str = "gtsrb") -> ImageData:
+    """Final training images by class and name; test images in the order of the publisher's list.
+
+    Of ``gtsrb_sample`` every fourth of each class and every fourth of that list, from a folder that holds only them or
+    from the publisher's with all.
+    """
+    root = sources.fetch(name)
+    classes = sources.DATASETS[name].classes
+    every = 4 if name == "gtsrb_sample" and root.name == "gtsrb" else 1
     files = []
     if split == "train":
         for k in range(len(classes)):
             inside = f"GTSRB/Final_Training/Images/{k:05d}"
-            files += [(f"{inside}/{name}", k) for name in _names(root / inside, ".ppm")]
+            files += [(f"{inside}/{file}", k) for file in _names(root / inside, ".ppm")[::every]]
     else:
         with open(root / "GT-final_test.csv", encoding="utf-8") as file:
-            for row in csv.DictReader(file, delimiter=";", skipinitialspace=True):
-                files.append((f"GTSRB/Final_Test/Images/{row['Filename']}", int(row["ClassId"])))
-    return _from_files("gtsrb", split, root, files, classes)
+            rows = list(csv.DictReader(file, delimiter=";", skipinitialspace=True))
+        files = [(f"GTSRB/Final_Test/Images/{row['Filename']}", int(row["ClassId"])) for row in rows[::every]]
+    return _from_files(name, split, root, files, classes)
 
 
 def _tiny_imagenet(split: str) -> ImageData:
@@ -330,11 +338,11 @@ def _tiny_imagenet(split: str) -> ImageData:
     return _from_files("tiny_imagenet", split, root, _tiny_files(root, split, wnids), classes)
 
 
-def _tiny_imagenet20(split: str) -> ImageData:
+def _tiny_imagenet20(split: str, name: str = "tiny_imagenet20") -> ImageData:
     """Twenty fixed classes, from a folder that holds only them or from the publisher's with all 200."""
-    root = sources.fetch("tiny_imagenet20")
+    root = sources.fetch(name)
     files = _tiny_files(root, split, list(sources.TINY20))
-    return _from_files("tiny_imagenet20", split, root, files, tuple(sources.TINY20.values()))
+    return _from_files(name, split, root, files, tuple(sources.TINY20.values()))
 
 
 def _tiny_files(root: Path, split: str, wnids: list[str]) -> list[tuple[str, int]]:
@@ -384,8 +392,10 @@ LOADERS: dict[str, Callable[[str], ImageData]] = {
     "cifar10": _cifar10,
     "cifar100": _cifar100,
     "gtsrb": _gtsrb,
+    "gtsrb_sample": partial(_gtsrb, name="gtsrb_sample"),
     "tiny_imagenet": _tiny_imagenet,
     "tiny_imagenet20": _tiny_imagenet20,
+    "tiny_imagenet20_32": partial(_tiny_imagenet20, name="tiny_imagenet20_32"),
 }
 for _point in entry_points(group="paperlib.data"):  # of installed packages; imported when such a data set is loaded
     LOADERS[_point.name] = lambda split, point=_point: point.load()(split)  # type: ignore[misc]

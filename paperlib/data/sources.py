@@ -15,7 +15,7 @@ import tempfile
 import textwrap
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from paperlib import paths
@@ -66,6 +66,8 @@ class DatasetInfo:
         Title -> step, in the order in which they are tried when no folder is there.
     n_classes : int
         Number of classes; needed only where ``classes`` is empty.
+    stands_for : str
+        The data set of the papers' tables that it stands for where there is no time for the whole one.
     """
 
     title: str
@@ -80,6 +82,7 @@ class DatasetInfo:
     layouts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     steps: Mapping[str, Step] = field(default_factory=dict)
     n_classes: int = 0
+    stands_for: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_classes", self.n_classes or len(self.classes))
@@ -382,6 +385,22 @@ DATASETS: dict[str, DatasetInfo] = {
         steps={"the publisher": tiny_from_publisher},
     ),
 }
+
+DATASETS["gtsrb_sample"] = replace(
+    DATASETS["gtsrb"],
+    title="GTSRB, every fourth image",
+    n_train=9_812,
+    n_test=3_158,
+    needed_by=("laptop",),
+    layouts={f"gtsrb{part}": files for part in ("-sample", "") for files in DATASETS["gtsrb"].layouts.values()},
+    stands_for="gtsrb",
+)
+DATASETS["tiny_imagenet20_32"] = replace(
+    DATASETS["tiny_imagenet20"],
+    title="Tiny ImageNet, 20 of its classes, at 32x32",
+    shape=(3, 32, 32),
+    stands_for="tiny_imagenet",
+)
 
 FILES: dict[str, DatasetInfo] = {
     "pictures": DatasetInfo(

@@ -177,9 +177,9 @@ def recorded_paper() -> Scale:
 def on(scale: Scale, dataset: str) -> Scale:
     """``scale`` for another data set than its own.
 
-    ``paper`` takes everything of that data set's protocol, ``laptop`` only its sizes. ``smoke`` stays on digits, which
-    need no file, except for a person's own folder. A folder has no protocol: it keeps the training of its scale, and 5
-    % of its training images are the clean ones.
+    ``paper`` takes everything of that data set's protocol, ``laptop`` its sizes and what else it says for that scale.
+    ``smoke`` stays on digits, which need no file, except for a person's own folder. A folder has no protocol: it keeps
+    the training of its scale, and 5 % of its training images are the clean ones.
 
     Raises
     ------
@@ -198,7 +198,8 @@ def on(scale: Scale, dataset: str) -> Scale:
     how = PROTOCOLS[choose("dataset", dataset, PROTOCOLS)]
     if scale.name != "paper":
         n_train, n_test, n_clean = how.laptop
-        return replace(scale, dataset=dataset, n_train=n_train, n_test=n_test, n_clean=n_clean)
+        sizes = {"n_train": n_train, "n_test": n_test, "n_clean": n_clean, **how.laptop_training}
+        return replace(scale, dataset=dataset, **sizes)
     methods = {*scale.changes, *how.changes}
     return replace(
         scale,

@@ -127,9 +127,10 @@ PAPERS = {
 }  # fmt: skip
 DATASETS = {
     "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "gtsrb": "GTSRB", "tiny": "Tiny ImageNet",
-    "tiny_imagenet": "Tiny ImageNet", "tiny_imagenet20": "Tiny ImageNet, 20 classes", "imagenet100": "ImageNet-100",
-    "imagenet_dog": "ImageNet-Dog", "digits": "digits", "synthetic": "Synthetic", "adult": "Adult",
-    "law_school": "Law School", "communities_crime": "Communities & Crime",
+    "tiny_imagenet": "Tiny ImageNet", "tiny_imagenet20": "Tiny ImageNet, 20 classes",
+    "tiny_imagenet20_32": "Tiny ImageNet-20 at 32x32", "gtsrb_sample": "a quarter of GTSRB",
+    "imagenet100": "ImageNet-100", "imagenet_dog": "ImageNet-Dog", "digits": "digits", "synthetic": "Synthetic",
+    "adult": "Adult", "law_school": "Law School", "communities_crime": "Communities & Crime",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import warnings
 import zipfile
 from dataclasses import replace
@@ -155,6 +156,67 @@ def test_gtsrb_is_resized_and_labelled_by_the_publisher_s_list(places: Path, mon
         images.load("gtsrb", "test")
 
 
+def signs(root: Path, per_class: int, tests: int) -> Path:
+    """The publisher's layout of GTSRB: image i of class k is (k, i, 9), test image i (200, i, 0) of class i % 43."""
+    for k in range(43):
+        for i in range(per_class):
+            picture(root / f"GTSRB/Final_Training/Images/{k:05d}/00000_{i:05d}.ppm", (k, i, 9), 32)
+    for i in range(tests):
+        picture(root / f"GTSRB/Final_Test/Images/{i:05d}.ppm", (200, i, 0), 32)
+    lines = ["Filename;Width;ClassId", *(f"{i:05d}.ppm;32;{i % 43}" for i in range(tests))]
+    (root / "GT-final_test.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_the_sample_of_gtsrb_is_the_same_from_both_folders(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sized(monkeypatch, "gtsrb_sample", 43 * 2, 3)
+    whole = signs(places / "gtsrb", 5, 9)
+    from_all = [images.load("gtsrb_sample", split) for split in ("train", "test")]
+    assert from_all[0].x[:4, 1, 0, 0].tolist() == [0, 4, 0, 4] and from_all[0].y[:4].tolist() == [0, 0, 1, 1]
+    assert from_all[1].x[:, 1, 0, 0].tolist() == [0, 4, 8] and from_all[1].y.tolist() == [0, 4, 8]
+    few = places / "gtsrb-sample"
+    for path in sorted(whole.rglob("*.ppm")):
+        if int(path.stem[-5:]) % 4 == 0:
+            (few / path.relative_to(whole)).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(few / path.relative_to(whole))
+    lines = (whole / "GT-final_test.csv").read_text().splitlines()
+    (few / "GT-final_test.csv").write_text("\n".join([lines[0], *lines[1::4]]) + "\n")
+    shutil.rmtree(whole)
+    assert sources.find("gtsrb_sample") == few
+    from_few = [images.load("gtsrb_sample", split) for split in ("train", "test")]
+    for a, b in zip(from_all, from_few, strict=True):
+        assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.name == b.name == "gtsrb_sample"
+    with pytest.raises(DataMissing, match="GTSRB is not in"):
+        images.load("gtsrb", "train")  # the sample is not taken for the whole
+
+
+def test_a_folder_that_is_not_the_sample_of_gtsrb(places: Path) -> None:
+    signs(places / "gtsrb-sample", 1, 2)
+    wrong = r"^\S+gtsrb-sample holds {} images of GTSRB, every fourth image, which has {}; move the folder away.*\.$"
+    with pytest.raises(PaperlibError, match=wrong.format("43 train", "9,812")):
+        images.load("gtsrb_sample", "train")
+    with pytest.raises(PaperlibError, match=wrong.format("2 test", "3,158")):
+        images.load("gtsrb_sample", "test")
+    (places / "gtsrb-sample/GT-final_test.csv").unlink()
+    state = sources.status("gtsrb_sample")
+    assert state.state == "incomplete" and "lacks GT-final_test.csv" in state.detail
+
+
+def test_twenty_classes_at_32x32_are_the_same_pictures(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tiny_imagenet20", "tiny_imagenet20_32"):
+        sized(monkeypatch, name, 40, 20)
+    big = tiny200(places, WNIDS)
+    large, small = images.load("tiny_imagenet20", "train"), images.load("tiny_imagenet20_32", "train")
+    assert large.x.shape == (40, 3, 64, 64) and small.x.shape == (40, 3, 32, 32)
+    assert torch.equal(large.y, small.y) and large.class_names == small.class_names and small.pad == 4
+    assert (small.x.int() - large.x[:, :, ::2, ::2].int()).abs().max() <= 2  # one colour each
+    big.rename(places / "tiny-imagenet-20")  # the publisher's list of validation images comes along
+    assert torch.equal(images.load("tiny_imagenet20_32", "train").x, small.x)
+    (places / f"tiny-imagenet-20/train/{WNIDS[3]}/images/{WNIDS[3]}_9.JPEG").unlink()
+    with pytest.raises(PaperlibError, match=r"holds 39 train images of Tiny ImageNet, 20 of its classes, at 32x32, wh"):
+        images.load("tiny_imagenet20_32", "train")
+
+
 def test_torchvision_s_smaller_gtsrb_is_incomplete(places: Path) -> None:
     (places / "gtsrb/GTSRB/Training").mkdir(parents=True)
     state = sources.status("gtsrb")
@@ -254,7 +316,7 @@ def test_gtsrb_is_put_together_from_three_archives(places: Path, monkeypatch: py
     }
 
 
-@pytest.mark.parametrize("name", ["cifar100", "gtsrb", "tiny_imagenet", "tiny_imagenet20"])
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != "cifar10"])
 def test_what_is_missing_is_one_clear_error(places: Path, name: str) -> None:
     info = sources.DATASETS[name]
     with pytest.raises(DataMissing) as caught:
@@ -471,8 +533,9 @@ def test_every_data_set_has_a_protocol_and_sizes_that_can_be_balanced(name: str)
     assert len(how.mean) == len(how.std) == 3 and how.flip == (name == "cifar10") and how.pad == 4
     for n in (how.n_clean, *how.laptop):
         assert n % info.n_classes == 0
-    assert how.laptop[0] <= info.n_train and how.laptop[1] <= info.n_test and how.laptop[2] < how.laptop[0]
-    assert how.n_clean / info.n_train == pytest.approx(0.05, rel=0.01)
+    assert how.laptop[0] <= info.n_train and how.laptop[1] <= info.n_test
+    assert how.laptop[2] < (how.laptop[0] or info.n_train) and info.stands_for in ("", *PROTOCOLS)
+    assert how.n_clean / info.n_train == pytest.approx(0.05, rel=0.04)
 
 
 def test_scales_on_other_data_sets() -> None:
@@ -494,6 +557,10 @@ def test_scales_on_other_data_sets() -> None:
     assert (signs.epochs, signs.schedule, signs.defense_epochs) == (50, "cosine_100", 50)
     small = on(LAPTOP, "tiny_imagenet20")
     assert small == replace(LAPTOP, dataset="tiny_imagenet20", n_train=4_000, n_test=0, n_clean=200)
+    small = on(LAPTOP, "tiny_imagenet20_32")
+    assert small == replace(LAPTOP, dataset="tiny_imagenet20_32", n_train=0, n_test=0, n_clean=500, epochs=12)
+    signs = on(LAPTOP, "gtsrb_sample")
+    assert (signs.epochs, signs.batch_size, signs.lr, signs.n_train, signs.n_clean) == (8, 32, 0.1, 0, 473)
     assert on(SMOKE, "tiny_imagenet") == SMOKE
     with pytest.raises(PaperlibError, match="did you mean 'tiny_imagenet'"):
         on(LAPTOP, "tiny_image_net")
