@@ -156,8 +156,7 @@ def make(results: papers.Results, paper: str, id_: str, out: Path | None = None)
     from paperlib.report import artefact
 
     _, _, item = papers.item(f"{paper}/{id_}")
-    results.forget()
-    made = item.draw(results)
+    made = papers.draw(paper, id_, item, results)
     artefact.save(made, out or paths.figures_dir(), provenance_of(results, made.results))
     return made
 
@@ -365,13 +364,14 @@ class Companion:
         from paperlib.papers import ran
 
         if changes:
-            results.forget()
-            made = item.draw(results)
+            made = papers.draw(self.paper.key, id_, item, results)
         else:
             made = make(results, self.paper.key, id_, self.out)
         lines = [f"Ran: {ran.ran(results, made.results, made.scale)}."]
         if where := ran.lines_of(papers.module(self.paper.key), id_, item):
             lines.append(where)
+        if not changes:
+            lines.append(f"Again: {ran.again(self.paper.key, id_, results)}.")
         if changes:
             lines.insert(0, f"<strong>Not the paper's setting</strong>: {escape(told(changes))}; not saved.")
         told_below = [made.reading, made.caption if made.kind == "figure" else ""]  # a table has its caption inside

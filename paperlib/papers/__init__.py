@@ -8,6 +8,8 @@ A paper's module has
     list of :class:`paperlib.report.claims.Claim`;
 ``OURS``
     only where there are: id -> :class:`Item` of tables and figures that the paper does not have;
+``READINGS``
+    only where there are: id -> from the frame of the drawn item to sentences that say what its numbers say;
 ``CLAIMS_ON``
     only where the claims are checked on something else than our results: :data:`PRINTED`.
 
@@ -307,6 +309,14 @@ def item(name: str) -> tuple[str, str, Item]:
     if id_ not in found:
         raise PaperlibError(f"item={name!r} is planned, not implemented: {reason(paper, id_)}.")
     return paper, id_, found[id_]
+
+
+def draw(paper: str, id_: str, item: Item, results: Results) -> "Artefact":
+    """``item``, which is the item ``id_`` of ``paper`` or a changed one, drawn from ``results``, with what it says."""
+    results.forget()
+    made = item.draw(results)
+    say = getattr(module(paper), "READINGS", {}).get(id_)
+    return replace(made, reading=say(made.frame)) if say else made
 
 
 def reason(paper: str, id_: str) -> str:

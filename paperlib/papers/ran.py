@@ -101,7 +101,7 @@ def ran(results: Results, keys: Iterable[str], scale: str) -> str:
     """What the results ``keys`` are of, as a line of HTML; that nothing ran, where there are none."""
     keys = sorted(set(keys) & set(results.rows))
     if not keys:
-        return "no run of ours: from printed numbers alone"
+        return "nothing: it needs no run of ours"
     found = facts(results, keys)
     count = len(found["key"])
     parts = [f"{count} run{'s' if count > 1 else ''} at {scale} scale"]
@@ -124,6 +124,12 @@ def ran(results: Results, keys: Iterable[str], scale: str) -> str:
     if "n_clean" in found:
         parts.append(f"{', '.join(f'{n:,}' for n in sorted(found['n_clean']))} clean images")
     return "; ".join(parts)
+
+
+def again(paper: str, id_: str, results: Results) -> str:
+    """The command that draws the item once more, as HTML; what is missing of it is run."""
+    seed = f" --seed {results.seed}" if results.seed else ""
+    return f"<code>paperlib figure {paper}/{id_} --scale {results.scale.name}{seed}</code>"
 
 
 def lines_of(module: Any, id_: str, item: Item) -> str:

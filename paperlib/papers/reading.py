@@ -1,4 +1,4 @@
-"""The sentences under a defense table: what its numbers say, made from them whenever it is drawn."""
+"""Sentences under tables and figures: what their numbers say, made from them whenever they are drawn."""
 
 import pandas as pd
 
@@ -7,6 +7,28 @@ from paperlib.report import compare, style
 
 CASE = ["dataset", "model", "ratio", "attack"]
 """What a victim is told by."""
+
+
+def listed(values: pd.Series, digits: int = 1) -> str:
+    """Names and numbers: "ANP 1.3, ABL 11.4"."""
+    return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
+
+
+def span(values: pd.Series, joint: str = " ") -> str:
+    """The smallest and the largest of ``values`` with their names: "1.5 (BadNets) to 96.1 (Blended)".
+
+    Parameters
+    ----------
+    values
+        Numbers by name, none missing.
+    joint
+        What stands between a number and its name instead of the brackets, where it is a word.
+    """
+    low, high = values.idxmin(), values.idxmax()
+    texts = [
+        f"{values[name]:.1f}{joint}{name}" if joint.strip() else f"{values[name]:.1f} ({name})" for name in (low, high)
+    ]
+    return " to ".join(texts)
 
 
 def _cells(frame: pd.DataFrame) -> pd.DataFrame:

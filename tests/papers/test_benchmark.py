@@ -224,7 +224,7 @@ def test_tables(id_: str) -> None:
     made = drawn(id_)
     assert (made.id, made.kind, made.scale, made.seed, made.results) == (id_, "table", "paper", 0, ())
     if "ACC" in made.frame:
-        assert "printed numbers" in made.caption and "our own runs stand in tables of their own" in made.fragment
+        assert "printed, not ours" in made.caption and "our own runs stand in tables of their own" in made.fragment
         counts = Counter(made.frame.status)
         assert f"{len(made.frame):,} cells, {counts['NA']} NA, {counts['collapsed']} collapsed)" in made.caption
     assert "scale" not in made.caption
@@ -279,7 +279,7 @@ def test_figures(id_: str) -> None:
     made = drawn(id_)
     entry = next(item for item in inventory("benchmark") if item.id == id_)
     assert (made.id, made.kind, made.scale, made.results) == (id_, "figure", "paper", ())
-    assert "printed numbers" in made.caption and made.caption.startswith(f"Figure {entry.number}")
+    assert "printed, not ours" in made.caption and made.caption.startswith(f"Figure {entry.number}")
     assert ("inferred" in made.caption) == (not entry.verified)
     assert "LC was run without its corner trigger" in made.caption and "oracle" in made.caption
     assert made.alt.strip() and len(made.frame)

@@ -24,6 +24,7 @@ Differences from the paper
 
 from paperlib.papers.benchmark.claims import CLAIMS, CLAIMS_ON
 from paperlib.papers.benchmark.items import ITEMS, OURS
+from paperlib.papers.benchmark.readings import READINGS
 from paperlib.papers.benchmark.runs import board, means, whole_grid
 
-__all__ = ["CLAIMS", "CLAIMS_ON", "ITEMS", "OURS", "board", "means", "whole_grid"]
+__all__ = ["CLAIMS", "CLAIMS_ON", "ITEMS", "OURS", "READINGS", "board", "means", "whole_grid"]

@@ -66,7 +66,7 @@ def printed(frame: pd.DataFrame) -> str:
     na, collapsed = (int((frame.status == name).sum()) for name in ("NA", "collapsed"))
     copied = int(frame.status.isin(COPIES).sum())
     more = f", {copied} copied" if copied else ""
-    return f"printed numbers (leaderboard of June 2022; {len(frame):,} cells, {na} NA, {collapsed} collapsed{more})"
+    return f"printed, not ours (leaderboard of June 2022; {len(frame):,} cells, {na} NA, {collapsed} collapsed{more})"
 
 
 def as_printed(id_: str, caption: str, **content: Any) -> Artefact:
