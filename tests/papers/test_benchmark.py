@@ -19,7 +19,7 @@ import pytest
 from image_toy import images, model, scene
 from typer.testing import CliRunner
 
-from paperlib import companion, paths
+from paperlib import companion
 from paperlib.analysis import TOOLS
 from paperlib.attacks import ATTACKS
 from paperlib.cli import app
@@ -29,7 +29,7 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec
-from paperlib.papers import Results, analysis_tools, benchmark, drawable
+from paperlib.papers import Results, analysis_tools, benchmark, draw, drawable
 from paperlib.papers.benchmark import claims, figures, runs, tables
 from paperlib.papers.defense_table import defended, specs_of
 from paperlib.report import ranks, style
@@ -405,50 +405,35 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "BackdoorBench, the printed numbers: 5 claims" in out and out.count("[holds]") == 5
 
 
-def test_the_notebook_reads_its_figures_by_the_right_numbers() -> None:
-    """What the text between the figures says is computed here from the leaderboard."""
-    cells = json.loads((paths.NOTEBOOKS / "07_benchmark.ipynb").read_text(encoding="utf-8"))["cells"]
-    prose = re.sub(r"\s+", " ", " ".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown"))
+def test_the_printed_figures_are_read_by_the_right_numbers() -> None:
+    """What the sentences below the figures say is computed here once more, cell by cell from the leaderboard."""
+
+    def said(id_: str) -> str:
+        return draw("benchmark", id_, benchmark.ITEMS[id_], Results(SMOKE, 0, {})).reading
 
     def curve(dataset: str, model: str, defense: str) -> list[str]:
-        whole = runs.curves(runs.board(dataset=dataset, model=model, defense=defense))
-        return [f"{v:.1f}" for v in whole.mean()]
+        proper = runs.board(dataset=dataset, model=model, defense=defense).query("status == ''")
+        whole = proper.groupby("attack").filter(lambda cells: len(cells) == 5)
+        return [f"{v:.1f}" for v in whole.groupby("ratio").ASR.mean()]
 
-    none, ft, nad, fp, nc = (curve("cifar10", "preact_resnet18", d) for d in ("none", "ft", "nad", "fp", "nc"))
-    assert f"grows from {none[0]} at 0.1 % to {none[4]} at 10 %" in prose
-    assert f"After FT it rises to {ft[3]} at 5 % and falls to {ft[4]} at 10 %" in prose
-    assert f"after NAD to {nad[3]} and {nad[4]}, FP {fp[3]} and {fp[4]}, NC {nc[3]} and {nc[4]}" in prose
-    dbd, ac, ss, anp = (curve("cifar10", "preact_resnet18", d)[4] for d in ("dbd", "ac", "ss", "anp"))
-    assert f"DBD, which grows to {dbd}, nor for AC ({ac}) and SS ({ss})" in prose and f"lowest at 10 % ({anp})" in prose
-    mobile, vgg = (curve("cifar10", m, "ft") for m in ("mobilenet_v3_large", "vgg19"))
-    assert mobile[2] == max(mobile, key=float) and f"peaks at 1 % ({mobile[2]}) and is {mobile[4]} at 10 %" in prose
-    assert f"from {vgg[3]} at 5 % to {vgg[4]} only" in prose
-    assert f"fall at all ({curve('cifar10', 'vgg19', 'fp')[4]} at 10 %)" in prose
-    assert f"undefended {curve('cifar10', 'efficientnet_b3', 'none')[4]} at 10 %" in prose
-    hundred, signs, tiny = (curve(d, "preact_resnet18", "ft") for d in ("cifar100", "gtsrb", "tiny"))
-    assert f"CIFAR-100 ({hundred[3]} to {hundred[4]}) and GTSRB ({signs[3]} to {signs[4]})" in prose
-    assert tiny[2] == max(tiny, key=float) and f"its peak of {tiny[2]} at 1 % to {tiny[4]}" in prose
-    hundred, signs = (curve(d, "preact_resnet18", "fp") for d in ("cifar100", "gtsrb"))
-    assert f"CIFAR-100 ({hundred[3]}, {hundred[4]}) and GTSRB ({signs[3]}, {signs[4]})" in prose
+    none, ft, dbd = (curve("cifar10", "preact_resnet18", d) for d in ("none", "ft", "dbd"))
+    found = said("fig_ratio")
+    assert f"undefended {none[0]} at 0.1 % and {none[4]} at 10 %" in found and f"FT {ft[3]} to {ft[4]}" in found
+    assert float(dbd[4]) > float(dbd[3]) and "does not after AC, DBD, SS" in found
+    vgg = curve("cifar10", "vgg19", "ft")
+    assert f"VGG19: undefended {curve('cifar10', 'vgg19', 'none')[0]}" in said("fig9")
+    assert f"FT {vgg[3]} to {vgg[4]}" in said("fig9")
+    hundred = curve("cifar100", "preact_resnet18", "ft")
+    assert f"FT {hundred[3]} to {hundred[4]}" in said("fig_ratio_cifar100")
 
-    five = runs.board(model="preact_resnet18", ratio=0.05, defense=runs.DEFENSES[1:])
-    five = five[five.status == ""]
-    low = {name: (int((part.ASR < 10).sum()), len(part)) for name, part in five.groupby("dataset")}
-    assert "only {} of the {} defended CIFAR-10 networks".format(*low["cifar10"]) in prose
-    assert "CIFAR-100 {} of {}, on GTSRB {} of {}, on".format(*low["cifar100"], *low["gtsrb"]) in prose
-    assert "on Tiny ImageNet {} of {}.".format(*low["tiny"]) in prose
-    one = five.set_index(["dataset", "attack", "defense"]).loc[("cifar10", "sig", "abl")]
-    assert f"CIFAR-10 to {one.ASR:.1f}, at a C-Acc of {one.ACC:.2f} and an R-Acc of {one['R-ACC']:.2f}" in prose
-
-    at_ten = runs.means(runs.board(ratio=0.1), ["dataset", "model", "defense"]).ASR.round(1)
-    preact = {d: at_ten.loc[d, "preact_resnet18"] for d in runs.LARGEST_CLASS}
-    tiny_ten = [preact["tiny"][d] for d in ("ac", "ss", "none")]
-    assert f"a mean ASR of {tiny_ten[0]} and {tiny_ten[1]}, undefended {tiny_ten[2]}" in prose
-    assert f"mean ASR of {preact['gtsrb']['nc']} on GTSRB and of {preact['tiny']['nc']} on Tiny ImageNet" in prose
-    on = at_ten["cifar10"]
-    assert f"mean ASR of {on['mobilenet_v3_large', 'ft']} on MobileNetV3-L and of {on['vgg19', 'ft']} on VGG19" in prose
-    assert f"ABL {on['preact_resnet18', 'abl']} on PreAct-ResNet18 and {on['vgg19', 'abl']} on VGG19" in prose
-    assert f"ANP {on['preact_resnet18', 'anp']} on PreAct-ResNet18 and {on['mobilenet_v3_large', 'anp']} on" in prose
+    five = runs.board(model="preact_resnet18", ratio=0.05, defense=runs.DEFENSES[1:]).query("status == ''")
+    signs = five[five.dataset == "gtsrb"]
+    assert f"{(signs.ASR < 10).sum()} of {len(signs)} on GTSRB" in said("fig_overview")
+    ten = runs.board(ratio=0.1, dataset="cifar10", defense="abl").query("status == ''")
+    abl = ten.groupby("model").ASR.mean()
+    assert f"ABL {abl.min():.1f} on PreAct-ResNet18 to {abl.max():.1f} on VGG19" in said("fig_architecture")
+    tiny = runs.board(ratio=0.1, dataset="tiny", model="preact_resnet18", defense="nc").query("status == ''")
+    assert f"NC {tiny.ASR.mean():.1f}" in said("table_tiny")
 
 
 # ---------------------------------------------------------------------------------------------------------- our runs
