@@ -47,7 +47,7 @@ def wanted(paper: str, scale: Scale, seed: int, ids: Iterable[str] | None = None
 
 def recorded_file(scale: Scale) -> Path:
     """Our own ledger of ``scale``, in git."""
-    return paths.recorded_dir() / scale.name / "results.jsonl"
+    return paths.recorded_dir() / scale.name / "results"
 
 
 def gather(

@@ -195,10 +195,11 @@ def test_results_are_recorded_and_read_back(checkout: Path, capsys: pytest.Captu
             draft.result = {"c_acc": 90.0, "asr": asr, "r_acc": 1.0}
             draft.provenance = {"seconds": 60.0, "device_name": "a chip", "torch": "9.9", "commit": "abcdef0123456789"}
     file = companion.record("ft_sam", SMOKE)
-    assert file == checkout / "figures" / "smoke" / "results.jsonl" and str(checkout) not in file.read_text()
+    assert file == checkout / "figures" / "smoke" / "results"
+    assert not [part for part in file.iterdir() if str(checkout) in part.read_text()]
     book = begin(recorded=True)
     book.run()
-    assert "2 results: 2 from figures/smoke/results.jsonl in git, 0 computed." in capsys.readouterr().out
+    assert "2 results: 2 from figures/smoke/results in git, 0 computed." in capsys.readouterr().out
     assert book.results.get(parent)["asr"] == 97 and book.results.get(after)["asr"] == 3
     book.footer()
     told = capsys.readouterr().out

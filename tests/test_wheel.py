@@ -85,7 +85,7 @@ def test_the_wheel_works_outside_a_checkout(wheel: Path, tmp_path: Path) -> None
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(site)
-    assert {"paperlib/recorded/laptop/results.jsonl", "paperlib/published/SOURCES.md"} <= set(names)
+    assert {"paperlib/recorded/laptop/results/train.jsonl", "paperlib/published/SOURCES.md"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "notebooks/", "figures/"))]
     assert wheel.stat().st_size < 6_000_000
     before = sorted(site.rglob("*"))

@@ -35,7 +35,12 @@ StoreRoot = Annotated[
     Path | None, typer.Option("--store", help="Folder of finished runs.", envvar="PAPERLIB_STORE", show_default=False)
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run again what failed before.")]
-Ledger = Annotated[Path, typer.Argument(help="Ledger: a file with one JSON result per line.", show_default=False)]
+Ledger = Annotated[
+    Path,
+    typer.Argument(
+        help="Ledger: a file x.jsonl with one JSON result per line, or a folder of them.", show_default=False
+    ),
+]
 
 
 Whole = Annotated[

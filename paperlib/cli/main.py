@@ -218,7 +218,7 @@ def _check_before_running(notebooks: Mapping[Path, str], parameters: Mapping[str
         )
         companion.check_store(spec for specs in wanted for spec in specs)
     elif any(papers.specs(paper, sizes, parameters["seed"]) for paper in notebooks.values() if paper) and not (
-        companion.recorded_file(sizes).is_file()
+        companion.recorded_file(sizes).exists()
     ):
         raise PaperlibError(f"recorded=True, but nothing is recorded at scale={sizes.name!r}; run without --recorded.")
 
@@ -305,7 +305,7 @@ def _known(paper: str, sizes: "Scale", seed: int) -> "Results":
     from paperlib.lab.store import Damaged, Store
 
     file, store = companion.recorded_file(sizes), Store()
-    rows = ledger.load(file) if file.is_file() else {}
+    rows = ledger.load(file) if file.exists() else {}
     wanted = {one.key: one for spec in papers.specs(paper, sizes, seed) for one in spec.ancestry()}
     for key, spec in wanted.items():
         try:

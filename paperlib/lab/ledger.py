@@ -1,7 +1,9 @@
-"""Results as one small text file: a JSON line per result, sorted by key, made for git.
+"""Results as small text files: a JSON line per result, sorted by key, made for git.
 
-The first line, ``{"rows", "sha256"}``, says how many there are and gives the SHA-256 of all bytes after it; so a file
-that was cut, if at the end of a line, is noticed. Each other line is ``{"key", "provenance", "result", "spec"}``; the
+A ledger is one file (``*.jsonl``) or a folder with one for each kind of run and tool, ``train.jsonl``,
+``analysis-tsne.jsonl``, so that a difference is readable and two runs rarely write the same file. The first line of a
+file, ``{"rows", "sha256"}``, says how many there are and gives the SHA-256 of all bytes after it; so a file that was
+cut, if at the end of a line, is noticed. Each other line is ``{"key", "provenance", "result", "spec"}``; the
 provenance holds the SHA-256 of the line's content. Files and lines from before there were sums have none;
 :func:`export` writes them. Weights stay in the store. Ledgers of several machines merge by key.
 """
@@ -25,22 +27,27 @@ FIELDS = {"key", "spec", "result", "provenance"}
 def export(store: Store, file: str | os.PathLike[str], keys: Iterable[str] | None = None) -> int:
     """Write the results of ``store`` into the ledger ``file``; returns how many of them.
 
-    Results already in the file stay; where both have one, the store's is written. The bytes depend on the rows alone.
+    Results already there stay; where both have one, the store's is written. The bytes depend on the rows alone; a file
+    of a folder that would not change is not written.
 
     Parameters
     ----------
+    file
+        A name without an ending is a folder of such files.
     keys
         Only these; None: all.
 
     Raises
     ------
     PaperlibError
-        A result or a line of the existing file is damaged, or the file cannot be written. The file is then unchanged.
+        A result or a line of what exists is damaged, or nothing can be written there. Each file is then whole, as
+        it was or as it is to be.
     """
     file = Path(file)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with files.held(file.parent, exclusive=True):  # reading, merging and writing are one step
+        folder = file if _is_folder(file) else file.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with files.held(folder, exclusive=True):  # reading, merging and writing are one step
             return _export(store, file, keys)
     except OSError as error:
         raise PaperlibError(f"ledger={str(file)!r} cannot be written ({error.strerror or error}).") from error
@@ -71,9 +78,31 @@ def _export(store: Store, file: Path, keys: Iterable[str] | None) -> int:
                 "sha256": digest(row["spec"], row["result"], {**row["provenance"], "weights_sha256": None}),
             }
             row["provenance"] = row["provenance"] | sums
-    body = b"".join(_line(rows[key]) for key in sorted(rows))
-    files.write(file, _line({"rows": len(rows), "sha256": hashlib.sha256(body).hexdigest()}) + body)
+    parts: dict[Path, list[dict[str, Any]]] = {part: [] for part in _parts(file)}
+    for key in sorted(rows):
+        parts.setdefault(_part(file, rows[key]["spec"]), []).append(rows[key])
+    for part, those in parts.items():
+        body = b"".join(map(_line, those))
+        whole = _line({"rows": len(those), "sha256": hashlib.sha256(body).hexdigest()}) + body
+        if not part.exists() or part.read_bytes() != whole:
+            files.write(part, whole)
     return count
+
+
+def _is_folder(file: Path) -> bool:
+    return file.is_dir() or not (file.suffix or file.exists())
+
+
+def _parts(file: Path) -> list[Path]:
+    """The files that the ledger has."""
+    return sorted(file.glob("*.jsonl")) if file.is_dir() else [file]
+
+
+def _part(file: Path, spec: dict[str, Any]) -> Path:
+    """The file in which ``spec`` belongs."""
+    if not _is_folder(file):
+        return file
+    return file / ("-".join(str(spec[name]) for name in ("kind", "tool") if spec.get(name)) + ".jsonl")
 
 
 def _line(value: dict[str, Any]) -> bytes:
@@ -96,17 +125,26 @@ def _check(row: Any, where: str) -> None:
 
 
 def load(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """Rows of a ledger by key, each checked: the key computed from its spec is the one it states.
+    """Rows of a ledger, a file or a folder of them, by key, each checked: the key computed from its spec is the one it
+    states.
 
     Raises
     ------
     PaperlibError
-        The file is missing or not whole, or a line is not a result; the message names the line.
+        A file is missing or not whole, a line is not a result, or a key is there twice; the message names the line.
     """
     rows: dict[str, dict[str, Any]] = {}
+    for part in _parts(Path(file)):
+        _load(part, rows)
+    return rows
+
+
+def _load(file: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Add the rows of one file to ``rows``."""
+    before = len(rows)
     head: dict[str, Any] = {}
     try:
-        data = Path(file).read_bytes()
+        data = file.read_bytes()
     except OSError as error:
         raise PaperlibError(f"ledger={str(file)!r} cannot be read ({error.strerror or error}).") from None
     if not data:
@@ -126,13 +164,12 @@ def load(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         if row["key"] in rows:
             raise PaperlibError(f"{where} repeats key {row['key']!r}; a ledger holds each result once.")
         rows[row["key"]] = row
-    if head and head != {"rows": len(rows), "sha256": hashlib.sha256(data.partition(b"\n")[2]).hexdigest()}:
+    if head and head != {"rows": len(rows) - before, "sha256": hashlib.sha256(data.partition(b"\n")[2]).hexdigest()}:
         raise PaperlibError(
             f"{file} is not whole: its first line speaks of {head['rows']} results with another SHA-256, and"
-            f" {len(rows)} follow. Get it again; if its lines were merged by hand, remove the first one and export"
-            " again."
+            f" {len(rows) - before} follow. Get it again; if its lines were merged by hand, remove the first one"
+            " and export again."
         )
-    return rows
 
 
 def import_ledger(file: str | os.PathLike[str], store: Store) -> int:

@@ -38,6 +38,22 @@ def test_round_trip(store, tmp_path):
     assert again.read_bytes() == file.read_bytes()  # and so nothing for git to show
 
 
+def test_a_folder_has_a_file_for_each_kind_and_writes_those_that_change(store, tmp_path):
+    """Two runs of different kinds touch different files; what reads a ledger reads either form."""
+    file, folder, other = tmp_path / "results.jsonl", tmp_path / "results", Store(tmp_path / "there" / "runs")
+    assert export(store, file) == export(store, folder) == 6
+    assert sorted(part.name for part in folder.iterdir()) == ["defend.jsonl", "train.jsonl"]
+    assert load(folder) == load(file) and import_ledger(folder, other) == 6
+    times = {part.name: part.stat().st_mtime_ns for part in folder.iterdir()}
+    run([defend_spec(train_spec(0), defense="sau")], store, device="cpu", progress=False, runners=RUNNERS)
+    export(store, folder)
+    assert len(load(folder)) == 7
+    assert {part.name for part in folder.iterdir() if part.stat().st_mtime_ns != times[part.name]} == {"defend.jsonl"}
+    (folder / "again.jsonl").write_bytes((folder / "train.jsonl").read_bytes())
+    with pytest.raises(PaperlibError, match=r"train\.jsonl repeats key"):
+        load(folder)
+
+
 def test_an_imported_model_is_trained_again_only_for_a_new_child(store, tmp_path):
     file, other = tmp_path / "results.jsonl", Store(tmp_path / "there" / "runs")
     export(store, file)
