@@ -10,7 +10,7 @@ import pandas as pd
 from paperlib.experiments import plan
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
-from paperlib.papers import Item, Results
+from paperlib.papers import Item, Results, reading
 from paperlib.papers.captions import REACTIVATION, artefact, where
 from paperlib.papers.defense_table import backdoored, defended, names_of
 from paperlib.report import reactivation as bars
@@ -151,7 +151,7 @@ def reactivation(paper: str, stages: Sequence[str], attacks: Callable[[Scale], S
             caption=f"Low ASR is not removal: ASR with the attacker's trigger ({names_of(there)}), with a universal "
             f"perturbation of at "
             f"most {radius} grey levels optimised against the model, and with both. {where(results)}",
-            alt=bars.describe(numbers),
+            alt=bars.describe(numbers), reading=reading.reactivation(numbers),
         )  # fmt: skip
 
     return Item(lambda scale, seed: list(specs(scale, seed).values()), draw)

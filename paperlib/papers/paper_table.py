@@ -17,8 +17,8 @@ from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results
 from paperlib.papers.captions import PRINTED_DATASETS, artefact, where
-from paperlib.papers.defense_table import Cell, DefenseTable, not_learned, seeds, several, specs_of, tidy
-from paperlib.papers.reading import reading
+from paperlib.papers.defense_table import LEARNED, Cell, DefenseTable, not_learned, seeds, several, specs_of, tidy
+from paperlib.papers.reading import CASE, reading
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
 from paperlib.report.claims import NotRun
@@ -191,7 +191,7 @@ class PaperTable:
         frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins, tolerances=TOLERANCES)
         if not self.average:
             return frame
-        return pd.concat([frame, compare.averages(frame, self.average)], ignore_index=True)
+        return pd.concat([frame, compare.averages(learned_rows(frame), self.average)], ignore_index=True)
 
     def _rows(self, frame: pd.DataFrame) -> tuple[str, ...]:
         """What runs down: the attacks, and all else that is several."""
@@ -255,6 +255,12 @@ class PaperTable:
             n_clean=next(iter(counts)) if len(counts) == 1 else None,
             seeds=several_seeds,
         )
+
+
+def learned_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``frame`` without those of attacks that our undefended model did not learn."""
+    low = frame[(frame.defense == "none") & (frame.metric == "ASR") & (frame.ours < LEARNED)]
+    return frame[~pd.MultiIndex.from_frame(frame[CASE]).isin(pd.MultiIndex.from_frame(low[CASE]))]
 
 
 def _own_first(frame: pd.DataFrame, rows: Sequence[str], own: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paperlib.papers.reading import reading
+from paperlib.papers.reading import reactivation, reading
 
 Row = tuple[str, str, str, float, float]
 BOTH: list[Row] = [
@@ -20,7 +20,16 @@ BOTH: list[Row] = [
 def frame(rows: list[Row]) -> pd.DataFrame:
     key = {"dataset": "cifar10", "model": "preact_resnet18", "ratio": 0.1}
     return pd.DataFrame(
-        {**key, "attack": attack, "defense": defense, "setting": setting, "metric": metric, "ours": ours}
+        {
+            **key,
+            "scale": "laptop",
+            "published": np.nan,
+            "attack": attack,
+            "defense": defense,
+            "setting": setting,
+            "metric": metric,
+            "ours": ours,
+        }
         for attack, defense, setting, *values in rows
         for metric, ours in zip(("ACC", "ASR"), values, strict=True)
     )
@@ -52,3 +61,41 @@ def test_settings() -> None:
 
 def test_without_a_result_no_sentence() -> None:
     assert reading(frame(BOTH[:1]), "ft_sam") == reading(frame([]).reindex(columns=frame(BOTH).columns), "") == ""
+
+
+def test_where_nothing_is_ours_the_printed_averages_are_read() -> None:
+    printed = frame(
+        [("average", "none", "", 93.0, 90.0), ("average", "ft", "", 92.0, 41.5), ("average", "ft_sam", "", 94.0, 1.0)]
+    )
+    printed = printed.assign(published=printed.ours, ours=np.nan)
+    assert reading(printed, "ft_sam") == (
+        "In print FT-SAM brings the average ASR from 90.0 to 1.0 (FT 41.5) and gains 1.0 points of C-Acc."
+    )
+    assert reading(printed[printed.defense != "none"], "ft_sam") == ""
+
+
+def test_at_the_paper_s_own_settings_print_stands_beside_it() -> None:
+    both = frame(BOTH).assign(scale="paper").assign(published=lambda f: f.ours)
+    both.loc[(both.attack == "blended") & (both.defense == "ft_sam") & (both.metric == "ASR"), "published"] = 1.0
+    found = reading(both, "ft_sam")
+    assert "C-Acc / ASR, ours (printed): BadNets undefended 70.0 / 90.0 (70.0 / 90.0)" in found
+    assert "Of 6 cells with a printed ASR 5 are within ten points of it." in found
+    assert found.endswith("Farthest from print, ours (printed): FT-SAM under Blended 30.0 (1.0).")
+
+
+def test_what_a_perturbation_reaches() -> None:
+    rows = [
+        ("blended", "none", 99.0, 50.0, 100.0),
+        ("blended", "ft", 60.0, 30.0, 87.0),
+        ("blended", "clean", 1.0, 23.0, 24.0),
+    ]
+    images = ("trigger", "perturbation", "trigger + perturbation")
+    whole = pd.DataFrame(
+        [
+            {"attack": a, "model": m, "image": i, "asr": v}
+            for a, m, *values in rows
+            for i, v in zip(images, values, strict=True)
+        ]
+    )
+    assert reactivation(whole).endswith("Blended: after FT 87, never attacked 23.")
+    assert reactivation(whole.assign(asr=9.0)).endswith("Blended was not learned.")

@@ -11,7 +11,7 @@ import pandas as pd
 from paperlib.papers.benchmark import runs
 from paperlib.papers.benchmark.runs import DEFENSES
 from paperlib.papers.defense_table import LEARNED
-from paperlib.papers.reading import listed, span
+from paperlib.papers.reading import beside_print, listed, span
 from paperlib.report import style
 
 
@@ -161,22 +161,10 @@ def our_datasets(frame: pd.DataFrame) -> str:
 
 def our_defenses(frame: pd.DataFrame) -> str:
     """Beside print, the cells of learned attacks that agree and those that do not."""
-    asr = frame[(frame.metric == "ASR") & frame.ours.notna()]
-    before = asr[asr.defense == "none"].set_index("attack").ours
-    learned = before[before >= LEARNED].index
-    if not len(learned):
+    undefended = frame[(frame.metric == "ASR") & (frame.defense == "none")]
+    if not (undefended.ours >= LEARNED).any():
         return f"No attack has an undefended ASR of {LEARNED:g} or more here: nothing is said about a defense."
-    both = asr[asr.attack.isin(learned) & asr.published.notna()].assign(apart=lambda f: (f.ours - f.published).abs())
-    if both.empty:
-        return ""
-    far = both[both.apart > 10].sort_values("apart", ascending=False).head(5)
-    cells = [
-        f"{style.title('defense', row.defense) if row.defense != 'none' else 'undefended'} under"
-        f" {style.title('attack', row.attack)} {row.ours:.1f} ({row.published:.1f})"
-        for row in far.itertuples()
-    ]
-    text = f"Of {len(both)} cells with a printed ASR {(both.apart <= 10).sum()} are within ten points of it."
-    return f"{text} Farthest from print, ours (printed): {'; '.join(cells)}." if cells else text
+    return beside_print(frame)
 
 
 def our_repetition(frame: pd.DataFrame) -> str:

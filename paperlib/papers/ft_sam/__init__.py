@@ -6,5 +6,6 @@ holds 5 % clean images. A small scale runs a slice of every table; the paper sca
 
 from paperlib.papers.ft_sam.claims import CLAIMS
 from paperlib.papers.ft_sam.items import ITEMS, OURS
+from paperlib.papers.ft_sam.readings import READINGS
 
-__all__ = ["CLAIMS", "ITEMS", "OURS"]
+__all__ = ["CLAIMS", "ITEMS", "OURS", "READINGS"]

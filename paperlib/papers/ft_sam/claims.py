@@ -1,5 +1,7 @@
 """The claims of the FT-SAM paper, checked on our results; a backdoor that was not learned decides nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from paperlib.experiments.specs import TrainSpec
@@ -37,15 +39,19 @@ def check_alive(results: Results) -> Cases:
 
 
 def check_headline(results: Results) -> Verdict:
-    """Mean ASR after FT-SAM at most a third of that after FT, at no more than 3 points less C-Acc."""
-    parents, numbers = _learned(results), {}
-    for defense, title in (("ft", "FT"), ("ft_sam", "FT-SAM")):
-        there = [results.need(defended(results.scale, parent, defense)) for parent in parents]
-        for metric, name in (("asr", "ASR"), ("c_acc", "C-Acc")):
-            numbers[f"mean {name} after {title}"] = float(np.mean([one[metric] for one in there]))
-    asr, c_acc, asr_sam, c_acc_sam = numbers.values()
-    holds = asr_sam <= asr / 3 and c_acc_sam >= c_acc - 3
-    return Verdict(holds, f"{over(parents)}; at most a third of the ASR, at most 3 points of C-Acc", numbers)
+    """Over the learned attacks of Table 1: mean ASR after FT-SAM at most a third of that after FT, at no more than 3
+    points less C-Acc."""
+    table = replace(runs.TABLES["table1"][results.scale.name], defenses=runs.FT)
+    asr, reason = _means(results, table)
+    c_acc, _ = _means(results, table, "c_acc")
+    numbers = {
+        f"mean {name} after {style.title('defense', defense)}": means[defense, ""]
+        for defense in ("ft", "ft_sam")
+        for name, means in (("ASR", asr), ("C-Acc", c_acc))
+    }
+    before, c_before, after, c_after = numbers.values()
+    holds = after <= before / 3 and c_after >= c_before - 3
+    return Verdict(holds, f"{reason}; at most a third of the ASR, at most 3 points of C-Acc", numbers)
 
 
 @in_all("rank correlation of TAC and norm, 5 % poisoning")
@@ -90,12 +96,12 @@ def check_rho(results: Results) -> Cases:
         yield rank < 0 and rates[-1] < rates[0], {**ends, f"{title} rank correlation": rank}
 
 
-def _means(results: Results, table: DefenseTable) -> tuple[dict[tuple[str, str], float], str]:
-    """(defense, setting) -> mean ASR over the learned attacks of ``table``, and which these are."""
+def _means(results: Results, table: DefenseTable, metric: str = "asr") -> tuple[dict[tuple[str, str], float], str]:
+    """(defense, setting) -> mean of ``metric`` over the learned attacks of ``table``, and which these are."""
     rates: dict[tuple[str, str], list[float]] = {}
     parents: dict[str, TrainSpec] = {}
     for cell, _, after in paired(results, table.cells(results.scale, results.seed)):
-        rates.setdefault((cell.defense, cell.setting), []).append(after["asr"])
+        rates.setdefault((cell.defense, cell.setting), []).append(after[metric])
         parents[cell.attack] = cell.parent
     if not rates:
         raise NotRun(f"no attack is learned at {results.scale.name} scale")

@@ -19,5 +19,6 @@ Differences from the paper
 
 from paperlib.papers.polarizer.claims import CLAIMS
 from paperlib.papers.polarizer.items import ITEMS, OURS
+from paperlib.papers.polarizer.readings import READINGS
 
-__all__ = ["CLAIMS", "ITEMS", "OURS"]
+__all__ = ["CLAIMS", "ITEMS", "OURS", "READINGS"]

@@ -20,6 +20,7 @@ Differences from the paper
 
 from paperlib.papers.sau.claims import CLAIMS
 from paperlib.papers.sau.items import ITEMS, OURS
+from paperlib.papers.sau.readings import READINGS
 from paperlib.papers.sau.runs import whole_grid
 
-__all__ = ["CLAIMS", "ITEMS", "OURS", "whole_grid"]
+__all__ = ["CLAIMS", "ITEMS", "OURS", "READINGS", "whole_grid"]

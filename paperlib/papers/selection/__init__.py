@@ -7,5 +7,6 @@ which experiments there are, ``items`` what is drawn from them, ``tables``, ``fi
 
 from paperlib.papers.selection.claims import CLAIMS
 from paperlib.papers.selection.items import ITEMS, OURS
+from paperlib.papers.selection.readings import READINGS
 
-__all__ = ["CLAIMS", "ITEMS", "OURS"]
+__all__ = ["CLAIMS", "ITEMS", "OURS", "READINGS"]
