@@ -155,8 +155,7 @@ def make(results: papers.Results, paper: str, id_: str, out: Path | None = None)
     """
     from paperlib.report import artefact
 
-    _, _, item = papers.item(f"{paper}/{id_}")
-    made = papers.draw(paper, id_, item, results)
+    made = papers.draw(paper, id_, results)
     artefact.save(made, out or paths.figures_dir(), provenance_of(results, made.results))
     return made
 
@@ -364,7 +363,8 @@ class Companion:
         from paperlib.papers import ran
 
         if changes:
-            made = papers.draw(self.paper.key, id_, item, results)
+            results.forget()
+            made = item.draw(results)
         else:
             made = make(results, self.paper.key, id_, self.out)
         lines = [f"Ran: {ran.ran(results, made.results, made.scale)}."]

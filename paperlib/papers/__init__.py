@@ -311,10 +311,19 @@ def item(name: str) -> tuple[str, str, Item]:
     return paper, id_, found[id_]
 
 
-def draw(paper: str, id_: str, item: Item, results: Results) -> "Artefact":
-    """``item``, which is the item ``id_`` of ``paper`` or a changed one, drawn from ``results``, with what it says."""
+def draw(paper: str, id_: str, results: Results) -> "Artefact":
+    """The item ``id_`` of ``paper``, drawn from ``results``, with what it says.
+
+    Raises
+    ------
+    PaperlibError
+        The item is unknown or only planned.
+    NotRun
+        No result of it exists.
+    """
+    _, _, found = item(f"{paper}/{id_}")
     results.forget()
-    made = item.draw(results)
+    made = found.draw(results)
     say = getattr(module(paper), "READINGS", {}).get(id_)
     return replace(made, reading=say(made.frame)) if say else made
 

@@ -409,7 +409,7 @@ def test_the_printed_figures_are_read_by_the_right_numbers() -> None:
     """What the sentences below the figures say is computed here once more, cell by cell from the leaderboard."""
 
     def said(id_: str) -> str:
-        return draw("benchmark", id_, benchmark.ITEMS[id_], Results(SMOKE, 0, {})).reading
+        return draw("benchmark", id_, Results(SMOKE, 0, {})).reading
 
     def curve(dataset: str, model: str, defense: str) -> list[str]:
         proper = runs.board(dataset=dataset, model=model, defense=defense).query("status == ''")

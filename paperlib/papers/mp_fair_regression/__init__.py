@@ -7,5 +7,6 @@ packages. A data set that is not on the machine leaves the printed half.
 
 from paperlib.papers.mp_fair_regression.claims import CLAIMS
 from paperlib.papers.mp_fair_regression.items import ITEMS, OURS
+from paperlib.papers.mp_fair_regression.readings import READINGS
 
-__all__ = ["CLAIMS", "ITEMS", "OURS"]
+__all__ = ["CLAIMS", "ITEMS", "OURS", "READINGS"]
