@@ -14,7 +14,7 @@ A table of ASR has one row per attack and one column per defense.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -97,8 +97,9 @@ def repetition_sd(difference: float) -> float:
 def survival(
     cells: pd.DataFrame,
     noise: Mapping[str, float],
-    statements: Mapping[str, Callable[[pd.DataFrame], bool]],
+    statements: Mapping[str, Callable[[Any], bool]],
     *,
+    read: Callable[[pd.DataFrame], Any] = lambda cells: cells,
     draws: int = 500,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -107,11 +108,11 @@ def survival(
     Parameters
     ----------
     cells : DataFrame
-        With columns ``defense`` and ``ASR`` in percent; what else the statements read.
+        With columns ``defense`` and ``ASR`` in percent; what else ``read`` needs.
     noise
         Defense -> standard deviation of a cell in points.
     statements
-        Name -> function of a frame like ``cells``.
+        Name -> function of what ``read`` makes of the repeated cells, once a draw.
 
     Raises
     ------
@@ -125,8 +126,9 @@ def survival(
     held = dict.fromkeys(statements, 0)
     for _ in range(draws):
         again = cells.assign(ASR=np.clip(cells.ASR.to_numpy() + sd * rng.standard_normal(len(cells)), 0, 100))
+        about = read(again)
         for name, statement in statements.items():
-            held[name] += bool(statement(again))
+            held[name] += bool(statement(about))
     return {name: count / draws for name, count in held.items()}
 
 

@@ -1,6 +1,6 @@
 """What BackdoorBench says of its grid, checked on the printed numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -110,38 +110,41 @@ CLAIMS: list[Claim] = [
 # --------------------------------------------------------------------------------------------------- how sure is print?
 
 
-Statement = Callable[[pd.DataFrame], bool]
+Means = Mapping[tuple[str, float], float]
+"""Defense and poisoning ratio -> mean ASR in percent over the attacks."""
+Statement = Callable[[Means], bool]
 
 
-def _mean(cells: pd.DataFrame, defense: str, ratio: float) -> float:
-    return float(cells[(cells.defense == defense) & (cells.ratio == ratio)].ASR.mean())
+def mean_asr(cells: pd.DataFrame) -> Means:
+    """What the statements are about."""
+    found: dict[tuple[str, float], float] = cells.groupby(["defense", "ratio"]).ASR.mean().to_dict()
+    return found
 
 
-def _rank(cells: pd.DataFrame, defense: str) -> float:
+def _rank(asr: Means, defense: str) -> int:
     """Place of ``defense`` by mean ASR at 10 %, 1 for the lowest."""
-    at = cells[(cells.ratio == 0.1) & (cells.defense != "none")]
-    return float(at.groupby("defense").ASR.mean().rank()[defense])
+    return 1 + sum(asr[other, 0.1] < asr[defense, 0.1] for other, ratio in asr if ratio == 0.1 and other != "none")
 
 
 def _falls(defense: str) -> Statement:
-    return lambda cells: _mean(cells, defense, 0.1) < _mean(cells, defense, 0.05)
+    return lambda asr: asr[defense, 0.1] < asr[defense, 0.05]
 
 
 def _fails(defense: str) -> Statement:
-    return lambda cells: _mean(cells, "none", 0.1) - _mean(cells, defense, 0.1) < 10
+    return lambda asr: asr["none", 0.1] - asr[defense, 0.1] < 10
 
 
 STATEMENTS: dict[str, Statement] = {
-    "Undefended, the mean ASR grows with the ratio at every step": lambda c: all(
-        _mean(c, "none", a) < _mean(c, "none", b) for a, b in pairwise(RATIOS)
+    "Undefended, the mean ASR grows with the ratio at every step": lambda asr: all(
+        asr["none", a] < asr["none", b] for a, b in pairwise(RATIOS)
     ),
     **{f"After {style.title('defense', d)} the mean ASR at 10 % is below that at 5 %": _falls(d) for d in ("ft", "fp",
     "nad", "nc")},
     **{f"At 10 % {style.title('defense', d)} stays within 10 points of no defense": _fails(d) for d in ("ac", "ss")},
-    "At 10 % ANP leaves the lowest mean ASR": lambda c: _rank(c, "anp") == 1,
-    "At 10 % ABL is the second lowest": lambda c: _rank(c, "abl") == 2,
+    "At 10 % ANP leaves the lowest mean ASR": lambda asr: _rank(asr, "anp") == 1,
+    "At 10 % ABL is the second lowest": lambda asr: _rank(asr, "abl") == 2,
 }  # fmt: skip
-"""Statements about the printed means of CIFAR-10, PreAct-ResNet18; each takes cells and says whether it holds."""
+"""Statements about the printed means of CIFAR-10, PreAct-ResNet18; each takes :func:`mean_asr`."""
 
 
 def noise_sd(defenses: Sequence[str]) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The printed numbers of the mean-parity paper, in the columns and names that our protocols use for their results."""
 
+from functools import lru_cache
+
 import pandas as pd
 
 from paperlib.report.published import published
@@ -23,6 +25,11 @@ def printed(items: str) -> pd.DataFrame:
         ``dataset_or_k``, ``split``, ``method``, ``metric``, ``value``, and, missing where they do not apply, ``stat``,
         ``trial``, ``vertex``.
     """
+    return _printed(items).copy()
+
+
+@lru_cache
+def _printed(items: str) -> pd.DataFrame:
     frame = published("mp_fair_regression")
     frame = frame[frame["item"].str.startswith(items)].reset_index(drop=True)
     rows = []
