@@ -41,6 +41,8 @@ class Scale:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name of an attack, defense, detector or strategy -> hyper-parameters that differ from its defaults at this scale.
     ``detector abl`` is the detector where a defense has the same name."""
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Model -> epochs, batch size and highest learning rate in the tables, where they are not PreAct-ResNet18's."""
 
 
 PICTURE = {"smoke": "cartoon", "laptop": "cartoon", "paper": "benchmark"}
@@ -147,6 +149,14 @@ SCALES: dict[str, Scale] = {
             # about 1.1 and 1.2 trainings of the victim
             "lps": {"rounds": 10, "epochs": 1, "schedule": "constant"},  # as recorded
             "fus": {"rounds": 3, "epochs": 6},
+        },
+        networks={
+            "vgg19": {"epochs": 18, "lr": 0.02},
+            "vgg19_bn": {"epochs": 18, "lr": 0.02},
+            "resnet18": {"epochs": 8, "batch_size": 32},
+            "densenet161": {"epochs": 6, "batch_size": 32, "lr": 0.05},
+            "mobilenet_v3_large_fine": {"epochs": 14, "lr": 0.05},
+            "efficientnet_b3_fine": {"epochs": 14, "lr": 0.05},
         },
     ),
     "paper": Scale(

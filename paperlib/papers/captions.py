@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from paperlib.attacks import meant
+from paperlib.data import sources
 from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import pairs
@@ -15,8 +16,18 @@ from paperlib.papers import Results
 from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact
 
+TINY, SIGNS = "tiny_imagenet20_32", "gtsrb_sample"
+"""What stands for Tiny ImageNet and for GTSRB at laptop scale."""
 PRINTED_DATASETS = {"tiny_imagenet": "tiny"}
 """Data sets that have another name among the published numbers."""
+
+
+def printed_name(dataset: str) -> str:
+    """The published numbers' name of a data set, or of that which it stands for."""
+    about = sources.DATASETS.get(dataset)
+    name = about.stands_for if about and about.stands_for else dataset
+    return PRINTED_DATASETS.get(name, name)
+
 
 REACTIVATION: dict[str, dict[str, int]] = {
     "smoke": {"n": 200, "n_train": 200, "steps": 20, "batch_size": 32},
@@ -28,7 +39,9 @@ REACTIVATION: dict[str, dict[str, int]] = {
 
 def images(scale: Scale) -> str:
     """Data set and number of training images."""
-    count = f"{scale.n_train:,} training images" if scale.n_train else "all training images"
+    about = sources.DATASETS.get(scale.dataset)
+    n = scale.n_train or (about.n_train if about and about.stands_for else 0)
+    count = f"{n:,} training images" if n else "all training images"
     return f"{style.title('dataset', scale.dataset)}, {count}"
 
 

@@ -267,7 +267,8 @@ class DefenseTable:
                 for ratio in several(self.ratio):
                     shown = set()
                     for setting in self.settings:
-                        parent = backdoored(there, attack, ratio, seed, **{"model": model, **setting.training})
+                        fields = {"model": model, **there.networks.get(model, {}), **setting.training}
+                        parent = backdoored(there, attack, ratio, seed, **fields)
                         for clean, n in self.clean(there).items():
                             name = ";".join(part for part in (setting.name, clean) if part)
                             if self.undefended == EACH or (self.undefended == ONCE and parent.key not in shown):

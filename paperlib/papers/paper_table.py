@@ -16,7 +16,7 @@ from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results
-from paperlib.papers.captions import PRINTED_DATASETS, artefact, where
+from paperlib.papers.captions import artefact, printed_name, where
 from paperlib.papers.defense_table import LEARNED, Cell, DefenseTable, not_learned, seeds, several, specs_of, tidy
 from paperlib.papers.reading import CASE, reading
 from paperlib.report import compare, style, tables
@@ -155,11 +155,18 @@ class PaperTable:
         chosen = next((part.seeds for part in self.at(scale) if part.seeds), ())
         several_seeds = list(chosen) or seeds(results, lambda seed: self.cells(scale, seed))
         frame = compare.over_seeds([self._compared(results, printed, seed) for seed in several_seeds])
-        if planned and not frame.ours.notna().any():
+        ran = bool(frame.ours.notna().any())
+        instead = self.instead(scale)
+        if planned and not ran and (printed.empty or not instead):
             raise NotRun(f"no cell of {self.number} has a result at {scale.name} scale")
         frame = _own_first(frame, self._rows(frame), self.own)
         shown = self.coverage(frame)
-        if planned:
+        if planned and not ran:
+            caption = (
+                f"{self.number}. {self.title}. Printed numbers only: {instead} is planned at {scale.name} scale, and "
+                "no run of it is recorded."
+            )
+        elif planned:
             caption = f"{self.number}. {self.title}{self._changed()}; {shown}. {self._where(results, several_seeds)}"
         else:
             caption = (
@@ -168,11 +175,14 @@ class PaperTable:
         notes = list(self.notes(results) if callable(self.notes) else self.notes)
         notes.append(not_learned(results, [cell.parent for cell in planned]))
         html = tables.paper_table(
-            frame, caption, rows=self._rows(frame), columns=self.columns, everything=self.everything or not planned,
+            frame, caption, rows=self._rows(frame), columns=self.columns, everything=self.everything or not ran,
             coverage=shown, notes=notes,
         )  # fmt: skip
         above = self.above(results) if self.above else ""
         more: dict[str, Any] = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs}
+        if instead:
+            there = scales.on(scale, self.at(scale)[0].dataset)
+            more |= {"dataset": there.dataset, "n_train": there.n_train, "epochs": there.epochs}
         if self.own in scale.changes:
             more[self.own] = dict(scale.changes[self.own])
         return artefact(
@@ -185,8 +195,8 @@ class PaperTable:
         scale = results.scale
         metrics = set(printed.metric) if len(printed) else self.metrics
         ours = tidy(results, self.cells(scale, seed), metrics)
-        sets = {scales.on(scale, part.dataset).dataset: part.dataset for part in self.at(scale)}
-        stand = {there: PRINTED_DATASETS.get(name, name) for there, name in sets.items() if there != name}
+        sets = {scales.on(scale, part.dataset).dataset: printed_name(part.dataset) for part in self.at(scale)}
+        stand = {there: name for there, name in sets.items() if there != name}
         stand_ins = {"dataset": stand} if stand and scale.name != "paper" and len(printed) else None
         frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins, tolerances=TOLERANCES)
         if not self.average:
@@ -221,6 +231,17 @@ class PaperTable:
                 counts.append(f"{len(run)} of {len(everyone)} {name}{'s' if len(everyone) != 1 else ''}")
         lost = "" if len(self.published()) else "; the printed values are not published to us"
         return f"{', '.join(counts)} run{lost}"
+
+    def instead(self, scale: Scale) -> str:
+        """What a small scale runs a whole table on, where it is not its usual data set and network; else empty."""
+        parts = self.at(scale)
+        usual = any((part.dataset, part.model) == ("cifar10", "preact_resnet18") for part in parts)
+        if scale.name == "paper" or self.changes or usual or not parts:
+            return ""
+        models = dict.fromkeys(model for part in parts for model in several(part.model))
+        sets = dict.fromkeys(part.dataset for part in parts)
+        names = [f"{style.title('model', name)} of width {scale.width}" for name in models]
+        return f"{', '.join(names)} on {', '.join(style.title('dataset', name) for name in sets)}"
 
     def _absent(self) -> str:
         """What a scale does not run."""

@@ -128,7 +128,7 @@ PAPERS = {
 DATASETS = {
     "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "gtsrb": "GTSRB", "tiny": "Tiny ImageNet",
     "tiny_imagenet": "Tiny ImageNet", "tiny_imagenet20": "Tiny ImageNet, 20 classes",
-    "tiny_imagenet20_32": "Tiny ImageNet-20 at 32x32", "gtsrb_sample": "a quarter of GTSRB",
+    "tiny_imagenet20_32": "Tiny ImageNet-20 at 32x32", "gtsrb_sample": "GTSRB, every fourth image",
     "imagenet100": "ImageNet-100", "imagenet_dog": "ImageNet-Dog", "digits": "digits", "synthetic": "Synthetic",
     "adult": "Adult", "law_school": "Law School", "communities_crime": "Communities & Crime",
 }  # fmt: skip

@@ -286,8 +286,8 @@ def test_what_cannot_be_changed_is_said() -> None:
 
 
 def test_a_table_that_a_scale_does_not_run_is_run_when_it_is_asked_for() -> None:
-    item = papers.items("ft_sam")["table2"]
+    item = papers.items("polarizer")["table14"]
     assert not item.specs(LAPTOP, 0)
     specs = item.changed(attacks=["blended"], defenses=["ft"]).specs(LAPTOP, 0)
-    assert {s.dataset for s in specs if isinstance(s, TrainSpec)} == {"tiny_imagenet"}
+    assert {s.dataset for s in specs if isinstance(s, TrainSpec)} == {"cifar100"}
     assert [s for s in specs if isinstance(s, DefendSpec) and of_defense("ft", "blended")(s)]

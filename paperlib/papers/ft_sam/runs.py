@@ -8,6 +8,7 @@ from paperlib.experiments import plan
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec, pairs
+from paperlib.papers.captions import SIGNS, TINY
 from paperlib.papers.defense_table import Cell, DefenseTable, Setting, backdoored, defended, specs_of
 
 PAPER = "ft_sam"
@@ -40,7 +41,10 @@ TABLES: dict[str, dict[str, DefenseTable]] = {
         ),
         "paper": DefenseTable(PRINTED_ATTACKS, PRINTED_DEFENSES),
     },
-    "table2": {"paper": DefenseTable(DIRTY_LABEL, PRINTED_DEFENSES, dataset="tiny_imagenet")},
+    "table2": {
+        "laptop": DefenseTable(DIRTY_LABEL, PRINTED_DEFENSES, dataset=TINY),
+        "paper": DefenseTable(DIRTY_LABEL, PRINTED_DEFENSES, dataset="tiny_imagenet"),
+    },
     "table3": {scale: DefenseTable(attacks, FT, clean_ratio=CLEAN_RATIOS) for scale, attacks in ATTACKS.items()},
     "table4": {
         "smoke": DefenseTable(("blended",), CHAINS),
@@ -53,13 +57,27 @@ TABLES: dict[str, dict[str, DefenseTable]] = {
         "laptop": DefenseTable(ATTACKS["laptop"], ("ft", "fp", "ft_sam"), ratio=0.05),
         "paper": DefenseTable(PRINTED_ATTACKS, PRINTED_DEFENSES, ratio=0.05),
     },
-    "supp_c2": {"paper": DefenseTable(DIRTY_LABEL, PRINTED_DEFENSES, ratio=0.05, dataset="tiny_imagenet")},
-    "supp_c3": {"paper": DefenseTable(DIRTY_LABEL, PRINTED_DEFENSES, dataset="gtsrb")},
-    "supp_c4": {"paper": DefenseTable(PRINTED_ATTACKS, PRINTED_DEFENSES, model="vgg19_bn")},
+    "supp_c2": {
+        "laptop": DefenseTable(("badnets", "blended"), FT, ratio=0.05, dataset=TINY),
+        "paper": DefenseTable(DIRTY_LABEL, PRINTED_DEFENSES, ratio=0.05, dataset="tiny_imagenet"),
+    },
+    "supp_c3": {
+        "laptop": DefenseTable(("badnets", "blended"), FT, dataset=SIGNS),
+        "paper": DefenseTable(DIRTY_LABEL, PRINTED_DEFENSES, dataset="gtsrb"),
+    },
+    "supp_c4": {
+        "laptop": DefenseTable(("badnets", "blended"), ("ft", "fp", "ft_sam"), model="vgg19_bn"),
+        "paper": DefenseTable(PRINTED_ATTACKS, PRINTED_DEFENSES, model="vgg19_bn"),
+    },
     "supp_d1": {
+        "laptop": DefenseTable(
+            ("badnets", "blended"),
+            FT,
+            model=("vgg19_bn", "densenet161", "mobilenet_v3_large_fine", "efficientnet_b3_fine"),
+        ),
         "paper": DefenseTable(
             PRINTED_ATTACKS, FT, model=("vgg19_bn", "densenet161", "mobilenet_v3_large", "efficientnet_b3")
-        )
+        ),
     },
     "supp_d2": {
         "smoke": DefenseTable(ATTACKS["smoke"], FT, ratio=(0.05, 0.1)),

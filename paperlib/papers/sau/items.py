@@ -7,7 +7,7 @@ from paperlib.papers.sau import figures, runs, tables
 ITEMS: dict[str, Item] = {
     "table1": Item(lambda s, seed: list(runs.risk_specs(s, seed).values()), tables.draw_table1),
     "table2": Item(lambda s, seed: [], tables.draw_table2),
-    "table6": Item(lambda s, seed: list(runs.curves(s, seed).values()), tables.draw_table6),
+    "table6": Item(lambda s, seed: list(runs.curves(s, seed, runs.TABLE6).values()), tables.draw_table6),
     "table7": Item(
         lambda s, seed: [c.spec for c in runs.MAIN[s.name].cells(s, seed) if c.defense != "none"], tables.draw_table7
     ),

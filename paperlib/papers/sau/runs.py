@@ -1,6 +1,6 @@
 """The SAU paper: which experiments its tables and figures are drawn from, at every scale."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paperlib.defenses import VARIANTS
@@ -9,6 +9,7 @@ from paperlib.experiments.scales import PAPER as FULL
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.spec import Spec, pairs
+from paperlib.papers.captions import SIGNS, TINY
 from paperlib.papers.defense_table import EACH, NEVER, DefenseTable, Setting, backdoored, defended
 from paperlib.papers.paper_table import Parts
 
@@ -40,7 +41,9 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 LONG = 45
 """Epochs after which BadNets has learned all-to-all labels at laptop scale."""
 ABLATED = {"smoke": ("blended",), "laptop": ("blended",), "paper": ("badnets", "blended", "lf")}
-"""Scale -> attacks of Table 6 and Figure 3."""
+"""Scale -> attacks of Figure 3."""
+TABLE6 = {**ABLATED, "laptop": ABLATED["paper"]}
+"""Scale -> attacks of Table 6."""
 N = {"smoke": 60, "laptop": 200, "paper": 2000}
 """Scale -> test images on which risks are estimated."""
 EVERY = {"smoke": 2, "laptop": 2, "paper": 5}
@@ -91,7 +94,10 @@ def _configured(attacks: tuple[str, ...], *names: str) -> DefenseTable:
 HARD = (Setting("attacker=adversarial_training", training=plan.adversarially(FULL)),)
 TABLES: dict[str, Parts] = {
     "table3": {**MAIN, "laptop": (MAIN["laptop"], _sau("ssba"))},
-    "table4": {"paper": DefenseTable(DIRTY_LABEL, DEFENSES, dataset="tiny_imagenet")},
+    "table4": {
+        "laptop": DefenseTable(DIRTY_LABEL, DEFENSES, dataset=TINY),
+        "paper": DefenseTable(DIRTY_LABEL, DEFENSES, dataset="tiny_imagenet"),
+    },
     "table5": {
         "smoke": _sau("blended", ratio=(0.1,)),
         "laptop": _sau("badnets", "blended", ratio=(0.1,)),
@@ -100,11 +106,18 @@ TABLES: dict[str, Parts] = {
     },
     "table9": {"laptop": DefenseTable(("badnets",), (), ratio=0.01), "paper": _adversarial(0.01)},
     "table10": {"smoke": _sau("badnets"), "laptop": _sau(*COMPARED), "paper": _adversarial(0.1)},
-    "table11": {"laptop": _sau("ssba"), "paper": _sau("ssba")},
+    "table11": {
+        "laptop": (_sau("ssba"), _sau("ssba", dataset=TINY)),
+        "paper": (_sau("ssba"), _sau("ssba", dataset="tiny_imagenet")),
+    },
     "table12": {"smoke": _pixels(1.0), "laptop": _pixels(1.0), "paper": _pixels(*PIXELS)},
     "table13": {
         "smoke": DefenseTable(("badnets",), NORMS),
-        "laptop": DefenseTable(("badnets",), NORMS),
+        "laptop": (
+            DefenseTable(("badnets",), NORMS),
+            DefenseTable(("ssba", "wanet"), NORMS),
+            DefenseTable(("badnets", "ssba", "wanet"), NORMS, dataset=TINY),
+        ),
         "paper": tuple(
             DefenseTable(("badnets", "ssba", "wanet"), NORMS, dataset=dataset) for dataset in ("cifar10",
             "tiny_imagenet")
@@ -114,16 +127,28 @@ TABLES: dict[str, Parts] = {
         "smoke": _mixed("anp", "sau"), "laptop": _mixed("anp", "nad", "sau"), "paper": _mixed("anp", "nad", "sau"),
     },
     "table15": {"paper": _sau(*AGAINST_RNP, settings=HARD, undefended=EACH)},
-    "table16": {"paper": DefenseTable(ATTACKS, DEFENSES, model="vgg19")},
-    "table17": {"paper": DefenseTable(DIRTY_LABEL, DEFENSES, model="vgg19", dataset="tiny_imagenet")},
-    "table18": {"paper": DefenseTable(DIRTY_LABEL, DEFENSES, dataset="gtsrb")},
-    "table19": {"paper": DefenseTable(DIRTY_LABEL, DEFENSES, model="vgg19", dataset="gtsrb")},
+    "table16": {name: DefenseTable(ATTACKS, DEFENSES, model="vgg19") for name in ("laptop", "paper")},
+    "table17": {
+        "laptop": _sau("badnets", "blended", model="vgg19", dataset=TINY),
+        "paper": DefenseTable(DIRTY_LABEL, DEFENSES, model="vgg19", dataset="tiny_imagenet"),
+    },
+    "table18": {
+        "laptop": DefenseTable(("badnets", "blended"), DEFENSES, dataset=SIGNS),
+        "paper": DefenseTable(DIRTY_LABEL, DEFENSES, dataset="gtsrb"),
+    },
+    "table19": {
+        "laptop": _sau("badnets", "blended", model="vgg19", dataset=SIGNS),
+        "paper": DefenseTable(DIRTY_LABEL, DEFENSES, model="vgg19", dataset="gtsrb"),
+    },
     "table20": {
         "smoke": _sau("blended", ratio=0.05),
         "laptop": _sau("badnets", "blended", "sig", ratio=0.05),
         "paper": DefenseTable(ATTACKS, DEFENSES, ratio=0.05),
     },
-    "table21": {"paper": DefenseTable(DIRTY_LABEL, DEFENSES, ratio=0.05, dataset="tiny_imagenet")},
+    "table21": {
+        "laptop": _sau("badnets", "blended", ratio=0.05, dataset=TINY),
+        "paper": DefenseTable(DIRTY_LABEL, DEFENSES, ratio=0.05, dataset="tiny_imagenet"),
+    },
     "table22": {
         "smoke": _configured(("blended",), "configuration=1", "lambda_4=0.1"),
         "laptop": _configured(("blended",)),
@@ -144,7 +169,7 @@ TABLES: dict[str, Parts] = {
         "laptop": _rnp(*AGAINST_RNP, clean_ratio=(0.05,), undefended=EACH),
         "paper": _rnp(*AGAINST_RNP, clean_ratio=(0.01, 0.05), undefended=EACH),
     },
-    "table28": {"paper": _rnp(*AGAINST_RNP, model="resnet18", ratio=0.005)},
+    "table28": {name: _rnp(*AGAINST_RNP, model="resnet18", ratio=0.005) for name in ("laptop", "paper")},
 }  # fmt: skip
 """Table -> scale -> what it runs."""
 WHOLE = ("table3", "table4", "table16", "table17", "table18", "table19", "table20", "table21")
@@ -171,10 +196,10 @@ def curve_spec(scale: Scale, attack: str, objectives: str, seed: int) -> Analysi
     return plan.analyse("sau_curve", backdoored(scale, attack, seed=seed), seed=seed, **{**sizes, **changes})
 
 
-def curves(scale: Scale, seed: int) -> dict[tuple[str, str], Spec]:
-    """(attack, objectives) -> the curve: Table 6 and Figure 3."""
-    there, attacks = ablation(scale), ABLATED[scale.name]
-    return {(attack, name): curve_spec(there, attack, name, seed) for attack in attacks for name in OBJECTIVES}
+def curves(scale: Scale, seed: int, attacks: Mapping[str, tuple[str, ...]] = ABLATED) -> dict[tuple[str, str], Spec]:
+    """(attack, objectives) -> the curve: Figure 3 and, with other ``attacks``, Table 6."""
+    there = ablation(scale)
+    return {(one, name): curve_spec(there, one, name, seed) for one in attacks[scale.name] for name in OBJECTIVES}
 
 
 def _of_stages(tool: str, scale: Scale, attack: str, seed: int) -> AnalysisSpec:

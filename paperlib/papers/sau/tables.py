@@ -97,7 +97,7 @@ def draw_table6(results: Results) -> Artefact:
             **key, "attack": attack, "defense": "sau", "setting": f"objectives={name}", "metric": metric,
             "value": curve[measure][-1], "n_seeds": 1,
         }
-        for (attack, name), curve in found(results, runs.curves(scale, results.seed), "ablation").items()
+        for (attack, name), curve in found(results, runs.curves(scale, results.seed, runs.TABLE6), "ablation").items()
         for metric, measure in (("ACC", "c_acc"), ("ASR", "asr"))
     ]  # fmt: skip
     instead = None if scale.name == "paper" else {"dataset": {there.dataset: "tiny"}}
