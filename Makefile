@@ -10,7 +10,7 @@
 #   make lab                                    JupyterLab
 #   make notebooks SCALE=laptop                 execute the notebooks in place: the outputs that are stored in git
 #                                               (RECORDED=1: from the results in git, NOTEBOOKS=notebooks/02_sau.ipynb: only some)
-#   make reproduce SCALE=laptop RECORD=1        as above, into the results, figures and gallery that are stored in git
+#   make reproduce SCALE=laptop RECORD=1        as above, into the results and figures that are stored in git
 #   make lock                                   write requirements.lock.txt anew (UPGRADE=1: with newer versions)
 #   make clean                                  remove .venv and what was generated; data and finished runs stay
 #

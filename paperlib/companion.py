@@ -10,6 +10,7 @@ uses the same functions.
 import importlib
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.lab import ledger, provenance
 from paperlib.lab.plan import duration, plan
-from paperlib.lab.run import run
+from paperlib.lab.run import run, watched
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
 from paperlib.parameters import check_parameters, declared_parameters, given_lists, injected
@@ -299,7 +300,7 @@ class Companion:
             self.seed,
             device=self.device,
             recorded=self.recorded,
-            report=report,
+            report=None if watched(sys.stderr) else report,
             strict=not self.changes,
         )
         missing = [] if self.recorded else [spec for spec in specs if spec.key not in found.rows]

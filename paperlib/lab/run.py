@@ -7,6 +7,7 @@ the store and can be sent to another process.
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -264,22 +265,34 @@ def _failed(
     return RunFailed(message, results, missing)
 
 
+def watched(stream: TextIO) -> bool:
+    """Whether a person sees what is written: a terminal, or a notebook that could be asked something, which papermill,
+    nbconvert and tests refuse."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return stream.isatty() or bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+
+
 class _Progress:
-    """Progress of one grid: a tqdm bar per group on a terminal, a line every few seconds elsewhere."""
+    """Progress of one grid: one tqdm bar with the run in work and the time left where a person watches
+    (:func:`watched`), a line every few seconds elsewhere."""
 
     every = 5.0  # seconds between lines
 
     def __init__(self, planned: Plan, stream: TextIO | None, report: Callable[[str], None] | None) -> None:
-        self.groups = planned.groups
-        self.group_of = {spec.key: i for i, group in enumerate(self.groups) for spec in group}
+        self.runs = sum(map(len, planned.groups))
         self.estimates = {cell.spec.key: cell.seconds or 0.0 for cell in planned.of("to do")}
         self.left = planned.seconds
         self.stream = stream if report is None else None
         self.report = report
-        self.bar: Any = None
-        self.group = -1  # the one that the bar shows
         self.done = 0
         self.last = time.monotonic()
+        self.bar: Any = None
+        if self.stream is not None and watched(self.stream):
+            with warnings.catch_warnings(action="ignore"):  # without ipywidgets it is a bar of text, as on a terminal
+                from tqdm.auto import tqdm
+            self.bar = tqdm(
+                total=self.runs, unit="run", file=self.stream, bar_format="{l_bar}{bar}| {n}/{total}{postfix}"
+            )
 
     def __enter__(self) -> "_Progress":
         return self
@@ -288,24 +301,11 @@ class _Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def _bar(self, spec: Spec) -> Any:
-        """The bar of the group of ``spec``, or None where the stream is no terminal."""
-        if self.stream is None or not self.stream.isatty():
-            return None
-        if self.group != self.group_of[spec.key]:
-            from tqdm import tqdm
-
-            if self.bar is not None:
-                self.bar.close()
-            self.group = self.group_of[spec.key]
-            group = self.groups[self.group]
-            title = f"{self.group + 1}/{len(self.groups)} {group[0].label}"
-            self.bar = tqdm(total=len(group), desc=title, unit="run", file=self.stream)
-        return self.bar
+    def _left(self) -> str:
+        return f", about {duration(self.left)} left" if self.left >= 1 else ""
 
     def _line(self, spec: Spec, text: str) -> str:
-        left = f", about {duration(self.left)} left" if self.left >= 1 else ""
-        return f"[{self.done}/{len(self.group_of)}] {spec.label}: {text}{left}"
+        return f"[{self.done}/{self.runs}] {spec.label}: {text}{self._left()}"
 
     def _print(self, line: str, always: bool = False) -> None:
         if self.stream is not None and (always or time.monotonic() - self.last >= self.every):
@@ -313,8 +313,8 @@ class _Progress:
             print(line, file=self.stream, flush=True)
 
     def step(self, spec: Spec, fraction: float, text: str) -> None:
-        if bar := self._bar(spec):
-            bar.set_postfix_str(f"{spec.label} {fraction:.0%} {text}")
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{spec.label} {fraction:.0%} {text}{self._left()}")
         else:
             self._print(self._line(spec, f"{fraction:.0%} {text}"))
 
@@ -323,12 +323,11 @@ class _Progress:
         self.left -= self.estimates[outcome.spec.key]
         text = f"{outcome.status} in {duration(outcome.seconds)}" if outcome.status == "done" else outcome.status
         line = self._line(outcome.spec, f"{text} {outcome.error}".rstrip())
-        bar = self._bar(outcome.spec)
         if self.report is not None:
             self.report(line)
-        elif bar is not None:
-            bar.update()
+        elif self.bar is not None:
+            self.bar.update()
             if outcome.error:
-                bar.write(line, file=self.stream)
+                self.bar.write(line, file=self.stream)
         else:
-            self._print(line, always=bool(outcome.error) or self.done == len(self.group_of))
+            self._print(line, always=bool(outcome.error) or self.done == self.runs)

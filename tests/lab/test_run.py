@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lab_toy import RUNNERS, WEIGHTS, computed, defend, defend_spec, grid, train, train_spec
@@ -19,7 +20,7 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments.specs import AnalysisSpec
 from paperlib.lab.plan import duration, plan
 from paperlib.lab.provenance import commit, environment
-from paperlib.lab.run import RunFailed, run
+from paperlib.lab.run import RunFailed, run, watched
 from paperlib.lab.spec import pairs
 from paperlib.lab.store import Store
 
@@ -286,7 +287,19 @@ def test_a_report_gets_one_line_per_run(store, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_is_lines_in_a_file_and_bars_on_a_terminal(store, monkeypatch):
+def test_a_person_watches_a_terminal_and_a_notebook_that_may_ask(monkeypatch):
+    """papermill, nbconvert and nbval let no cell ask for input; a frontend with a reader before it does."""
+    for allowed in (True, False):
+        kernel = SimpleNamespace(_allow_stdin=allowed)
+        monkeypatch.setitem(
+            sys.modules, "IPython", SimpleNamespace(get_ipython=lambda k=kernel: SimpleNamespace(kernel=k))
+        )
+        assert watched(io.StringIO()) is allowed
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert not watched(io.StringIO())
+
+
+def test_progress_is_lines_in_a_file_and_one_bar_on_a_terminal(store, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -301,7 +314,7 @@ def test_progress_is_lines_in_a_file_and_bars_on_a_terminal(store, monkeypatch):
         run([train_spec(seed) for seed in seeds], store, device="cpu", runners=runners)
         text = stream.getvalue()
         if stream.isatty():
-            assert "1/2 " in text and "2/2 " in text and "half way" in text
+            assert "| 1/2" in text and "| 2/2" in text and "half way" in text and text.count("\n") == 1
         else:
             assert [line.split()[0] for line in text.splitlines()] == ["[2/2]"]  # quicker than one line per 5 s
 
