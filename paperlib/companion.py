@@ -227,6 +227,34 @@ def _html(text: str) -> str:
     return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
 
 
+def below(
+    paper: str, id_: str, item: papers.Item, made: "Artefact", results: papers.Results, changes: Mapping[str, Any]
+) -> str:
+    """What stands below an item: how it reads, a figure's caption, what ran, where the code is, how to draw it again.
+
+    Parameters
+    ----------
+    paper, id_, item
+        Which it is.
+    made, results
+        As it was drawn, and from what.
+    changes
+        What a reader has changed; empty: it is the paper's.
+    """
+    from paperlib.papers import ran
+
+    lines = [f"Ran: {ran.ran(results, made.results, made.scale)}."]
+    if where := ran.lines_of(papers.module(paper), id_, item):
+        lines.append(where)
+    if changes:
+        lines.insert(0, f"<strong>Not the paper's setting</strong>: {escape(told(changes))}; not saved.")
+    else:
+        lines.append(f"Again: {ran.again(paper, id_, results)}.")
+    texts = [made.reading, made.caption if made.kind == "figure" else ""]  # a table has its caption inside
+    reading = "".join(f'<p style="max-width: 60em">{_html(text)}</p>\n' for text in texts if text)
+    return f'{reading}<p style="font-size: 85%; color: #666; max-width: 70em">{" ".join(lines)}</p>'
+
+
 @dataclass
 class Companion:
     """One notebook at work. Made by :func:`start`."""
@@ -361,23 +389,12 @@ class Companion:
 
     def _show(self, id_: str, item: papers.Item, results: papers.Results, changes: Mapping[str, Any]) -> Shown:
         """Draw and show an item; one that a reader has changed is not saved."""
-        from paperlib.papers import ran
-
         if changes:
             results.forget()
             made = item.draw(results)
         else:
             made = make(results, self.paper.key, id_, self.out)
-        lines = [f"Ran: {ran.ran(results, made.results, made.scale)}."]
-        if where := ran.lines_of(papers.module(self.paper.key), id_, item):
-            lines.append(where)
-        if not changes:
-            lines.append(f"Again: {ran.again(self.paper.key, id_, results)}.")
-        if changes:
-            lines.insert(0, f"<strong>Not the paper's setting</strong>: {escape(told(changes))}; not saved.")
-        told_below = [made.reading, made.caption if made.kind == "figure" else ""]  # a table has its caption inside
-        reading = "".join(f'<p style="max-width: 60em">{_html(text)}</p>\n' for text in told_below if text)
-        return Shown(made, f'{reading}<p style="font-size: 85%; color: #666; max-width: 70em">{" ".join(lines)}</p>')
+        return Shown(made, below(self.paper.key, id_, item, made, results, changes))
 
     def table(self, id_: str, **changes: Any) -> Any:
         """Like :meth:`figure`; of a table that is only planned the printed half is shown, with the reason."""

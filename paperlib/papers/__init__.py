@@ -28,6 +28,7 @@ from paperlib.errors import PaperlibError, choose
 from paperlib.experiments import scales
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
+from paperlib.papers import marks
 from paperlib.papers.former import Former
 from paperlib.report import published
 
@@ -312,7 +313,7 @@ def item(name: str) -> tuple[str, str, Item]:
 
 
 def draw(paper: str, id_: str, results: Results) -> "Artefact":
-    """The item ``id_`` of ``paper``, drawn from ``results``, with what it says.
+    """The item ``id_`` of ``paper``, drawn from ``results``, with what it says and what a figure's marks mean.
 
     Raises
     ------
@@ -324,8 +325,9 @@ def draw(paper: str, id_: str, results: Results) -> "Artefact":
     _, _, found = item(f"{paper}/{id_}")
     results.forget()
     made = found.draw(results)
-    say = getattr(module(paper), "READINGS", {}).get(id_)
-    return replace(made, reading=say(made.frame)) if say else made
+    if say := getattr(module(paper), "READINGS", {}).get(id_):
+        made = replace(made, reading=say(made.frame))
+    return replace(made, caption=marks.completed(paper, id_, made.caption)) if made.kind == "figure" else made
 
 
 def reason(paper: str, id_: str) -> str:

@@ -16,6 +16,8 @@ from paperlib.errors import PaperlibError
 from paperlib.report import style
 from paperlib.report.published import PAPERS, Item, inventory
 
+PRINTED = "printed, not ours"
+"""In the caption of what is drawn from printed numbers: such an item wears no badge of a scale."""
 SCALES = {"paper": "paper scale", "laptop": "laptop scale", "smoke": "smoke scale"}
 """In the order in which an item shows them."""
 
@@ -172,7 +174,8 @@ def _card(record: Mapping[str, Any], root: Path) -> str:
     stem = f"{scale}/{record['paper']}/{record['id']}"
     files = {suffix: root / f"{stem}.{suffix}" for suffix in ("png", "svg", "html", "csv", "json")}
     files = {suffix: file for suffix, file in files.items() if file.is_file()}
-    badge = f'<span class="badge {escape(scale)}">{escape(SCALES.get(scale, scale))}</span>'
+    label = PRINTED if PRINTED in record["caption"] else SCALES.get(scale, scale)
+    badge = f'<span class="badge {escape(scale)}">{escape(label)}</span>'
     if "png" in files:
         data = files["png"].read_bytes()[:24]
         width, height = (int.from_bytes(data[i : i + 4], "big") // 2 for i in (16, 20))  # shown at half its pixels

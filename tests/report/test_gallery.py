@@ -59,6 +59,14 @@ def test_scales_in_order_with_their_badge(html):
     assert html.count('class="badge laptop"') == 1 and html.count(">smoke scale<") >= 3
 
 
+def test_what_is_printed_wears_no_badge_of_a_scale(tmp_path):
+    save(curve("paper", caption="ASR; printed, not ours (leaderboard)."), tmp_path, PROVENANCE)
+    found = gallery.build(tmp_path, {}).read_text(encoding="utf-8")
+    assert (
+        '<span class="badge paper">printed, not ours</span>' in found and '<span class="badge paper">paper' not in found
+    )
+
+
 def test_everything_planned_is_counted(html):
     total = len(inventory())
     assert f"2 of {total} tables and figures" in html, "the claims are no item of the paper"
