@@ -33,6 +33,9 @@ ADVERSARIAL_VERSION = 1
 """Raise it when a change changes adversarial training alone."""
 CLEANSE_VERSION = 1
 """Raise it when a change of the question banks, of the judges or of the scores changes results."""
+GIVEN_VERSION = 2
+"""Raise it when a change of :mod:`paperlib.vdc.engines.cross_fit` or of :mod:`paperlib.vdc.noise` changes the results
+of ``given`` on features."""
 DIRT = ("noise", "noise_ratio", "cleansed", "second")
 """Fields of a training that say nothing about what its attack prepares."""
 
@@ -226,6 +229,8 @@ def cleanse(
 def _raised(detector: str) -> int:
     """Its version where that was raised; the first one is not part of the keys of what was recorded on the same
     features."""
+    if detector == "given":
+        return GIVEN_VERSION
     return DETECTORS[detector].version if detector in DETECTORS and DETECTORS[detector].version > 1 else 0
 
 

@@ -11,6 +11,7 @@ from vdc_server import CLASSES, pictures
 from paperlib.errors import PaperlibError
 from paperlib.vdc import noise
 from paperlib.vdc.cleanse import cleanse
+from paperlib.vdc.engines import cross_fit as heads
 from paperlib.vdc.engines.cross_fit import Features, cross_fit, deal
 from paperlib.vdc.engines.embedded import EmbeddedEngine
 from paperlib.vdc.questions import bank
@@ -116,9 +117,33 @@ def test_features_are_kept_in_a_file_and_come_back() -> None:
     kept = Features()
     for start in range(0, 5000, 64):
         kept.append(rows[start : start + 64])
-    wanted = np.arange(5000) % 7 == 3
-    assert np.array_equal(kept.rows(wanted), rows[wanted].astype(np.float32))
-    assert sum(len(part) for _, part in kept.chunks()) == len(kept) == 5000
+    places, parts = zip(*kept.chunks(), strict=True)
+    assert np.array_equal(np.concatenate(parts), rows.astype(np.float32))
+    assert [(place.start, place.stop) for place in places] == [(0, 4096), (4096, 5000)] and len(kept) == 5000
+
+
+def test_a_head_is_linear_discriminant_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    rng = np.random.default_rng(0)
+    y, stretch = np.arange(90) % 3, rng.normal(size=(12, 12))
+    x = (np.eye(12)[y] * 2 + rng.normal(size=(90, 12))) @ stretch
+    target = np.eye(3)[y]
+    monkeypatch.setattr(heads, "PULL", 0.0)
+    weight, bias = heads._head(target.sum(0), target.T @ x, x.T @ x)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=heads.SHRINK).fit(x, y)
+    ours = (x @ weight + bias) / heads.SHARP
+    expected = x @ theirs.coef_.T + theirs.intercept_
+    assert np.allclose(ours - ours[:, :1], expected - expected[:, :1])
+
+
+def test_a_class_of_which_a_fold_knows_nothing_gets_an_answer() -> None:
+    rng = np.random.default_rng(0)
+    y = np.array([0] * 40 + [1] * 40 + [2] * 2)
+    kept = Features()
+    kept.append(np.eye(3)[y] * 3 + rng.normal(size=(82, 3)))
+    found = cross_fit(kept, np.eye(3)[y], np.zeros(82, bool)).log_p
+    assert np.isfinite(found).all() and (found[:80].argmax(1) == y[:80]).mean() > 0.9
 
 
 def test_a_second_opinion_counts_as_much_as_it_is_worth() -> None:
