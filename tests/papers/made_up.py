@@ -164,7 +164,7 @@ def unlearned(attack: str, after: float = 100.0) -> Change:
     """The backdoor of ``attack`` is not learned, and a defense "leaves" an ASR of ``after``."""
 
     def change(spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
-        if origin(spec).attack != attack or "asr" not in result or isinstance(spec, AnalysisSpec):
+        if "asr" not in result or isinstance(spec, AnalysisSpec) or origin(spec).attack != attack:
             return result
         return {**result, "asr": 5.0 if isinstance(spec, TrainSpec) else after}
 

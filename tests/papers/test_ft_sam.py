@@ -238,6 +238,19 @@ def test_averages_are_over_what_was_run() -> None:
     assert row.ours == pytest.approx(np.mean(kept))
 
 
+def test_ft_s_mean_asr_is_one_number_over_one_set_of_attacks() -> None:
+    """In the row of averages, in the sentence below the table and in the claim; an attack not learned is in none."""
+    results = paper.everything(LAPTOP, change=unlearned("badnets"))
+    made = paper.drawn("table1", results)
+    frame = made.frame[made.frame.attack.str.startswith("average of")].query("defense == 'ft' & metric == 'ASR'")
+    kept = [name for name in runs.TABLES["table1"]["laptop"].attacks if name != "badnets"]
+    value = np.mean([results.need(defended(LAPTOP, backdoored(LAPTOP, name), "ft"))["asr"] for name in kept])
+    assert frame.attack.tolist() == [f"average of {len(kept)}"] and frame.ours.item() == pytest.approx(value)
+    assert f"FT leaves {value:.1f}" in made.reading and "BadNets," not in made.reading
+    headline = paper.verdicts(results)["headline"]
+    assert headline.numbers["mean ASR after FT"] == pytest.approx(value)
+
+
 def test_figure_3_holds_the_sweep() -> None:
     attack = runs.swept(SMOKE)[0]
     results = paper.everything(without=[swept(attack, 3), swept(attack, 4)])
