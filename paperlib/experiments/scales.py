@@ -151,7 +151,6 @@ SCALES: dict[str, Scale] = {
             "fus": {"rounds": 3, "epochs": 6},
         },
         networks={
-            "vgg19": {"epochs": 18, "lr": 0.02},
             "vgg19_bn": {"epochs": 18, "lr": 0.02},
             "resnet18": {"epochs": 8, "batch_size": 32},
             "densenet161": {"epochs": 6, "batch_size": 32, "lr": 0.05},

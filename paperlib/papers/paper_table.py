@@ -49,6 +49,8 @@ class PaperTable:
     average
         How DER is averaged, ``of averages`` or ``of cells`` (:func:`paperlib.report.compare.averages`); empty: no
         averages.
+    networks
+        Network of a small scale -> the printed one that it stands for.
     everything
         Show also the rows and columns of which nothing was run.
     absent
@@ -69,6 +71,7 @@ class PaperTable:
     columns: str = "defense"
     metrics: tuple[str, ...] = ("ACC", "ASR", "DER")
     average: str = ""
+    networks: Mapping[str, str] = field(default_factory=dict)
     everything: bool = False
     absent: str = ""
     notes: Callable[[Results], Iterable[str]] | Sequence[str] = ()
@@ -173,7 +176,7 @@ class PaperTable:
                 f"{self.number}. {self.title}. Printed numbers only: {self._absent()} is not run at {scale.name} scale."
             )
         notes = list(self.notes(results) if callable(self.notes) else self.notes)
-        notes.append(not_learned(results, [cell.parent for cell in planned]))
+        notes += [not_learned(results, [cell.parent for cell in planned]), *self._stand_in_notes(scale)]
         html = tables.paper_table(
             frame, caption, rows=self._rows(frame), columns=self.columns, everything=self.everything or not ran,
             coverage=shown, notes=notes,
@@ -182,7 +185,8 @@ class PaperTable:
         more: dict[str, Any] = {"n_clean": scale.n_clean, "defense_epochs": scale.defense_epochs}
         if instead:
             there = scales.on(scale, self.at(scale)[0].dataset)
-            more |= {"dataset": there.dataset, "n_train": there.n_train, "epochs": there.epochs}
+            epochs = sorted({cell.parent.epochs for cell in planned})
+            more |= {"dataset": there.dataset, "n_train": there.n_train, "epochs": epochs}
         if self.own in scale.changes:
             more[self.own] = dict(scale.changes[self.own])
         return artefact(
@@ -195,13 +199,32 @@ class PaperTable:
         scale = results.scale
         metrics = set(printed.metric) if len(printed) else self.metrics
         ours = tidy(results, self.cells(scale, seed), metrics)
-        sets = {scales.on(scale, part.dataset).dataset: printed_name(part.dataset) for part in self.at(scale)}
-        stand = {there: name for there, name in sets.items() if there != name}
-        stand_ins = {"dataset": stand} if stand and scale.name != "paper" and len(printed) else None
+        stand_ins = self._stand_ins(scale) if scale.name != "paper" and len(printed) else None
         frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins, tolerances=TOLERANCES)
         if not self.average:
             return frame
         return pd.concat([frame, compare.averages(learned_rows(frame), self.average)], ignore_index=True)
+
+    def _stand_ins(self, scale: Scale) -> dict[str, Mapping[str, str]]:
+        """``dataset``, ``model`` -> name of ours -> the printed one that it stands for."""
+        parts = self.at(scale)
+        sets = {scales.on(scale, part.dataset).dataset: printed_name(part.dataset) for part in parts}
+        models = {model for part in parts for model in several(part.model)}
+        stand = {
+            "dataset": {there: name for there, name in sets.items() if there != name},
+            "model": {name: printed for name, printed in self.networks.items() if name in models},
+        }
+        return {key: names for key, names in stand.items() if names}
+
+    def _stand_in_notes(self, scale: Scale) -> list[str]:
+        """What a small scale has instead of the printed data set and network, where a row or column names that."""
+        if scale.name != "laptop":
+            return []
+        return [
+            f"Where the table says {style.title(kind, printed)}, ours is {style.title(kind, name)}."
+            for kind, names in self._stand_ins(scale).items()
+            for name, printed in names.items()
+        ]
 
     def _rows(self, frame: pd.DataFrame) -> tuple[str, ...]:
         """What runs down: the attacks, and all else that is several."""

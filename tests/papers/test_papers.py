@@ -8,7 +8,7 @@ import pytest
 
 from paperlib import papers
 from paperlib.errors import PaperlibError
-from paperlib.experiments.scales import LAPTOP
+from paperlib.experiments.scales import LAPTOP, on
 from paperlib.experiments.specs import TrainSpec
 from paperlib.papers import PAPERS, ft_sam
 from paperlib.report import published as published_numbers
@@ -62,7 +62,7 @@ def test_seed_and_scale_reach_every_ancestor() -> None:
         for one in spec.ancestry():
             assert one.seed == 7
             if isinstance(one, TrainSpec):
-                assert (one.n_train, one.width, one.target) == (LAPTOP.n_train, LAPTOP.width, 0)
+                assert (one.n_train, one.width, one.target) == (on(LAPTOP, one.dataset).n_train, LAPTOP.width, 0)
     assert papers.specs("ft_sam", "laptop", 7) == papers.specs("ft_sam", LAPTOP, 7)
 
 

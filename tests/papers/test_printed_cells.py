@@ -22,11 +22,11 @@ PLANNED = {
     ("sau", "table4"): (126, TINY_20),
     ("sau", "table11"): (6, ""),  # CIFAR-10, too
     ("sau", "table13"): (48, ""),
-    ("sau", "table16"): (137, "VGG19 of width 16 on CIFAR-10"),
+    ("sau", "table16"): (137, "VGG19-BN of width 16 on CIFAR-10"),
     ("sau", "table28"): (18, "ResNet-18 of width 16 on CIFAR-10"),
     ("polarizer", "table2"): (27, TINY_20),
     ("polarizer", "table11"): (148, "PreAct-ResNet18 of width 16 on GTSRB, every fourth image"),
-    ("polarizer", "table15"): (96, "VGG19 of width 16, DenseNet-161 of width 16 on CIFAR-10"),
+    ("polarizer", "table15"): (96, "VGG19-BN of width 16, DenseNet-161 of width 16 on CIFAR-10"),
 }
 OURS_ALONE = [
     *(("ft_sam", f"supp_{id_}") for id_ in ("c2", "c3", "c4", "d1")),
@@ -50,7 +50,10 @@ def table_of(paper: str, id_: str) -> PaperTable:
 def test_printed_cells_have_a_planned_run_beside_them(paper: str, id_: str) -> None:
     table, (wanted, instead) = table_of(paper, id_), PLANNED[paper, id_]
     cells = table.cells(LAPTOP)
-    places = {(printed_name(c.parent.dataset), c.parent.model, c.parent.ratio, *c[:3]) for c in cells}
+    places = {
+        (printed_name(c.parent.dataset), table.networks.get(c.parent.model, c.parent.model), c.parent.ratio, *c[:3])
+        for c in cells
+    }
     printed = table.printed().fillna({"setting": ""})
     printed = printed[~printed.attack.map(is_average) & ~printed.model.isin(["average", "inception_v3"])]
     keys = list(printed[["dataset", "model", "ratio", "attack", "defense", "setting"]].itertuples(index=False))
@@ -88,3 +91,10 @@ def test_how_the_victims_of_the_laptop_are_trained() -> None:
     for model, said in LAPTOP.networks.items():
         wanted = {"epochs": LAPTOP.epochs, "batch_size": 64, "lr": 0.1, **said}
         assert found["cifar10", model] == (16, *(wanted[name] for name in ("epochs", "batch_size", "lr")))
+
+
+def test_a_stand_in_is_named_below_the_table() -> None:
+    made = {id_: MadeUp("sau", believable).check_item(id_, LAPTOP) for id_ in ("table13", "table16")}
+    assert "Where the table says Tiny ImageNet, ours is Tiny ImageNet-20 at 32x32." in made["table13"].fragment  # type: ignore[union-attr]
+    assert "Where the table says VGG19, ours is VGG19-BN." in made["table16"].fragment  # type: ignore[union-attr]
+    assert "Where the table says" not in MadeUp("sau", believable).drawn("table3").fragment

@@ -114,7 +114,7 @@ TABLES: Mapping[str, PaperTable] = {
             "table15", "Place of the polarizer in other models",
             "The paper does not name the layers that it calls shallow, middle and so on. Inception-V3 is not among the "
             "models.",
-            columns="model", absent="training of VGG19 and DenseNet-161",
+            columns="model", absent="training of VGG19 and DenseNet-161", networks={"vgg19_bn": "vgg19"},
         ),
     )
 }  # fmt: skip

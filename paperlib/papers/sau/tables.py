@@ -173,7 +173,11 @@ AT = (
     "Ours besides, at paper scale: vanilla adversarial training of the backdoored model on the clean images (AFT), and"
     " of a new model on the poisoned training set (AT from scratch; attacks that hand in images only)."
 )
-NO_BATCH_NORM = "ANP and EP need batch norm."
+VGG19: dict[str, Any] = {"networks": {"vgg19_bn": "vgg19"}}
+NO_BATCH_NORM = (
+    "In print VGG19 is without batch norm, which ANP and EP need. At the laptop's sizes it does not learn without it: "
+    "18 epochs of BadNets at width 16 end at a C-Acc of 31 and an ASR of 28."
+)
 
 
 def _table(id_: str, title: str, *notes: str, **options: Any) -> PaperTable:
@@ -241,10 +245,10 @@ TABLES: Mapping[str, PaperTable] = {
             "table15", "An attacker who trains adversarially (PGD of 10 steps, L-infinity 8/255)",
             absent="a training on ten steps of PGD for every batch",
         ),
-        _main("table16", "VGG19 without batch norm, CIFAR-10", NO_BATCH_NORM),
-        _main("table17", "VGG19 without batch norm, Tiny ImageNet", NO_BATCH_NORM),
+        _main("table16", "VGG19 without batch norm, CIFAR-10", NO_BATCH_NORM, **VGG19),
+        _main("table17", "VGG19 without batch norm, Tiny ImageNet", NO_BATCH_NORM, **VGG19),
         _main("table18", "GTSRB"),
-        _main("table19", "VGG19 without batch norm, GTSRB", NO_BATCH_NORM),
+        _main("table19", "VGG19 without batch norm, GTSRB", NO_BATCH_NORM, **VGG19),
         _main("table20", "5 % poisoning", "That the table is of CIFAR-10 is inferred."),
         _main("table21", "Tiny ImageNet, 5 % poisoning"),
         _table(
