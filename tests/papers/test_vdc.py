@@ -4,14 +4,17 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from paperlib.companion import recorded_file
 from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE, Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
+from paperlib.lab import ledger
 from paperlib.lab.spec import Spec
 from paperlib.papers import Results, described, drawable, ran, specs, vdc
-from paperlib.papers.vdc import runs
+from paperlib.papers.vdc import items, runs
 from paperlib.report.claims import NotRun, evaluate
 
 scales = pytest.mark.parametrize("scale", [SMOKE, LAPTOP, PAPER], ids=lambda scale: scale.name)
@@ -260,6 +263,43 @@ def test_a_collapsed_run_counts_in_no_verdict() -> None:
 def test_every_item_is_read_by_its_numbers(id_: str) -> None:
     made = drawable("vdc")[id_].draw(results_of(specs("vdc", LAPTOP), LAPTOP))
     assert any(letter.isdigit() for letter in made.reading) and "nan" not in made.reading
+
+
+def otherwise(value: Any, by: float) -> Any:
+    """The same result with every rate moved by a part ``by`` of itself, another suggestion and no trigger."""
+    if isinstance(value, dict):
+        rules = ("alpha", "target_fpr", "threshold")
+        return (
+            {name: one if name in rules else otherwise(one, by) for name, one in value.items()}
+            | ({"suggested": "another"} if "suggested" in value else {})
+            | ({"after": value["before"]} if "after" in value else {})
+        )
+    if isinstance(value, list):
+        return [otherwise(one, by) for one in value]
+    return value * (1 - by) if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize("id_", drawable("vdc"))
+def test_every_recorded_item_is_read_by_the_recorded_numbers(id_: str) -> None:
+    recorded = ledger.load(recorded_file(LAPTOP))
+    item = drawable("vdc")[id_]
+    made = item.draw(Results(LAPTOP, 0, recorded))
+    assert any(letter.isdigit() for letter in made.reading) and "nan" not in made.reading
+    if wanted := item.specs(LAPTOP, 0):
+        moved = {
+            key: {**row, "result": otherwise(row["result"], 0.2)} if key in {one.key for one in wanted} else row
+            for key, row in recorded.items()
+        }
+        assert item.draw(Results(LAPTOP, 0, moved)).reading != made.reading
+
+
+def test_no_reading_says_what_its_numbers_do_not() -> None:
+    half = pd.DataFrame({"TPR": ["90.0"], "FPR": ["9.0"], "Precision": ["60.0"]})
+    assert "mostly clean" not in items.READINGS["table_low_ratios"](half)
+    assert "mostly clean" in items.READINGS["table_low_ratios"](half.assign(Precision="9.0"))
+    curve = pd.DataFrame({"poisoned": [0, 50, 500], "asr": [2.0, 20.0, 90.0]})
+    assert "leaves no more" not in items.READINGS["slipped"](curve)
+    assert "With 50 it is still below 10 %" in items.READINGS["slipped"](curve.assign(asr=[2.0, 5.0, 90.0]))
 
 
 def test_the_link_to_the_drawing_is_not_one_to_what_wraps_it() -> None:

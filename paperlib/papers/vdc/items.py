@@ -172,7 +172,17 @@ def _models(f: pd.DataFrame) -> str:
         f" {row['AUROC, mean logit']}, FPR {row['FPR at vote < 0.5']} at the vote"
         for _, row in run.iterrows()
     ]
-    return f"{'; '.join(parts)}. What fewer references cost is first of all FPR."
+    count = pd.to_numeric(run["Reference images"], errors="coerce")
+    most, fewest = (run[count == c][["AUROC, mean logit", "FPR at vote < 0.5"]].apply(_numbers).mean()
+    for c in (count.max(), count.min()))  # fmt: skip
+    change = fewest - most
+    text = f"{'; '.join(parts)}."
+    if count.nunique() < 2:
+        return text
+    return (
+        f"{text} From {count.max():.0f} to {count.min():.0f} references AUROC changes by {change.iloc[0]:+.1f} and FPR"
+        f" by {change.iloc[1]:+.1f} points."
+    )
 
 
 def _time(f: pd.DataFrame) -> str:
@@ -189,10 +199,9 @@ def _time(f: pd.DataFrame) -> str:
 
 
 def _few(f: pd.DataFrame) -> str:
-    return (
-        f"At a tenth of the poison TPR is {_span(f.TPR)} at FPR {_span(f.FPR)}, but precision falls to"
-        f" {_span(f.Precision)}: what is flagged is mostly clean where little is poisoned."
-    )
+    mostly = ": what is flagged is mostly clean where little is poisoned" if _numbers(f.Precision).max() < 50 else ""
+    rates = f"TPR is {_span(f.TPR)} at FPR {_span(f.FPR)}, and precision {_span(f.Precision)}"
+    return f"At a tenth of the poison {rates}{mostly}."
 
 
 def _every(f: pd.DataFrame) -> str:
@@ -262,12 +271,11 @@ def _threshold(f: pd.DataFrame) -> str:
 
 
 def _slipped(f: pd.DataFrame) -> str:
-    last = f[f.asr < 10].poisoned.max()
-    first = f[f.asr >= 50].poisoned.min()
-    return (
-        f"Up to {last:.0f} poisoned images ASR stays below 10 %; from {first:.0f} on it is 50 % or more. A detector"
-        " that leaves fewer than the first is good enough here."
-    )
+    few, many = f[f.asr < 10].poisoned, f[f.asr >= 50].poisoned
+    text = f"ASR runs {_span(f.asr)} over {f.poisoned.min():.0f} to {f.poisoned.max():.0f} poisoned images."
+    if few.max() > 0:
+        text += f" With {few.max():.0f} it is still below 10 %: a detector that leaves no more is good enough here."
+    return text + (f" From {many.min():.0f} on it is 50 % or more." if len(many) else "")
 
 
 def _gallery(f: pd.DataFrame) -> str:
