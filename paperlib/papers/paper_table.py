@@ -166,8 +166,8 @@ class PaperTable:
         shown = self.coverage(frame)
         if planned and not ran:
             caption = (
-                f"{self.number}. {self.title}. Printed numbers only: {instead} is planned at {scale.name} scale, and "
-                "no run of it is recorded."
+                f"{self.number}. {self.title}. Printed numbers only: no run of {instead} is recorded at {scale.name} "
+                "scale, where it is planned."
             )
         elif planned:
             caption = f"{self.number}. {self.title}{self._changed()}; {shown}. {self._where(results, several_seeds)}"
@@ -186,7 +186,7 @@ class PaperTable:
         if instead:
             there = scales.on(scale, self.at(scale)[0].dataset)
             epochs = sorted({cell.parent.epochs for cell in planned})
-            more |= {"dataset": there.dataset, "n_train": there.n_train, "epochs": epochs}
+            more |= {"dataset": there.dataset, "n_train": there.n_train, "n_clean": there.n_clean, "epochs": epochs}
         if self.own in scale.changes:
             more[self.own] = dict(scale.changes[self.own])
         return artefact(
@@ -223,6 +223,7 @@ class PaperTable:
         return [
             f"Where the table says {style.title(kind, printed)}, ours is {style.title(kind, name)}."
             for kind, names in self._stand_ins(scale).items()
+            if kind == "model" or not self.instead(scale)  # a data set that all cells are of is said anyway
             for name, printed in names.items()
         ]
 
@@ -263,8 +264,10 @@ class PaperTable:
             return ""
         models = dict.fromkeys(model for part in parts for model in several(part.model))
         sets = dict.fromkeys(part.dataset for part in parts)
-        names = [f"{style.title('model', name)} of width {scale.width}" for name in models]
-        return f"{', '.join(names)} on {', '.join(style.title('dataset', name) for name in sets)}"
+        named = [
+            " and ".join(style.title(k, one) for one in names) for k, names in (("model", models), ("dataset", sets))
+        ]
+        return f"{named[0]} of width {scale.width} on {named[1]}"
 
     def _absent(self) -> str:
         """What a scale does not run."""

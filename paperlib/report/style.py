@@ -118,7 +118,7 @@ METRICS = {
 MODELS = _titles(
     models.MODELS,
     "preact_resnet18 vgg19 efficientnet_b3 mobilenet_v3_large densenet161 vgg19_bn inception_v3 "
-    "convnext_tiny vit_b_16 resnet18",
+    "convnext_tiny vit_b_16 resnet18 efficientnet_b3_fine mobilenet_v3_large_fine",
     {"inception_v3": "Inception-V3", "resnet18": "ResNet-18"},
 )
 PAPERS = {
@@ -128,7 +128,7 @@ PAPERS = {
 DATASETS = {
     "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "gtsrb": "GTSRB", "tiny": "Tiny ImageNet",
     "tiny_imagenet": "Tiny ImageNet", "tiny_imagenet20": "Tiny ImageNet, 20 classes",
-    "tiny_imagenet20_32": "Tiny ImageNet-20 at 32x32", "gtsrb_sample": "GTSRB, every fourth image",
+    "tiny_imagenet20_32": "Tiny ImageNet-20 at 32x32", "gtsrb_sample": "GTSRB (every fourth image)",
     "imagenet100": "ImageNet-100", "imagenet_dog": "ImageNet-Dog", "digits": "digits", "synthetic": "Synthetic",
     "adult": "Adult", "law_school": "Law School", "communities_crime": "Communities & Crime",
 }  # fmt: skip

@@ -128,7 +128,7 @@ class MadeUp:
             nothing, table = Results(scale, 0, {}), papers.drawable(self.paper)[id_].table
             if isinstance(table, PaperTable) and table.instead(scale) and len(table.printed()):
                 bare = self.drawn(id_, nothing)
-                assert f"Printed numbers only: {table.instead(scale)} is planned at {scale.name} scale" in bare.caption
+                assert f"no run of {table.instead(scale)} is recorded at {scale.name} scale" in bare.caption
                 assert bare.frame.ours.isna().all() and bare.frame.published.notna().any() and not bare.results
             else:
                 with pytest.raises(NotRun, match=f"{scale.name} scale"):
