@@ -118,7 +118,7 @@ METRICS = {
 MODELS = _titles(
     models.MODELS,
     "preact_resnet18 vgg19 efficientnet_b3 mobilenet_v3_large densenet161 vgg19_bn inception_v3 "
-    "convnext_tiny vit_b_16 resnet18 efficientnet_b3_fine mobilenet_v3_large_fine",
+    "convnext_tiny vit_b_16 resnet18 mobilenet_v3_large_fine",
     {"inception_v3": "Inception-V3", "resnet18": "ResNet-18"},
 )
 PAPERS = {

@@ -73,7 +73,7 @@ TABLES: dict[str, dict[str, DefenseTable]] = {
         "laptop": DefenseTable(
             ("badnets", "blended"),
             FT,
-            model=("vgg19_bn", "densenet161", "mobilenet_v3_large_fine", "efficientnet_b3_fine"),
+            model=("vgg19_bn", "densenet161", "mobilenet_v3_large_fine", "efficientnet_b3"),
         ),
         "paper": DefenseTable(
             PRINTED_ATTACKS, FT, model=("vgg19_bn", "densenet161", "mobilenet_v3_large", "efficientnet_b3")
