@@ -1,5 +1,7 @@
 """Sentences under tables and figures: what their numbers say, made from them whenever they are drawn."""
 
+from typing import Any
+
 import pandas as pd
 
 from paperlib.papers.defense_table import LEARNED, names_of
@@ -24,7 +26,8 @@ def span(values: pd.Series, joint: str = " ") -> str:
     joint
         What stands between a number and its name instead of the brackets, where it is a word.
     """
-    low, high = values.idxmin(), values.idxmax()
+    low: Any = values.idxmin()
+    high: Any = values.idxmax()
     texts = [
         f"{values[name]:.1f}{joint}{name}" if joint.strip() else f"{values[name]:.1f} ({name})" for name in (low, high)
     ]
@@ -79,8 +82,8 @@ def _defenses(found: pd.DataFrame, own: str) -> str:
     return f"{text} In {(least.defense == own).sum()} of {len(wanted)} rows {title[own]} has the lowest ASR."
 
 
-def _name(defense: str) -> str:
-    return "undefended" if defense == "none" else style.title("defense", defense)
+def _name(defense: object) -> str:
+    return "undefended" if defense == "none" else style.title("defense", str(defense))
 
 
 def beside_print(frame: pd.DataFrame, far: int = 5) -> str:
@@ -102,7 +105,7 @@ def beside_print(frame: pd.DataFrame, far: int = 5) -> str:
     if both.empty:
         return ""
     cells = [
-        f"{_name(row.defense)} under {style.title('attack', row.attack)} {row.ours:.1f} ({row.published:.1f})"
+        f"{_name(row.defense)} under {style.title('attack', str(row.attack))} {row.ours:.1f} ({row.published:.1f})"
         for row in both[both.apart > 10].nlargest(far, "apart").itertuples()
     ]
     text = f"Of {len(both)} cells with a printed ASR {(both.apart <= 10).sum()} are within ten points of it."
@@ -115,7 +118,7 @@ def _own_beside_print(frame: pd.DataFrame, own: str) -> str:
     cells = cells[cells.metric.isin(("ACC", "ASR")) & ~cells.attack.map(compare.is_average).astype(bool)].astype(
         {"ours": float, "published": float}
     )
-    wide = cells.pivot_table(["ours", "published"], ["attack", "defense"], "metric", sort=False)
+    wide: Any = cells.pivot_table(["ours", "published"], ["attack", "defense"], "metric", sort=False)
     texts = [
         f"{style.title('attack', attack)} {_name(defense)} {row['ours', 'ACC']:.1f} / {row['ours', 'ASR']:.1f}"
         f" ({row['published', 'ACC']:.1f} / {row['published', 'ASR']:.1f})"
@@ -178,7 +181,7 @@ def reactivation(frame: pd.DataFrame) -> str:
     frame
         As :func:`paperlib.report.reactivation.frame` returns it.
     """
-    rates = frame.pivot(index=["attack", "model"], columns="image", values="asr")
+    rates: Any = frame.pivot(index=["attack", "model"], columns="image", values="asr")
     texts = []
     for attack, part in rates.groupby(level="attack", sort=False):
         one = part.droplevel("attack")

@@ -78,7 +78,8 @@ def overview(frame: pd.DataFrame) -> str:
         f"{(low.dataset == name).sum()} of {(proper.dataset == name).sum()} on {style.title('dataset', str(name))}"
         for name in dict.fromkeys(frame.dataset)
     ]
-    worst = low.loc[(low["ACC"] + low["R-ACC"]).idxmin()]
+    at: Any = (low["ACC"] + low["R-ACC"]).idxmin()
+    worst = low.loc[at]
     best = style.title("defense", str(low.defense.value_counts().idxmax()))
     return (
         f"Defended networks with an ASR below 10: {', '.join(counts)}; most of them through {best}. A low ASR alone"
@@ -92,7 +93,7 @@ def over_ratios(frame: pd.DataFrame) -> str:
     """Which mean curves fall from 5 to 10 %, and which grow; over the attacks that have a result at all five ratios."""
     whole, texts = runs.curves(frame), []
     for model, part in whole.groupby(level="model", sort=False):
-        mean = part.groupby(level="defense", sort=False).mean()
+        mean: Any = part.groupby(level="defense", sort=False).mean()
         move = {
             style.title("defense", str(name)): (f" {row[0.05]:.1f} to {row[0.1]:.1f}", row[0.1] < row[0.05])
             for name, row in mean.drop("none").iterrows()
@@ -111,7 +112,7 @@ def over_ratios(frame: pd.DataFrame) -> str:
 def architecture(frame: pd.DataFrame) -> str:
     """The defenses whose mean depends most on the network."""
     mean = runs.means(frame, ["defense", "model"]).ASR.unstack().reindex(DEFENSES)
-    titled = mean.rename(columns=lambda name: style.title("model", str(name)))
+    titled: Any = mean.rename(columns=lambda name: style.title("model", str(name)))
     rows = titled.drop("none")
     far = (rows.max(axis=1) - rows.min(axis=1)).nlargest(3).index
     texts = [f"{style.title('defense', str(name))} {span(rows.loc[name].dropna(), ' on ')}" for name in far]
@@ -128,7 +129,7 @@ def our_attacks(frame: pd.DataFrame) -> str:
     text = f"Learned, with their ASR: {listed(yes)}." if len(yes) else "No attack was learned here."
     if len(no):
         text += f" Not learned (an ASR below {LEARNED:g}), so without a say about defenses: {listed(no)}."
-    least = rates["C-Acc"].idxmin()
+    least: Any = rates["C-Acc"].idxmin()
     return f"{text} The lowest C-Acc is that under {least}, {rates['C-Acc'][least]:.1f}."
 
 
@@ -169,7 +170,7 @@ def our_defenses(frame: pd.DataFrame) -> str:
 
 def our_repetition(frame: pd.DataFrame) -> str:
     """How far one cell can be repeated."""
-    rows = frame.set_index("Defense")
+    rows: Any = frame.set_index("Defense")
     far = rows["ASR, largest"].idxmax()
     texts = [
         f"{'undefended' if name == 'none' else f'after {name}'} {row['ASR, median']:.1f} and {row['ASR, mean']:.1f}"
@@ -223,7 +224,7 @@ def our_ratio(frame: pd.DataFrame) -> str:
             texts.append(f"{title} is learned at none of the ratios that were run")
             continue
         text = f"{title} is learned from {100 * learned.index[0]:g} % on"
-        ft = learned.ft.dropna()
+        ft: Any = learned.ft.dropna()
         if len(ft) > 1:
             moved = "falls" if ft.iloc[-1] < ft.max() else "does not fall"
             values = ", ".join(f"{value:.1f} at {100 * ratio:g} %" for ratio, value in ft.items())
@@ -236,7 +237,7 @@ def our_ranks(frame: pd.DataFrame) -> str:
     """The widest and the narrowest rank."""
     texts = []
     for source, part in frame.groupby("source", sort=False):
-        width = (part.high - part.low).rename(lambda i, part=part: part.index.get_loc(i))
+        width = part.high - part.low
         far = part.iloc[[int(width.argmax()), int(width.argmin())]]
         said = [
             f"{style.title('defense', row.defense)} {row.low:g} to {row.high:g} (rank {row.rank:g})"
@@ -250,7 +251,8 @@ def our_conclusions(frame: pd.DataFrame) -> str:
     """How many statements would mostly survive."""
     true = frame[frame["In print"] == "holds"]
     sure = (true["Survives (%)"] >= 95).sum()
-    least = frame.loc[frame["Survives (%)"].idxmin()]
+    at: Any = frame["Survives (%)"].idxmin()
+    least = frame.loc[at]
     return (
         f"{len(true)} of {len(frame)} statements hold in print, {sure} of them in at least 95 % of the drawn"
         f' repetitions. The least sure: "{least.Statement}", {least["Survives (%)"]} %.'

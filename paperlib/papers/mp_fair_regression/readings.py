@@ -1,6 +1,7 @@
 """Sentences below tables and figures of the mean-parity paper, each made from the numbers that were drawn."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def boxes(frame: pd.DataFrame) -> str:
     def medians(metric: str, split: str) -> pd.DataFrame:
         part = frame[(frame.metric == metric) & (frame.split == split)]
         wide = part.pivot_table("median", "dataset_or_k", "method", sort=False)
-        wide = wide.sort_index(key=lambda names: [(len(name), name) for name in names], kind="stable")
+        wide = wide.loc[sorted(wide.index, key=lambda name: (len(name), name))]  # k=2 before k=16
         return wide[[base, "Ours"]].dropna() if {base, "Ours"} <= set(wide) else pd.DataFrame()
 
     parts = [
@@ -89,7 +90,7 @@ def mean_shift(frame: pd.DataFrame) -> str:
 
 def cross_validation(frame: pd.DataFrame) -> str:
     """MP beside the constant, least squares and its own form without an intercept."""
-    rows = frame.set_index("method")
+    rows: Any = frame.set_index("method")
     r2 = [name for name in rows if name.startswith("R²")]
     smd = [name for name in rows if name.startswith("SMD")]
     if not {"OLS", "MP", "MP, no intercept"} <= set(rows.index):
@@ -109,7 +110,7 @@ def cross_validation(frame: pd.DataFrame) -> str:
 def densities(frame: pd.DataFrame) -> str:
     """How far apart the distributions of the groups stay."""
     one = frame.drop_duplicates(["dataset", "split", "quantity"])
-    wide = one.pivot_table("ks", ["dataset", "split"], "quantity", sort=False)
+    wide: Any = one.pivot_table("ks", ["dataset", "split"], "quantity", sort=False)
     texts = []
     for (name, split), row in wide.iterrows():
         before = f", {row.response:.2f} of the response" if "response" in row and pd.notna(row.response) else ""
