@@ -164,7 +164,7 @@ def completed(paper: str, id_: str, caption: str) -> str:
         What it shows, and of what.
     """
     parts = [caption, MARKS.get(paper, {}).get(id_, "")]
-    said = caption.lower()
+    said = " ".join(parts).lower()
     if not any(word in said for word in ("print", "redrawn", "draws its own", "not in the paper")):
         if id_ not in {entry.id for entry in inventory(paper)}:
             parts.append("Ours: not in the paper.")

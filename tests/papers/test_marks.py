@@ -108,3 +108,4 @@ def test_the_last_sentence_says_where_print_is() -> None:
     assert completed("ft_sam", "our_reactivation", "Some.").endswith("Ours: not in the paper.")
     assert completed("mp_fair_regression", "fig1", "Some.").endswith("The printed numbers stand beside ours.")
     assert "not available" not in completed("ft_sam", "fig1", "As in print.")
+    assert completed("polarizer", "fig4", "Some.").count("rinted") == 1  # its two printed distances are known

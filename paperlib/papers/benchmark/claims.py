@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,7 +118,7 @@ Statement = Callable[[Means], bool]
 
 def mean_asr(cells: pd.DataFrame) -> Means:
     """What the statements are about."""
-    found: dict[tuple[str, float], float] = cells.groupby(["defense", "ratio"]).ASR.mean().to_dict()
+    found: Any = cells.groupby(["defense", "ratio"]).ASR.mean().to_dict()
     return found
 
 
