@@ -165,11 +165,9 @@ def completed(paper: str, id_: str, caption: str) -> str:
     """
     parts = [caption, MARKS.get(paper, {}).get(id_, "")]
     said = " ".join(parts).lower()
-    if not any(word in said for word in ("print", "redrawn", "draws its own", "not in the paper")):
-        if id_ not in {entry.id for entry in inventory(paper)}:
+    if id_ not in {entry.id for entry in inventory(paper)}:
+        if not any(word in said for word in ("not in the paper", "print")):
             parts.append("Ours: not in the paper.")
-        elif published(paper, id_).empty:
-            parts.append("The printed figure is not available as numbers.")
-        else:
-            parts.append("The printed numbers stand beside ours.")
+    elif published(paper, id_).empty and not any(word in said for word in ("redrawn", "draws its own", "print")):
+        parts.append("The printed figure is not available as numbers.")
     return " ".join(part for part in parts if part)

@@ -79,7 +79,7 @@ def test_a_caption_explains_what_is_on_the_face_of_its_figure(paper: str) -> Non
         count += 1
         assert MARKS[paper][id_] in made.caption, id_
         assert [mark for mark in marks(made.figure, id_) if not explained(mark, made.caption)] == [], id_
-        assert re.search(r"print|redrawn|draws its own|not in the paper", made.caption.lower()), id_
+        assert re.search(r"print|redrawn|draws its own|not in the paper|authors' code", made.caption.lower()), id_
         said = re.sub(r"<[^>]+>", "", companion.below(paper, id_, item, made, results, {}))
         assert f"Again: paperlib figure {paper}/{id_} --scale laptop." in said
         if made.results:
@@ -106,6 +106,6 @@ def test_a_mark_that_no_word_explains_is_found() -> None:
 def test_the_last_sentence_says_where_print_is() -> None:
     assert completed("ft_sam", "fig1", "Some.").endswith("The printed figure is not available as numbers.")
     assert completed("ft_sam", "our_reactivation", "Some.").endswith("Ours: not in the paper.")
-    assert completed("mp_fair_regression", "fig1", "Some.").endswith("The printed numbers stand beside ours.")
+    assert "hatched boxes below: printed" in completed("mp_fair_regression", "fig1", "Some.")
     assert "not available" not in completed("ft_sam", "fig1", "As in print.")
     assert completed("polarizer", "fig4", "Some.").count("rinted") == 1  # its two printed distances are known
