@@ -259,6 +259,40 @@ def our_conclusions(frame: pd.DataFrame) -> str:
     )
 
 
+def quick_learning(frame: pd.DataFrame) -> str:
+    """After which epoch half of each group is right."""
+    texts = []
+    for attack, part in frame.groupby("attack", sort=False):
+        said = []
+        for group in ("poisoned", "clean"):
+            half = part.epoch[part[f"acc_{group}"] >= 50]
+            said.append(f"{group} samples {f'after epoch {half.min():g}' if len(half) else 'never'}")
+        texts.append(f"{style.title('attack', str(attack))}: {', '.join(said)}")
+    return f"Half of the samples are right. {'; '.join(texts)}."
+
+
+def forgetting(frame: pd.DataFrame) -> str:
+    """Which share of each group is never forgotten."""
+    texts = []
+    for attack, part in frame.groupby("attack", sort=False):
+        kept = part[part.times.astype(str) == "0"].set_index("group").samples
+        share = 100 * kept / part.groupby("group").samples.sum()
+        title = style.title("attack", str(attack))
+        texts.append(f"{title}: poisoned {share['poisoned']:.0f} %, clean {share['clean']:.0f} %")
+    return f"Learned and never forgotten. {'; '.join(texts)}."
+
+
+def generalisation(frame: pd.DataFrame) -> str:
+    """Which altered triggers still reach half of the images, of the model with the most poison."""
+    texts = []
+    for (attack, altered), part in frame.groupby(["attack", "altered"], sort=False):
+        mine = part[part.ratio == part.ratio.max()]
+        works = ", ".join(f"{value:g}" for value in mine.value[mine.asr >= 50]) or "no value"
+        title = style.title("attack", str(attack))
+        texts.append(f"{title}, {altered}: {works} of {', '.join(f'{value:g}' for value in mine.value)}")
+    return f"Values at which the trigger still reaches at least half of the images. {'; '.join(texts)}."
+
+
 READINGS: dict[str, Callable[[pd.DataFrame], str]] = {
     "table_cifar10": cifar10,
     **{f"table_{name}": board for name in ("cifar100", "gtsrb", "tiny")},
@@ -267,6 +301,9 @@ READINGS: dict[str, Callable[[pd.DataFrame], str]] = {
     "fig_overview": overview,
     **dict.fromkeys(("fig_ratio", "fig9", "fig_ratio_cifar100", "fig_ratio_gtsrb", "fig_ratio_tiny"), over_ratios),
     "fig_architecture": architecture,
+    "fig_quick_learning": quick_learning,
+    "fig_forgetting": forgetting,
+    "fig_trigger_generalisation": generalisation,
     "our_attacks": our_attacks,
     "our_input_aware": our_input_aware,
     "our_datasets": our_datasets,
