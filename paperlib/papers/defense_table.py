@@ -382,9 +382,9 @@ def paired(results: Results, cells: Iterable[Cell]) -> Iterator[tuple[Cell, dict
         A result is missing.
     """
     for cell in cells:
-        before, after = results.need(cell.parent), results.need(cell.spec)
-        if before["asr"] >= LEARNED:
-            yield cell, before, after
+        before = results.need(cell.parent)
+        if before["asr"] >= LEARNED:  # what an attack that was not learned lacks decides nothing
+            yield cell, before, results.need(cell.spec)
 
 
 def averages(results: Results, cells: Sequence[Cell]) -> pd.DataFrame:

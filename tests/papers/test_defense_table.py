@@ -24,6 +24,7 @@ from paperlib.papers.defense_table import (
     defended,
     learned,
     not_learned,
+    paired,
     specs_of,
     tidy,
 )
@@ -180,6 +181,15 @@ def test_averages_by_both_rules_over_the_learned_attacks() -> None:
     assert one.n.tolist() == [1, 1, 1] and one.asr.max() < 100
     with pytest.raises(NotRun):
         averages(Results(SMOKE, 0, {}), cells)
+
+
+def test_what_an_attack_that_was_not_learned_lacks_decides_nothing() -> None:
+    cells = TABLE.cells(SMOKE)
+    lacking = [cell.spec for cell in cells if cell.attack == "badnets" and cell.defense == "ft"]
+    results = paper.results(specs_of(cells), change=unlearned("badnets"), without=lacking)
+    assert {cell.attack for cell, _, _ in paired(results, cells)} == {"blended"}
+    with pytest.raises(NotRun):
+        list(paired(paper.results(specs_of(cells), without=lacking), cells))
 
 
 def test_a_backdoor_that_was_not_learned_is_named_with_its_ratio_where_there_are_several() -> None:
