@@ -29,7 +29,7 @@ from paperlib.errors import PaperlibError
 from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
 from paperlib.experiments.specs import AnalysisSpec, DefendSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec
-from paperlib.papers import Results, analysis_tools, benchmark, draw, drawable
+from paperlib.papers import Results, analysis_tools, benchmark, drawable
 from paperlib.papers.benchmark import claims, figures, runs, tables
 from paperlib.papers.defense_table import defended, specs_of
 from paperlib.report import ranks, style
@@ -403,37 +403,6 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "table2.html" in out and (tmp_path / "paper" / "benchmark" / "table2.csv").is_file()
     out = call("claims", "benchmark", "--scale", "laptop")
     assert "BackdoorBench, the printed numbers: 5 claims" in out and out.count("[holds]") == 5
-
-
-def test_the_printed_figures_are_read_by_the_right_numbers() -> None:
-    """What the sentences below the figures say is computed here once more, cell by cell from the leaderboard."""
-
-    def said(id_: str) -> str:
-        return draw("benchmark", id_, Results(SMOKE, 0, {})).reading
-
-    def curve(dataset: str, model: str, defense: str) -> list[str]:
-        proper = runs.board(dataset=dataset, model=model, defense=defense).query("status == ''")
-        whole = proper.groupby("attack").filter(lambda cells: len(cells) == 5)
-        return [f"{v:.1f}" for v in whole.groupby("ratio").ASR.mean()]
-
-    none, ft, dbd = (curve("cifar10", "preact_resnet18", d) for d in ("none", "ft", "dbd"))
-    found = said("fig_ratio")
-    assert f"undefended {none[0]} at 0.1 % and {none[4]} at 10 %" in found and f"FT {ft[3]} to {ft[4]}" in found
-    assert float(dbd[4]) > float(dbd[3]) and "does not after AC, DBD, SS" in found
-    vgg = curve("cifar10", "vgg19", "ft")
-    assert f"VGG19: undefended {curve('cifar10', 'vgg19', 'none')[0]}" in said("fig9")
-    assert f"FT {vgg[3]} to {vgg[4]}" in said("fig9")
-    hundred = curve("cifar100", "preact_resnet18", "ft")
-    assert f"FT {hundred[3]} to {hundred[4]}" in said("fig_ratio_cifar100")
-
-    five = runs.board(model="preact_resnet18", ratio=0.05, defense=runs.DEFENSES[1:]).query("status == ''")
-    signs = five[five.dataset == "gtsrb"]
-    assert f"{(signs.ASR < 10).sum()} of {len(signs)} on GTSRB" in said("fig_overview")
-    ten = runs.board(ratio=0.1, dataset="cifar10", defense="abl").query("status == ''")
-    abl = ten.groupby("model").ASR.mean()
-    assert f"ABL {abl.min():.1f} on PreAct-ResNet18 to {abl.max():.1f} on VGG19" in said("fig_architecture")
-    tiny = runs.board(ratio=0.1, dataset="tiny", model="preact_resnet18", defense="nc").query("status == ''")
-    assert f"NC {tiny.ASR.mean():.1f}" in said("table_tiny")
 
 
 # ---------------------------------------------------------------------------------------------------------- our runs
