@@ -101,6 +101,8 @@ def weights(experts: list[np.ndarray], y: np.ndarray) -> tuple[np.ndarray, float
 
     def loss(parameters: np.ndarray) -> float:
         *a, odds = parameters
+        if abs(odds) > 30:
+            return float("inf")
         eta = 1 / (1 + np.exp(-odds))
         p = np.exp(_log_softmax(sum(np.exp(k) * e for k, e in zip(a, experts, strict=True)))[own, y])
         value = np.log(_likelihood(p, eta, classes) + 1e-12).sum() + PRIOR[0] * np.log(eta) + PRIOR[1] * np.log(1 - eta)

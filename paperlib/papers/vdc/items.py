@@ -18,6 +18,7 @@ from paperlib.papers.vdc.runs import (
     RETRAINED,
     TITLES,
     Asked,
+    by_ratio,
     compared,
     detections,
     engines,
@@ -85,6 +86,7 @@ OURS: dict[str, Item] = {
         lambda scale, seed: [spec for *_, spec in fair(scale, seed)], tables.table_same_features
     ),
     "table_own_terms": Item(_groups("noisy", *NOISES), tables.table_own_terms),
+    "by_ratio": Item(lambda scale, seed: [spec for *_, spec in by_ratio(scale, seed)], tables.by_ratio),
     "clean_label": Item(_groups("clean label"), tables.clean_label),
 }
 
@@ -202,6 +204,14 @@ def _few(f: pd.DataFrame) -> str:
     mostly = ": what is flagged is mostly clean where little is poisoned" if _numbers(f.Precision).max() < 50 else ""
     rates = f"TPR is {_span(f.TPR)} at FPR {_span(f.FPR)}, and precision {_span(f.Precision)}"
     return f"At a tenth of the poison {rates}{mostly}."
+
+
+def _by_ratio(f: pd.DataFrame) -> str:
+    parts = []
+    for column in [name for name in f if str(name).startswith("AUROC") and len(_numbers(f[name]))]:
+        ranked = _numbers(f[column]).sort_values()
+        parts.append(f"{column}: {f.Method[ranked.index[-1]]} {ranked.iloc[-1]:.1f}, lowest {ranked.iloc[0]:.1f}")
+    return f"{'; '.join(parts)} (of {len(f)} methods)."
 
 
 def _every(f: pd.DataFrame) -> str:
@@ -322,6 +332,7 @@ READINGS: dict[str, Callable[[pd.DataFrame], str]] = {
     "table_models": _models,
     "table_time": _time,
     "table_low_ratios": _few,
+    "by_ratio": _by_ratio,
     "every_column": _every,
     "ties": _ties,
     "questions": _questions,

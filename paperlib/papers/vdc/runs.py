@@ -7,7 +7,7 @@ asymmetric. Hybrid: both. What VDC finds needs no classifier; its baselines do.
 At smoke and laptop scale the paper's multimodal model, which fits into no laptop, has a stand-in: the embedded engine.
 It needs clean labelled reference pictures, which the paper's model does not. Every caption says so, with their number.
 The baselines of poisoned data run there on the benchmark's models (10 % poisoned, drawn from all classes), which exist
-already.
+already; SIG changes the label for them too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -73,9 +73,11 @@ DETECTORS_OF_POISON = {
     "paper": EVERY_DETECTOR,
 }
 DETECTORS_OF_NOISE = ("bhn", "cores", "cl", "simifeat_v", "simifeat_r")
-JUDGED = {"smoke": ("badnets",), "laptop": ("badnets", "blended"), "paper": ATTACKS}
+JUDGED = {"smoke": ("badnets",), "laptop": ATTACKS, "paper": ATTACKS}
 """Scale -> triggers on which the baselines run, a classifier for each."""
-JUDGED_NOISES = {"smoke": ("symmetric",), "laptop": ("symmetric",), "paper": NOISES}
+BY_RATIO, RATIOS = "badnets", {"smoke": (), "laptop": (0.01, 0.05), "paper": (0.01, 0.05)}
+"""Trigger, and scale -> shares of poison, at which the baselines run beside the usual one (not in the paper)."""
+JUDGED_NOISES = {"smoke": ("symmetric",), "laptop": NOISES, "paper": NOISES}
 SAME_FEATURES = ("given", "bhn", "cores", "cl", "simifeat_v", "simifeat_r")
 """Methods of :mod:`paperlib.vdc.same_features`; ``given`` is this project's default."""
 FAIR = {"smoke": (0, 200), "laptop": (2_400, 800), "paper": (0, 2_000)}
@@ -134,7 +136,7 @@ def hybrid(scale: Scale, attack: str, noise: str, *, seed: int) -> CleanseSpec:
 def victim(scale: Scale, attack: str, *, seed: int, **changes: Any) -> TrainSpec:
     """The classifier into which the detectors of poisoned data look: the benchmark's, at paper scale the paper's."""
     if scale.name != "paper":
-        return plan.train(scale, attack, BENCHMARK, seed=seed, **changes)
+        return plan.train(scale, attack, BENCHMARK, seed=seed, **{**_relabelled(attack), **changes})
     if attack == "wanet":  # its attacker trains the classifier and poisons anew in every batch
         return plan.train(scale, attack, ETA, seed=seed)
     given = {"selection": "balanced", "attack_params": AS_IN_THE_PAPER.get(attack, ()), **changes}
@@ -145,7 +147,13 @@ def same_data(scale: Scale, attack: str, *, seed: int, **changes: Any) -> Cleans
     """VDC on exactly the training set of :func:`victim`."""
     if scale.name == "paper":
         return cleaning(scale, attack, seed=seed, **changes)
-    return plan.cleanse(scale, attack, BENCHMARK, seed=seed, **{**ENGINE[scale.name], **changes})
+    more = {**ENGINE[scale.name], **_relabelled(attack), **changes}
+    return plan.cleanse(scale, attack, BENCHMARK, seed=seed, **more)
+
+
+def _relabelled(attack: str) -> dict[str, Any]:
+    """Parameters of an attack that would leave the label as it is."""
+    return {"attack_params": AS_IN_THE_PAPER[attack]} if attack == "sig" else {}
 
 
 def compared(scale: Scale, seed: int, attacks: Iterable[str] = ATTACKS) -> list[CleanseSpec]:
@@ -167,6 +175,16 @@ def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]
     for noise in JUDGED_NOISES[scale.name]:
         for name in DETECTORS_OF_NOISE:
             yield noise, name, plan.detect(scale, mislabelled(scale, noise, seed=seed), name, seed=seed)
+
+
+def by_ratio(scale: Scale, seed: int) -> Iterator[tuple[float, str, Spec]]:
+    """Share of poison, method and spec of VDC and of the baselines on one trigger; VDC on exactly their data."""
+    usual, vdc = victim(scale, BY_RATIO, seed=seed), same_data(scale, BY_RATIO, seed=seed)
+    for ratio in (*RATIOS[scale.name], usual.ratio):
+        trained = replace(usual, ratio=ratio)
+        yield ratio, "vdc", replace(vdc, ratio=ratio)
+        for name in DETECTORS_OF_POISON[scale.name]:
+            yield ratio, name, plan.detect(scale, trained, name, seed=seed)
 
 
 def fair_dirt(scale: Scale) -> Iterator[tuple[str, float]]:

@@ -439,6 +439,33 @@ def table_low_ratios(results: Results) -> Artefact:
     return named_table(results, "table_low_ratios", rows, caption, notes)
 
 
+def by_ratio(results: Results) -> Artefact:
+    """VDC and its baselines on the same trigger at several shares of poison."""
+    scale = results.scale
+    rows: dict[str, dict[str, Any]] = {}
+    planned = list(runs.by_ratio(scale, results.seed))
+    for ratio, method, spec in planned:
+        if (result := results.get(spec)) is not None:
+            title = runs.TITLES["vdc"] if method == "vdc" else style.title("detector", method)
+            row = rows.setdefault(method, {"Method": title})
+            for metric in ("AUROC", "TPR", "FPR"):
+                row[f"{metric} at {100 * ratio:g} %"] = number(result[metric.lower()])
+    if not rows:
+        raise NotRun(f"nothing was detected at several ratios at {scale.name} scale")
+    columns = [f"{m} at {100 * r:g} %" for m in ("AUROC", "TPR", "FPR") for r in dict.fromkeys(r for r, *_ in planned)]
+    lines = [{"Method": row["Method"], **{name: row.get(name, "–") for name in columns}} for row in rows.values()]
+    found = sum(value != "–" for line in lines for name, value in line.items() if name.startswith("AUROC"))
+    caption = (
+        f"How much poison a detector needs: {style.title('attack', runs.BY_RATIO)} at several ratios"
+        f" ({found} of {len(planned)} runs). {data(scale)} {_engines(results, (spec for *_, spec in planned))}"
+    )
+    notes = [
+        "In percent; not in the paper. The baselines look into a classifier trained on exactly the images that VDC is"
+        " asked about."
+    ]
+    return named_table(results, "by_ratio", lines, caption, notes)
+
+
 def every_column(results: Results, planned: Any = runs.columns) -> Artefact:
     """All sets that VDC was asked to clean: rates, precision, AUROC of three scores."""
     found = got(results, planned=planned)

@@ -46,7 +46,7 @@ from scipy.special import log_softmax
 
 from paperlib.vdc import noise
 
-FOLDS, CHUNK = 5, 4_096
+FOLDS, CHUNK = 5, 1_024
 """Folds; rows that are in memory at a time."""
 SHRINK, PULL, SHARP = 0.9, 4.0, 0.05
 """Of a head: alpha, kappa and tau. What tau should be, :mod:`paperlib.vdc.noise` finds; this one is near."""
@@ -131,7 +131,8 @@ def cross_fit(features: Features, target: np.ndarray, known: np.ndarray, opinion
     def roots() -> Iterator[tuple[slice, np.ndarray]]:
         for place, rows in features.chunks():
             x = np.sign(rows) * np.sqrt(np.abs(rows))
-            yield place, x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-6)
+            x /= np.linalg.norm(x, axis=1, keepdims=True) + 1e-6
+            yield place, x
 
     mean = (sum(x.sum(0, dtype=np.float64) for _, x in roots()) / m).astype(np.float32)
 
@@ -158,8 +159,8 @@ def cross_fit(features: Features, target: np.ndarray, known: np.ndarray, opinion
         for place, x in roots():
             for k, (weight, bias) in heads.items():
                 mine = fold[place] == k
-                out[place][mine] = (x[mine] - mean) @ weight + bias
-        return log_softmax(out, axis=1)
+                out[place][mine] = log_softmax((x[mine] - mean) @ weight + bias, axis=1)
+        return out
 
     def together(log_p: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Both opinions on the pictures ``at`` in one, their exponents, and the share of wrong labels."""
@@ -178,8 +179,9 @@ def cross_fit(features: Features, target: np.ndarray, known: np.ndarray, opinion
     for k in range(FOLDS):
         # what corrects the targets must not have seen this fold either
         log_p, _, eta = together(answered({j: pairs[min(j, k), max(j, k)] for j in range(FOLDS) if j != k}), fold != k)
-        likely = log_p + np.log((1 - eta) * target + eta * (1 - target) / (classes - 1))
-        soft = np.where(known[:, None], target, np.exp(log_softmax(likely, axis=1)))
+        log_p += np.log((1 - eta) * target + eta * (1 - target) / (classes - 1))
+        soft = np.where(known[:, None], target, np.exp(log_softmax(log_p, axis=1)))
+        del log_p
         others = labelled & (fold != k)
         final[k] = _head(soft[others].sum(0), totals(soft, [others])[0], without(squares, k))
     log_p, exponents, _ = together(answered(final), np.ones(m, bool))
