@@ -302,6 +302,13 @@ def test_no_reading_says_what_its_numbers_do_not() -> None:
     assert "With 50 it is still below 10 %" in items.READINGS["slipped"](curve.assign(asr=[2.0, 5.0, 90.0]))
 
 
+def test_table1_has_every_printed_value_beside_ours_when_all_is_run() -> None:
+    frame = vdc.ITEMS["table1"].draw(results_of(specs("vdc", LAPTOP), LAPTOP)).frame
+    assert frame[frame.published.notna()].ours.notna().all() and frame.published.notna().sum() == 112
+    strip = frame[(frame.defense == "strip") & (frame.attack == "average") & (frame.metric == "TPR")]
+    assert strip.ours.item() == 60.0
+
+
 def test_the_baselines_see_every_trigger_of_the_paper_with_the_label_changed() -> None:
     found = list(runs.detections(LAPTOP, 0))
     assert {dirt for dirt, *_ in found} == {*runs.ATTACKS, *runs.NOISES}

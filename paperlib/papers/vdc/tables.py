@@ -139,8 +139,9 @@ def table1(results: Results) -> Artefact:
     found = detected(results, ATTACKS)
     ours = [row for name, result in cleaned.items() for row in _row(scale.dataset, ETA, name, "vdc", result)]
     rows, notes = ours + _average(ours), [_shares(results, found)]
-    for attack, name, _, result in found:
-        rows += _row(scale.dataset, ETA if scale.name == "paper" else BENCHMARK, attack, name, result)
+    ratio = ETA if scale.name == "paper" else BENCHMARK
+    theirs = [row for attack, name, _, result in found for row in _row(scale.dataset, ratio, attack, name, result)]
+    rows += theirs + _average(theirs)
     if scale.name != "paper":
         for spec in runs.compared(scale, results.seed):
             rows += _row(scale.dataset, BENCHMARK, spec.attack, SAME, same) if (same := results.get(spec)) else []
