@@ -1,7 +1,7 @@
 """The embedded engine on CIFAR-10: how well it finds dirty samples, how fast, and with how much memory.
 
     python benchmarks/vdc.py [--images 2500] [--reference 2000] [--poisoned 400] [--side 160] [--check]
-    python benchmarks/vdc.py --folder 5000 50000 [--side 32]
+    python benchmarks/vdc.py --folder 5000 50000
     python benchmarks/vdc.py --default 10 [--dataset tiny_imagenet20] [--check]
 
 Needs CIFAR-10 in ``PAPERLIB_DATA`` and the extra ``vdc``. Everything runs through :func:`paperlib.vdc.cleanse.cleanse`:
