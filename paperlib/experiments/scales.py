@@ -155,7 +155,6 @@ SCALES: dict[str, Scale] = {
             "resnet18": {"epochs": 8, "batch_size": 32},
             "densenet161": {"epochs": 6, "batch_size": 32, "lr": 0.05},
             "mobilenet_v3_large_fine": {"epochs": 14, "lr": 0.05},
-            "efficientnet_b3": {"epochs": 8, "lr": 0.05},
         },
     ),
     "paper": Scale(

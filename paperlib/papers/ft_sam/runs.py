@@ -70,10 +70,9 @@ TABLES: dict[str, dict[str, DefenseTable]] = {
         "paper": DefenseTable(PRINTED_ATTACKS, PRINTED_DEFENSES, model="vgg19_bn"),
     },
     "supp_d1": {
+        # EfficientNet-B3 of width 16 ends 8 epochs of BadNets at a C-Acc of 14
         "laptop": DefenseTable(
-            ("badnets", "blended"),
-            FT,
-            model=("vgg19_bn", "densenet161", "mobilenet_v3_large_fine", "efficientnet_b3"),
+            ("badnets", "blended"), FT, model=("vgg19_bn", "densenet161", "mobilenet_v3_large_fine")
         ),
         "paper": DefenseTable(
             PRINTED_ATTACKS, FT, model=("vgg19_bn", "densenet161", "mobilenet_v3_large", "efficientnet_b3")
