@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from paperlib import paths
+from paperlib import papers, paths
+from paperlib.report import coverage
 
 pytest.importorskip("myst_nb")
 PAGES = [
     "index",
     "README",
+    "claims",
     "docs/architecture",
     *(f"notebooks/{p.stem}" for p in sorted(paths.NOTEBOOKS.glob("*.ipynb"))),
 ]
@@ -57,3 +59,10 @@ def test_stored_pictures_keep_their_alternative_texts(site: Path) -> None:
     html = (site / "notebooks" / "05_ft_sam.html").read_text(encoding="utf-8")
     pictures = re.findall(r"<img\b[^>]*_images/[^>]*>", html)
     assert pictures and all(re.search(r'alt="[^"]{20,}"', one) for one in pictures)
+
+
+def test_the_page_of_claims_has_every_claim_that_git_records(site: Path) -> None:
+    html = (site / "claims.html").read_text(encoding="utf-8")
+    for paper in papers.PAPERS:
+        assert f'id="{papers.PAPERS[paper].short.lower().replace(" ", "-")}' in html
+    assert len(re.findall(r"<tr\b", html.split("<tbody", 1)[1])) >= sum(coverage.claims().values())

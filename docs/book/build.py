@@ -19,9 +19,11 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import nbformat
+import pandas as pd
 
 import paperlib
 from paperlib import papers, paths
+from paperlib.report import claims as checks
 from paperlib.report import coverage
 
 ROOT = paths.ROOT
@@ -61,6 +63,7 @@ def main(out: Path, with_library: bool = True) -> int:
         write(source, file.relative_to(ROOT), notebook(file))
     library(source, ROOMS if with_library else ("metrics",))
     galleries = [gallery(source, key) for key in papers.PAPERS]
+    write(source, "claims.md", claims())
     write(source, "index.md", opening([name for name in galleries if name]))
     for name in ("conf.py", "slugs.py", "book.css"):
         place(source, name).write_bytes((HERE / name).read_bytes())
@@ -159,6 +162,29 @@ def gallery(source: Path, paper: str) -> str:
     return f"gallery/{paper}"
 
 
+def claims() -> str:
+    """A page with the verdict on every claim that git records, paper by paper, and the rule that decides."""
+    text = (
+        "# Claims\n\nSentences of the papers, in our words, checked in code on our results. Which of two methods is"
+        " better is decided in pairs of runs on the same model or with the same seed: at least"
+        f" {checks.PAIRS} pairs, and a mean difference of more than {checks.ERRORS:g} standard errors. What lies nearer"
+        " to 0 is *undecided*, with the number of pairs that would decide it; *not run*: a result is missing.\n"
+    )
+    for key, paper in papers.PAPERS.items():
+        for file in sorted((ROOT / "figures").glob(f"*/{key}/claims.csv")):
+            frame = pd.read_csv(file, keep_default_na=False)
+            text += f"\n## {paper.short}, {file.parent.parent.name} scale\n\n"
+            text += "| claim | where | verdict | decided by |\n|---|---|---|---|\n"
+            for _, rows in frame.groupby("claim", sort=False):
+                first = rows.iloc[0]
+                numbers = ", ".join(f"{r.number} {float(r.value):.4g}" for r in rows.itertuples() if r.number)
+                verdict = f"{checks.SIGNS[first.verdict]} {first.verdict}"
+                by = "<br>".join(escape(part, quote=False) for part in (numbers, first.reason) if part)
+                cells = (escape(first.text, quote=False), first["where"], verdict, by)
+                text += "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return text
+
+
 def number(file: Path) -> tuple[str, int, str]:
     """``table2`` before ``table10``, and what is ours last."""
     name, digits = re.match(r"([a-z_]*?)(\d*)$|.*", file.stem).groups(default="") if file.stem else ("", "")
@@ -176,7 +202,7 @@ def opening(galleries: list[str]) -> str:
     books = "\n".join(f"notebooks/{file.stem}" for file in sorted(paths.NOTEBOOKS.glob("*.ipynb")))
     documents = "\n".join(str(f.relative_to(ROOT).with_suffix("")) for p in DOCUMENTS for f in sorted(ROOT.glob(p)))
     for caption, entries in (
-        ("The book", books),
+        ("The book", books + "\nclaims"),
         ("Gallery", "\n".join(galleries)),
         ("Documents", documents + "\nlibrary/index"),
     ):

@@ -40,6 +40,8 @@ LEARNED = 50.0
 """Undefended ASR in percent below which a model counts as not backdoored: its rows say nothing about a defense."""
 SEEDS = 3
 """How many seeds, from that of the notebook on, a table looks for."""
+VICTIM_SEEDS = 5
+"""How many seeds, from that of the notebook on, a claim about methods looks for."""
 ONCE, EACH, NEVER = "once", "each", "never"
 """Whether the undefended models are cells: once for each model, once for each setting, or not at all."""
 COLUMNS: dict[str, tuple[str, dict[str, Any]]] = {**VARIANTS, "pruning": ("fp", {"epochs": 0})}
@@ -355,8 +357,10 @@ def names_of(attacks: Iterable[str | TrainSpec]) -> str:
 
 
 def over(parents: Iterable[TrainSpec]) -> str:
-    """What a mean is over: the attacks of the ``parents`` that :func:`learned` gave."""
-    return f"over {names_of(parents)} (undefended ASR at least {LEARNED:g})"
+    """What a mean is over: the attacks of the ``parents`` that :func:`learned` gave, and how many models of them."""
+    parents = list(parents)
+    models = f"{len(parents)} models, " if len(parents) > len({parent.attack for parent in parents}) else ""
+    return f"over {models}{names_of(parents)} (undefended ASR at least {LEARNED:g})"
 
 
 def not_learned(results: Results, parents: Iterable[TrainSpec]) -> str:
@@ -385,6 +389,60 @@ def paired(results: Results, cells: Iterable[Cell]) -> Iterator[tuple[Cell, dict
         before = results.need(cell.parent)
         if before["asr"] >= LEARNED:  # what an attack that was not learned lacks decides nothing
             yield cell, before, results.need(cell.spec)
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A model that has learned its backdoor, and what every defense of a table makes of it."""
+
+    parent: TrainSpec
+    before: dict[str, Any]
+    after: Mapping[tuple[str, str], dict[str, Any]]
+    """(defense, setting) -> result."""
+
+    def der(self, defense: str, setting: str = "") -> float:
+        """DER of a defense, in percent."""
+        return der_of(self.before, self.after[defense, setting])
+
+
+def der_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+    """DER of a result against that of the backdoored model, in percent."""
+    return float(der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent"))
+
+
+def victims(results: Results, cells: Callable[[int], Iterable[Cell]]) -> list[Victim]:
+    """The learned models of ``cells``: those of the seed of ``results``, and of the :data:`VICTIM_SEEDS` - 1 after it
+    all those on which every defense was run, so that methods are compared in pairs.
+
+    Parameters
+    ----------
+    results
+        What there is.
+    cells
+        Seed -> cells.
+
+    Raises
+    ------
+    NotRun
+        A result of the first seed is missing, or none of its backdoors was learned.
+    """
+    found = []
+    for seed in range(results.seed, results.seed + VICTIM_SEEDS):
+        of: dict[TrainSpec, dict[tuple[str, str], Spec]] = {}
+        for cell in cells(seed):
+            if cell.defense != "none":
+                of.setdefault(cell.parent, {})[cell.defense, cell.setting] = cell.spec
+        get = results.need if seed == results.seed else results.get
+        for parent, specs in of.items():
+            before = get(parent)
+            if before is not None and before["asr"] >= LEARNED:
+                after = {name: one for name, spec in specs.items() if (one := get(spec)) is not None}
+                if len(after) == len(specs):
+                    found.append(Victim(parent, before, after))
+        if not found:
+            names = names_of(of) if of else "no attack"
+            raise NotRun(f"none of {names} reaches an ASR of {LEARNED:g} at {results.scale.name} scale")
+    return found
 
 
 def averages(results: Results, cells: Sequence[Cell]) -> pd.DataFrame:

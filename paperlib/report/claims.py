@@ -2,18 +2,29 @@
 
 A verdict is computed, never written down: a check receives the results of one scale and says whether the claim holds,
 why, and by which numbers. Where results are missing it raises :class:`NotRun`, and the verdict is "not run".
+
+Which of two methods is better is decided by one rule for all papers (:func:`by_margins`): runs are compared in pairs,
+on the same model or with the same seed; the mean difference must lie further from 0 than :data:`ERRORS` of its
+standard errors, over :data:`PAIRS` pairs at least. Otherwise the verdict is "undecided".
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from paperlib.errors import PaperlibError
 from paperlib.report import style, tables
+
+ERRORS = 2.0
+"""Standard errors by which a mean difference must differ from 0 before it counts."""
+PAIRS = 5
+"""How many pairs of runs decide, at least."""
 
 
 class NotRun(LookupError):
@@ -24,6 +35,8 @@ class NotRun(LookupError):
 class Verdict:
     """Whether a claim holds (None: not decided), why in a sentence, and the numbers that decided it.
 
+    ``undecided`` tells results that are too few or too near to each other from results that do not exist.
+
     Raises
     ------
     PaperlibError
@@ -33,6 +46,7 @@ class Verdict:
     holds: bool | None
     reason: str
     numbers: Mapping[str, float] = field(default_factory=dict)
+    undecided: bool = False
 
     def __post_init__(self) -> None:
         if self.holds is not None and not self.numbers:
@@ -40,8 +54,82 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """``"holds"``, ``"does not hold"`` or ``"not run"``."""
-        return "not run" if self.holds is None else "holds" if self.holds else "does not hold"
+        """``"holds"``, ``"does not hold"``, ``"undecided"`` or ``"not run"``."""
+        if self.holds is None:
+            return "undecided" if self.undecided else "not run"
+        return "holds" if self.holds else "does not hold"
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Differences of pairs of runs: mean, its standard error (NaN of one), how many lie above 0, and how many pairs."""
+
+    mean: float
+    error: float
+    wins: int
+    n: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether the pairs are enough, and their mean far enough from 0."""
+        return self.n >= PAIRS and abs(self.mean) > ERRORS * self.error
+
+    @property
+    def needed(self) -> float:
+        """How many pairs would decide, were mean and spread as they are; infinite for a mean of 0 or one pair."""
+        if not self.mean or math.isnan(self.error):
+            return math.inf
+        return max(PAIRS, math.ceil(self.n * (ERRORS * self.error / self.mean) ** 2 + 1e-9))
+
+    def __str__(self) -> str:
+        if self.n == 1:
+            return f"{self.mean:+.1f} (one pair of runs)"
+        return f"{self.mean:+.1f} ± {self.error:.1f} (above 0 in {self.wins} of {self.n} pairs)"
+
+
+def margin(differences: Iterable[float]) -> Margin:
+    """Mean and standard error of ``differences``, one for each pair of runs.
+
+    Raises
+    ------
+    NotRun
+        There is none.
+    """
+    found = np.asarray(list(differences), float)
+    if not len(found):
+        raise NotRun("there is no pair of runs")
+    error = float(np.std(found, ddof=1) / len(found) ** 0.5) if len(found) > 1 else math.nan
+    return Margin(float(found.mean()), error, int((found > 0).sum()), len(found))
+
+
+def by_margins(margins: Mapping[str, Margin], reason: str, numbers: Mapping[str, float]) -> Verdict:
+    """Decide a claim that says that every one of ``margins`` is above 0.
+
+    Parameters
+    ----------
+    margins
+        What is compared -> margin.
+    reason
+        Over which runs.
+    numbers
+        What stands beside the margins.
+
+    Returns
+    -------
+    Verdict
+        It holds where all of them are above 0, decided; it does not where one is below 0, decided.
+    """
+    open_ = {name: one for name, one in margins.items() if not one.decided}
+    below = {name: one for name, one in margins.items() if one.decided and one.mean < 0}
+    shown = below or open_ or margins
+    said = "; ".join(f"{name} {one}" for name, one in list(shown.items())[:3])
+    more = f"; and {len(shown) - 3} more" if len(shown) > 3 else ""
+    reason = f"{reason}; mean differences and their standard errors: {said}{more}"
+    if open_ and not below:
+        needed = max(one.needed for one in open_.values())
+        reason += f". About {needed:,.0f} pairs would decide" if math.isfinite(needed) else f"; at least {PAIRS} decide"
+        return Verdict(None, reason, numbers, undecided=True)
+    return Verdict(not below, reason, numbers)
 
 
 @dataclass(frozen=True)
@@ -137,7 +225,7 @@ def to_html(verdicts: Iterable[tuple[Claim, Verdict]], scale: str, *, checked: s
             (
                 c.text,
                 c.where,
-                f"{_SIGNS[v.holds]} {v.word}".replace(" ", "\N{NO-BREAK SPACE}"),
+                f"{SIGNS[v.word]} {v.word}".replace(" ", "\N{NO-BREAK SPACE}"),
                 numbers_text(v),
                 v.reason,
             )
@@ -146,14 +234,17 @@ def to_html(verdicts: Iterable[tuple[Claim, Verdict]], scale: str, *, checked: s
         columns=["Claim", "Where", "Verdict", "Decided by", "Reason"],
     )
     paper = ", ".join(dict.fromkeys(style.title("paper", claim.paper) for claim, _ in verdicts))
-    count = sum(v.holds is True for _, v in verdicts), sum(v.holds is not None for _, v in verdicts)
-    caption = f"Claims of {paper}, {checked or f'{scale} scale'}: {count[0]} of the {count[1]} that were run hold"
-    if len(verdicts) > count[1]:
-        caption += f"; {len(verdicts) - count[1]} not run"
-    return tables.to_html(frame, caption)
+    return tables.to_html(frame, f"Claims of {paper}, {checked or f'{scale} scale'}: {counted(v for _, v in verdicts)}")
 
 
-_SIGNS = {True: "✓", False: "✗", None: "–"}
+def counted(verdicts: Iterable[Verdict]) -> str:
+    """How many hold: ``"3 of the 4 that were decided hold; 2 undecided; 1 not run"``."""
+    words = Counter(verdict.word for verdict in verdicts)
+    text = f"{words['holds']} of the {words['holds'] + words['does not hold']} that were decided hold"
+    return text + "".join(f"; {words[word]} {word}" for word in ("undecided", "not run") if words[word])
+
+
+SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not run": "–"}
 
 
 def numbers_text(verdict: Verdict) -> str:

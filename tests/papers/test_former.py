@@ -76,7 +76,7 @@ def test_no_claim_is_decided_by_an_earlier_version() -> None:
     open_ = {name: verdict.reason for name, verdict in verdicts.items() if verdict.holds is None}
     assert open_ and all("earlier version of a method, which decides nothing" in reason for reason in open_.values())
     assert len(open_) < len(verdicts)  # those without FT are decided
-    assert all(verdict.holds is not None for verdict in paper.verdicts(paper.everything().current()).values())
+    assert "not run" not in {verdict.word for verdict in paper.verdicts(paper.everything().current()).values()}
 
 
 def test_a_current_result_comes_first_and_a_later_one_is_no_earlier_one() -> None:

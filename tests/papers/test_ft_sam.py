@@ -292,7 +292,9 @@ def test_a_figure_that_needs_every_result_says_which_is_missing(id_: str) -> Non
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
 def test_results_like_the_paper_s_make_every_claim_hold(scale: Scale) -> None:
-    assert set(paper.words(paper.everything(scale)).values()) == {"holds"}
+    found = paper.words(paper.everything(scale))
+    assert {claim for claim, word in found.items() if word != "holds"} == ({"combined"} if scale is SMOKE else set())
+    assert found["combined"] == ("undecided" if scale is SMOKE else "holds")  # one model, and one pair decides nothing
     for verdict in paper.verdicts(Results(scale, 0, {})).values():
         assert verdict.holds is None and not verdict.numbers and verdict.reason.startswith("not run:")
 
@@ -314,6 +316,7 @@ def of_neurons(change: Callable[[list[list[float]]], list[list[float]]], attack:
 AGAINST: list[tuple[str, Change]] = [
     ("alive", setting(of_defense("ft", "blended"), asr=10.0)),  # FT removes it too
     ("alive", setting(of_defense("ft_sam", "blended"), asr=59.0)),  # FT-SAM leaves it as well
+    ("lower", setting(of_defense("ft_sam"), asr=99.0)),
     ("headline", setting(of_defense("ft_sam"), asr=40.0)),
     ("headline", setting(of_defense("ft_sam"), c_acc=80.0)),  # at a high price
     ("little_data", setting(of_defense("ft", n_clean=12), asr=1.0)),
@@ -329,7 +332,8 @@ AGAINST: list[tuple[str, Change]] = [
 @pytest.mark.parametrize(("claim", "change"), AGAINST)
 @pytest.mark.filterwarnings("ignore:An input array is constant")
 def test_results_against_a_claim_refute_it(claim: str, change: Change) -> None:
-    verdict = paper.verdicts(paper.everything(change=change))[claim]
+    scale = LAPTOP if claim == "combined" else SMOKE
+    verdict = paper.verdicts(paper.everything(scale, change=change))[claim]
     assert verdict.word == "does not hold" and verdict.numbers
 
 
@@ -341,6 +345,7 @@ def test_every_claim_is_refuted_here() -> None:
     ("claim", "lost"),
     [
         ("alive", defended(SMOKE, backdoored(SMOKE, "blended"), "ft")),
+        ("lower", defended(SMOKE, backdoored(SMOKE, "badnets"), "ft_sam")),
         ("headline", defended(SMOKE, backdoored(SMOKE, "badnets"), "ft_sam")),
         ("little_data", defended(SMOKE, backdoored(SMOKE, "badnets"), "ft", n_clean=12)),
         ("combined", defended(SMOKE, backdoored(SMOKE, "blended"), "anp+ft")),
@@ -355,10 +360,10 @@ def test_one_missing_result_leaves_its_claim_open(claim: str, lost: Spec) -> Non
 
 
 def test_a_backdoor_that_was_not_learned_decides_nothing() -> None:
-    results = paper.everything(change=unlearned("badnets"))  # what is left would refute the claims
-    for claim in ("headline", "little_data"):
+    results = paper.everything(change=unlearned("badnets"))
+    for claim in ("lower", "headline", "little_data"):
         verdict = paper.verdicts(results)[claim]
-        assert verdict.holds and "BadNets" not in verdict.reason and "Blended" in verdict.reason
+        assert verdict.word == "undecided" and "BadNets" not in verdict.reason and "Blended" in verdict.reason
     text = paper.drawn("table1", results).fragment
     assert "Not learned at this scale" in text and "BadNets (ASR 5.0)" in text
     nobody = paper.words(paper.everything(change=setting(lambda spec: isinstance(spec, TrainSpec), asr=5.0)))

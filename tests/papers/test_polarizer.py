@@ -166,7 +166,9 @@ def test_table_6_corrects_the_printed_ders() -> None:
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
 def test_results_like_the_paper_s_make_every_claim_hold(scale: Scale) -> None:
-    assert set(paper.words(paper.everything(scale)).values()) == {"holds"}
+    found = paper.words(paper.everything(scale))
+    assert {claim for claim, word in found.items() if word != "holds"} == ({"informed"} if scale is SMOKE else set())
+    assert found["informed"] == ("undecided" if scale is SMOKE else "holds")  # one model, and one pair decides nothing
     assert set(paper.words(Results(scale, 0, {})).values()) == {"not run"}
 
 
@@ -188,7 +190,11 @@ AGAINST: dict[str, Change] = {
 
 def test_every_claim_can_be_refuted() -> None:
     refuted = {
-        name: {claim for claim, word in paper.words(paper.everything(change=change)).items() if word == "does not hold"}
+        name: {
+            claim
+            for claim, word in paper.words(paper.everything(LAPTOP, change=change)).items()
+            if word == "does not hold"
+        }
         for name, change in AGAINST.items()
     }
     assert refuted["far"] == {"nearer"} and refuted["told"] == {"informed"}
@@ -196,5 +202,5 @@ def test_every_claim_can_be_refuted() -> None:
 
 
 def test_a_backdoor_that_was_not_learned_is_in_no_mean() -> None:
-    found = paper.verdicts(paper.everything(change=unlearned("badnets")))
+    found = paper.verdicts(paper.everything(LAPTOP, change=unlearned("badnets")))
     assert found["removes"].holds and found["best"].holds and "BadNets" not in found["best"].reason

@@ -3,7 +3,7 @@
 import pytest
 
 from paperlib.errors import PaperlibError
-from paperlib.report.claims import Claim, NotRun, Verdict, evaluate, in_all, to_frame, to_html
+from paperlib.report.claims import Claim, NotRun, Verdict, by_margins, evaluate, in_all, margin, to_frame, to_html
 
 RESULTS = {"ft": 40.0, "ft_sam": 4.0}
 
@@ -59,7 +59,7 @@ def test_tables():
     assert frame.claim.tolist() == ["better", "better", "worse", "worse", "unknown"]
     assert frame.value.dropna().tolist() == [4.0, 40.0, 40.0, 4.0] and set(frame.scale) == {"laptop"}
     html = to_html(verdicts, "laptop")
-    assert "1 of the 2 that were run hold; 1 not run" in html and "&lt;than&gt;" in html
+    assert "1 of the 2 that were decided hold; 1 not run" in html and "&lt;than&gt;" in html
     assert "ft_sam 4, ft 40" in html and html.count("✓") == 1 and html.count("✗") == 1
     assert html == to_html(verdicts, "laptop")
 
@@ -74,3 +74,38 @@ def test_a_claim_about_cases_holds_where_all_do_and_shows_the_numbers_of_all():
     assert check.__doc__ == "As its function."
     assert check({"a": 1, "b": 2}) == Verdict(True, "every number is positive", {"a": 1, "b": 2})
     assert check({"a": -1, "b": 2}).holds is False
+
+
+@pytest.mark.parametrize(
+    ("margins", "word"),
+    [
+        ([[3, 4, 5, 4, 3]], "holds"),
+        ([[-3, -4, -5, -4, -3]], "does not hold"),
+        ([[3, 4, 5, 4]], "undecided"),  # too few
+        ([[30, -4, 5, -20, 3]], "undecided"),  # too near to 0
+        ([[3, 4, 5, 4, 3], [1, -1, 2, -2, 1]], "undecided"),  # one of two
+        ([[-3, -4, -5, -4, -3], [1, -1, 2, -2, 1]], "does not hold"),  # whatever the other becomes
+        ([[7]], "undecided"),
+    ],
+)
+def test_pairs_of_runs_decide_by_two_standard_errors_of_five(margins, word):
+    verdict = by_margins({str(k): margin(values) for k, values in enumerate(margins)}, "of runs", {"ASR": 1.0})
+    assert verdict.word == word and (verdict.holds is None) == (word == "undecided") and verdict.numbers
+
+
+def test_a_margin_by_hand():
+    """Mean 2, sample variance 8 / 3, standard error its root over that of 4."""
+    found = margin([0, 2, 2, 4])
+    assert (found.mean, found.error, found.wins, found.n) == (2.0, pytest.approx((8 / 3) ** 0.5 / 2), 3, 4)
+    assert not found.decided and found.needed == 5
+    wide = margin([10, -8, 2, 4, 2])  # mean 2, variance of the mean 8.4: 4 * 8.4 * 5 / n must be less than 2 ** 2
+    assert wide.error == pytest.approx(8.4**0.5) and wide.needed == 43
+    with pytest.raises(NotRun, match="no pair of runs"):
+        margin([])
+
+
+def test_what_is_undecided_says_how_many_pairs_would_decide():
+    reason = by_margins({"a less b": margin([10, -8, 2, 4, 2])}, "over 5 models", {"a": 1.0}).reason
+    assert reason.startswith("over 5 models; ") and "a less b +2.0 ± 2.9 (above 0 in 4 of 5 pairs)" in reason
+    assert reason.endswith("About 43 pairs would decide")
+    assert by_margins({"x": margin([1])}, "of runs", {"a": 1.0}).reason.endswith("at least 5 decide")

@@ -1,23 +1,30 @@
 """The claims of the FT-SAM paper, checked on our results; a backdoor that was not learned decides nothing."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from paperlib.experiments.specs import TrainSpec
 from paperlib.papers import Results
-from paperlib.papers.defense_table import DefenseTable, backdoored, defended, learned, over, paired
+from paperlib.papers.defense_table import Victim, backdoored, defended, learned, over, victims
 from paperlib.papers.ft_sam import runs
 from paperlib.papers.ft_sam.figures import correlation, sweep
 from paperlib.papers.ft_sam.runs import PAPER, RHOS
 from paperlib.report import style
-from paperlib.report.claims import Cases, Claim, NotRun, Verdict, in_all
+from paperlib.report.claims import Cases, Claim, Margin, NotRun, Verdict, by_margins, in_all, margin
+
+METRICS = {"asr": "ASR", "c_acc": "C-Acc"}
 
 
 def _learned(results: Results, ratio: float = 0.1) -> list[TrainSpec]:
     """The models of the attacks that every item has which have learned their backdoor."""
     names = runs.ATTACKS[results.scale.name]
     return learned(results, [backdoored(results.scale, name, ratio, results.seed) for name in names])
+
+
+def _over(found: list[Victim]) -> str:
+    return over([victim.parent for victim in found])
 
 
 def _title(parent: TrainSpec) -> str:
@@ -38,20 +45,43 @@ def check_alive(results: Results) -> Cases:
         )
 
 
+def _pairs(results: Results, item: str, **changes: Any) -> list[Victim]:
+    """The models on which everything of a table, or of what is changed of it, was run."""
+    table = replace(runs.TABLES[item][results.scale.name], **changes)
+    return victims(results, lambda seed: table.cells(results.scale, seed))
+
+
+def _gain(found: list[Victim], one: str, other: str, setting: str = "") -> Margin:
+    """By how much ``other`` leaves more ASR than ``one``."""
+    return margin(v.after[other, setting]["asr"] - v.after[one, setting]["asr"] for v in found)
+
+
+def _means(found: list[Victim], metric: str = "asr") -> dict[str, float]:
+    """``"mean ASR after FT"`` -> mean over the models; with the setting, where there are several."""
+    numbers = {}
+    for defense, setting in found[0].after:
+        name = " ".join(part for part in (style.title("defense", defense), style.title("setting", setting)) if part)
+        values = [victim.after[defense, setting][metric] for victim in found]
+        numbers[f"mean {METRICS[metric]} after {name}"] = float(np.mean(values))
+    return numbers
+
+
+def check_lower(results: Results) -> Verdict:
+    """FT-SAM leaves a lower ASR than FT on the models of Table 1."""
+    found = _pairs(results, "table1", defenses=runs.FT)
+    return by_margins({"FT less FT-SAM": _gain(found, "ft_sam", "ft")}, _over(found), _means(found))
+
+
 def check_headline(results: Results) -> Verdict:
-    """Over the learned attacks of Table 1: mean ASR after FT-SAM at most a third of that after FT, at no more than 3
-    points less C-Acc."""
-    table = replace(runs.TABLES["table1"][results.scale.name], defenses=runs.FT)
-    asr, reason = _means(results, table)
-    c_acc, _ = _means(results, table, "c_acc")
-    numbers = {
-        f"mean {name} after {style.title('defense', defense)}": means[defense, ""]
-        for defense in ("ft", "ft_sam")
-        for name, means in (("ASR", asr), ("C-Acc", c_acc))
+    """On the models of Table 1: ASR after FT-SAM at most a third of that after FT, at no more than 3 points less
+    C-Acc."""
+    found = _pairs(results, "table1", defenses=runs.FT)
+    both = [(v.after["ft", ""], v.after["ft_sam", ""]) for v in found]
+    margins = {
+        "a third of FT's ASR less FT-SAM's": margin(ft["asr"] / 3 - sam["asr"] for ft, sam in both),
+        "FT-SAM's C-Acc less FT's, plus 3": margin(sam["c_acc"] - ft["c_acc"] + 3 for ft, sam in both),
     }
-    before, c_before, after, c_after = numbers.values()
-    holds = after <= before / 3 and c_after >= c_before - 3
-    return Verdict(holds, f"{reason}; at most a third of the ASR, at most 3 points of C-Acc", numbers)
+    return by_margins(margins, _over(found), _means(found) | _means(found, "c_acc"))
 
 
 @in_all("rank correlation of TAC and norm, 5 % poisoning")
@@ -96,41 +126,29 @@ def check_rho(results: Results) -> Cases:
         yield rank < 0 and rates[-1] < rates[0], {**ends, f"{title} rank correlation": rank}
 
 
-def _means(results: Results, table: DefenseTable, metric: str = "asr") -> tuple[dict[tuple[str, str], float], str]:
-    """(defense, setting) -> mean of ``metric`` over the learned attacks of ``table``, and which these are."""
-    rates: dict[tuple[str, str], list[float]] = {}
-    parents: dict[str, TrainSpec] = {}
-    for cell, _, after in paired(results, table.cells(results.scale, results.seed)):
-        rates.setdefault((cell.defense, cell.setting), []).append(after[metric])
-        parents[cell.attack] = cell.parent
-    if not rates:
-        raise NotRun(f"no attack is learned at {results.scale.name} scale")
-    return {name: float(np.mean(values)) for name, values in rates.items()}, over(parents.values())
-
-
 def check_little_data(results: Results) -> Verdict:
     """FT-SAM beats FT at every amount of clean data."""
-    means, reason = _means(results, runs.TABLES["table3"][results.scale.name])
-    numbers: dict[str, float] = {}
-    holds = True
-    for clean in runs.CLEAN_RATIOS:
-        ft, sam = (means[defense, f"clean_ratio={clean:g}"] for defense in ("ft", "ft_sam"))
-        numbers |= {f"{100 * clean:g} % FT": ft, f"{100 * clean:g} % FT-SAM": sam}
-        holds = holds and sam < ft
-    return Verdict(holds, f"mean ASR {reason}", numbers)
+    found = _pairs(results, "table3")
+    margins = {
+        f"FT less FT-SAM at {100 * clean:g} %": _gain(found, "ft_sam", "ft", f"clean_ratio={clean:g}")
+        for clean in runs.CLEAN_RATIOS
+    }
+    return by_margins(margins, _over(found), _means(found))
 
 
 def check_combined(results: Results) -> Verdict:
-    """After pruning, FT-SAM leaves a lower mean ASR than FT."""
-    means, reason = _means(results, runs.TABLES["table4"][results.scale.name])
-    names = ("fp", "pruning+ft_sam", "anp+ft", "anp+ft_sam")
-    numbers = {f"mean ASR, {style.title('defense', name)}": means[name, ""] for name in names}
-    fp, fp_sam, anp, anp_sam = numbers.values()
-    return Verdict(fp_sam < fp and anp_sam < anp, f"{reason}; lower with both ways to prune", numbers)
+    """After pruning, FT-SAM leaves a lower ASR than FT, with both ways to prune."""
+    found = _pairs(results, "table4")
+    margins = {
+        f"{style.title('defense', ft)} less {style.title('defense', sam)}": _gain(found, sam, ft)
+        for ft, sam in (("fp", "pruning+ft_sam"), ("anp+ft", "anp+ft_sam"))
+    }
+    return by_margins(margins, _over(found), _means(found))
 
 
 CLAIMS: list[Claim] = [
     Claim("alive", PAPER, "FT leaves triggers like Blended and LF alive, FT-SAM does not.", "Table 1", check_alive),
+    Claim("lower", PAPER, "FT-SAM leaves a lower ASR than FT.", "Table 1", check_lower),
     Claim(
         "headline", PAPER, "FT-SAM lowers the ASR far below FT's at little cost in accuracy.", "Table 1", check_headline
     ),

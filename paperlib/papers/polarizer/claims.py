@@ -1,32 +1,21 @@
 """The claims of the NPD paper, checked on our results."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from paperlib.experiments.specs import TrainSpec
-from paperlib.metrics import der, der_of_averages
 from paperlib.papers import Results
-from paperlib.papers.defense_table import Cell, backdoored, defended, learned, names_of, over
+from paperlib.papers.defense_table import Cell, Victim, der_of, over, victims
 from paperlib.papers.polarizer import runs
 from paperlib.papers.polarizer.runs import PAPER
 from paperlib.papers.polarizer.tables import TABLES
 from paperlib.report import style
-from paperlib.report.claims import Cases, Claim, NotRun, Verdict, in_all
+from paperlib.report.claims import Cases, Claim, Verdict, by_margins, in_all, margin
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
 """Results of the backdoored and of the purified model."""
-
-
-def _learned(results: Results) -> list[TrainSpec]:
-    """The models of Table 1 that have learned their backdoor."""
-    names = runs.MAIN[results.scale.name].attacks
-    return learned(results, [backdoored(results.scale, name, seed=results.seed) for name in names])
-
-
-def _after(results: Results, parents: Iterable[TrainSpec], defense: str = "npd") -> list[Pair]:
-    return [(results.need(p), results.need(defended(results.scale, p, defense))) for p in parents]
 
 
 def _by_attack(results: Results, cells: Iterable[Cell], names: Sequence[str]) -> dict[str, list[Pair]]:
@@ -39,42 +28,57 @@ def _by_attack(results: Results, cells: Iterable[Cell], names: Sequence[str]) ->
     return {attack: [found[name] for name in names] for attack, found in out.items()}
 
 
-def _mean_der(pairs: list[Pair]) -> float:
-    lists = [[pair[side][key] for pair in pairs] for side in (0, 1) for key in ("c_acc", "asr")]
-    return der_of_averages(*lists, unit="percent")
+def _run(results: Results, defenses: Sequence[str], attacks: Sequence[str] = ()) -> list[Victim]:
+    """The models of Table 1 (of ``attacks``) that have learned their backdoor, with what ``defenses`` make of them."""
+    main = runs.MAIN[results.scale.name]
+    table = replace(main, attacks=tuple(attacks or main.attacks), defenses=tuple(defenses))
+    return victims(results, lambda seed: table.cells(results.scale, seed))
+
+
+def _over(found: list[Victim]) -> str:
+    return over([victim.parent for victim in found])
+
+
+def _ders(found: list[Victim], defenses: Iterable[str]) -> dict[str, float]:
+    return {f"mean DER, {style.title('defense', d)}": float(np.mean([v.der(d) for v in found])) for d in defenses}
 
 
 def check_best(results: Results) -> Verdict:
-    """NPD has the highest average DER of the defenses that are not told the target."""
-    parents = _learned(results)
-    ders = {name: _mean_der(_after(results, parents, name)) for name in runs.MAIN[results.scale.name].defenses}
-    numbers = {f"DER of means, {style.title('defense', name)}": value for name, value in ders.items()}
-    return Verdict(max(ders.values()) == ders["npd"], f"{over(parents)}; the highest is NPD's", numbers)
+    """NPD has a higher DER than each of the defenses that are not told the target."""
+    defenses = runs.MAIN[results.scale.name].defenses
+    found = _run(results, defenses)
+    margins = {
+        f"NPD less {style.title('defense', name)}": margin(v.der("npd") - v.der(name) for v in found)
+        for name in defenses
+        if name != "npd"
+    }
+    return by_margins(margins, f"DER {_over(found)}", _ders(found, defenses))
 
 
 def check_removes(results: Results) -> Verdict:
-    """NPD brings the average ASR below a tenth of the undefended one, and costs at most 3 points of C-Acc."""
-    parents = _learned(results)
-    pairs = _after(results, parents)
+    """NPD brings the ASR below a tenth of the undefended one, and costs at most 3 points of C-Acc."""
+    found = _run(results, ["npd"])
+    pairs = [(v.before, v.after["npd", ""]) for v in found]
     numbers = {
         f"mean {title} {when}": float(np.mean([pair[k][key] for pair in pairs]))
         for key, title in (("asr", "ASR"), ("c_acc", "C-Acc"))
         for k, when in enumerate(("undefended", "after NPD"))
     }
-    asr_before, asr_after, acc_before, acc_after = numbers.values()
-    holds = asr_after <= asr_before / 10 and acc_after >= acc_before - 3
-    return Verdict(holds, f"{over(parents)}; at most a tenth of the ASR, at most 3 points of C-Acc", numbers)
+    margins = {
+        "a tenth of the undefended ASR less NPD's": margin(b["asr"] / 10 - a["asr"] for b, a in pairs),
+        "C-Acc after NPD less before, plus 3": margin(a["c_acc"] - b["c_acc"] + 3 for b, a in pairs),
+    }
+    return by_margins(margins, _over(found), numbers)
 
 
 def check_informed(results: Results) -> Verdict:
-    """Knowing the target does not hurt: the average DER of TU and TP is at least NPD's less one point."""
-    parents = [parent for parent in _learned(results) if parent.attack in runs.TOLD[results.scale.name]]
-    if not parents:
-        raise NotRun("TU and TP were run on no learned attack")
-    ders = {name: _mean_der(_after(results, parents, name)) for name in (*runs.INFORMED, "npd")}
-    numbers = {f"DER of means, {style.title('defense', name)}": value for name, value in ders.items()}
-    holds = min(ders[name] for name in runs.INFORMED) >= ders["npd"] - 1
-    return Verdict(holds, f"over {names_of(parents)}; both at least NPD's less 1 point", numbers)
+    """Knowing the target does not hurt: the DER of TU and TP is at least NPD's less one point."""
+    found = _run(results, (*runs.INFORMED, "npd"), runs.TOLD[results.scale.name])
+    margins = {
+        f"{style.title('defense', name)} less NPD, plus 1": margin(v.der(name) - v.der("npd") + 1 for v in found)
+        for name in runs.INFORMED
+    }
+    return by_margins(margins, f"DER {_over(found)}", _ders(found, (*runs.INFORMED, "npd")))
 
 
 @in_all("NPD's is the lowest of the three on every attack")
@@ -113,7 +117,7 @@ def check_deeper(results: Results) -> Cases:
     table = runs.FIGURE3[results.scale.name]
     ends = (table.settings[0].name, runs.DEFAULT_PLACE)
     for attack, pairs in _by_attack(results, table.cells(results.scale, results.seed), ends).items():
-        first, last = (float(der(b["c_acc"], b["asr"], a["c_acc"], a["asr"], unit="percent")) for b, a in pairs)
+        first, last = (der_of(*pair) for pair in pairs)
         yield last > first, {f"{attack} DER at {ends[0]}": first, f"{attack} DER at {ends[1]}": last}
 
 

@@ -1,19 +1,18 @@
 """The claims of the SAU paper, checked on our results; a backdoor that was not learned decides nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from paperlib.experiments.specs import TrainSpec
-from paperlib.metrics import der
 from paperlib.papers import Results
-from paperlib.papers.defense_table import LEARNED, backdoored, defended, learned, names_of, paired
+from paperlib.papers.defense_table import Victim, backdoored, defended, der_of, learned, over, paired, victims
 from paperlib.papers.sau import runs
 from paperlib.papers.sau.runs import PAPER, STAGES
 from paperlib.papers.sau.tables import TABLES
 from paperlib.report import style
-from paperlib.report.claims import Cases, Claim, NotRun, Verdict, in_all
+from paperlib.report.claims import Cases, Claim, NotRun, Verdict, by_margins, in_all, margin
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
 """Results of the backdoored and of the purified model."""
@@ -27,24 +26,22 @@ def _title(parent: TrainSpec) -> str:
     return style.title("attack", parent.attack)
 
 
-def _der(before: dict[str, Any], after: dict[str, Any]) -> float:
-    return float(der(before["c_acc"], before["asr"], after["c_acc"], after["asr"], unit="percent"))
-
-
 def check_best(results: Results) -> Verdict:
-    """SAU has the highest mean DER and mean R-Acc of all defenses that were run."""
+    """SAU has a higher DER and R-Acc than each of the defenses that were run."""
     table = runs.MAIN[results.scale.name]
-    parents = _learned(results, table.attacks)
-    numbers: dict[str, float] = {}
+    found = victims(results, lambda seed: table.cells(results.scale, seed))
+    measures: dict[str, Callable[[Victim, str], float]] = {
+        "DER": Victim.der,
+        "R-Acc": lambda victim, defense: float(victim.after[defense, ""]["r_acc"]),
+    }
+    numbers, margins = {}, {}
     for defense in table.defenses:
-        pairs = [(results.need(p), results.need(defended(results.scale, p, defense))) for p in parents]
-        numbers[f"{style.title('defense', defense)} DER"] = float(np.mean([_der(*pair) for pair in pairs]))
-        numbers[f"{style.title('defense', defense)} R-Acc"] = float(np.mean([a["r_acc"] for _, a in pairs]))
-    best = all(
-        numbers[f"SAU {metric}"] >= max(v for name, v in numbers.items() if name.endswith(metric))
-        for metric in ("DER", "R-Acc")
-    )
-    return Verdict(best, f"means over {names_of(parents)} (undefended ASR at least {LEARNED:g})", numbers)
+        for metric, of in measures.items():
+            name = f"{style.title('defense', defense)} {metric}"
+            numbers[name] = float(np.mean([of(victim, defense) for victim in found]))
+            if defense != "sau":
+                margins[f"SAU less {name}"] = margin(of(victim, "sau") - of(victim, defense) for victim in found)
+    return by_margins(margins, over([victim.parent for victim in found]), numbers)
 
 
 @in_all("at most a tenth of the undefended ASR, for every learned attack")
@@ -189,26 +186,23 @@ def check_configurations(results: Results) -> Verdict:
     """The mean DERs of the default and of our other configurations lie within two points."""
     ders: dict[str, list[float]] = {}
     for (_, setting), pair in _after_sau(results, "table22").items():
-        ders.setdefault(setting, []).append(_der(*pair))
+        ders.setdefault(setting, []).append(der_of(*pair))
     numbers = {f"DER of {setting}": float(np.mean(values)) for setting, values in ders.items()}
     spread = max(numbers.values()) - min(numbers.values())
     return Verdict(spread <= 2, "mean DERs within 2 points (0.4 in print); all but the first are ours", numbers)
 
 
 def check_rnp(results: Results) -> Verdict:
-    """SAU has the higher mean DER."""
-    planned = TABLES["table27"].cells(results.scale, results.seed)
-    if not planned:
+    """SAU has the higher DER."""
+    if not TABLES["table27"].cells(results.scale, results.seed):
         raise NotRun(f"RNP is not run at {results.scale.name} scale")
-    ders: dict[str, list[float]] = {"rnp": [], "sau": []}
-    for cell, before, after in paired(results, planned):
-        if cell.defense != "none":
-            ders[cell.defense].append(_der(before, after))
-    if not ders["sau"]:
-        raise NotRun(f"no backdoor was learned at {results.scale.name} scale")
-    rnp, sau = (float(np.mean(values)) for values in ders.values())
-    numbers = {"mean DER of RNP": rnp, "mean DER of SAU": sau}
-    return Verdict(sau > rnp, f"means over {len(ders['sau'])} models", numbers)
+    found = victims(results, lambda seed: TABLES["table27"].cells(results.scale, seed))
+    ders = {
+        name: [np.mean([v.der(*key) for key in v.after if key[0] == name]) for v in found] for name in ("rnp", "sau")
+    }
+    numbers = {f"mean DER of {style.title('defense', name)}": float(np.mean(values)) for name, values in ders.items()}
+    margins = {"SAU less RNP": margin(sau - rnp for rnp, sau in zip(ders["rnp"], ders["sau"], strict=True))}
+    return by_margins(margins, over([v.parent for v in found]), numbers)
 
 
 CLAIMS: list[Claim] = [

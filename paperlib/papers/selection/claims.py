@@ -3,15 +3,14 @@
 from contextlib import suppress
 
 from paperlib.papers import Results
-from paperlib.papers.selection.digits import ERRORS, DigitsTable, paired
+from paperlib.papers.selection.digits import DigitsTable, paired
 from paperlib.papers.selection.runs import PAPER, SLICES, asr_frame, both_of, in_range, searched, sized
 from paperlib.report import style
-from paperlib.report.claims import Claim, NotRun, Verdict
+from paperlib.report.claims import Claim, NotRun, Verdict, by_margins, margin
 
 
 def _beats(one: str, other: str, results: Results) -> Verdict:
-    """Whether ``one`` exceeds ``other`` on digits by more than :data:`ERRORS` standard errors of the paired
-    difference."""
+    """Whether ``one`` exceeds ``other`` on digits, in pairs of equal seed."""
     frame = DigitsTable().frame(results)
     found = paired(frame, one, other)
     names = [style.title("selection", name) for name in (one, other)]
@@ -29,13 +28,8 @@ def _beats(one: str, other: str, results: Results) -> Verdict:
             gains.mean()
         )
         if len(gains) > 1:
-            numbers["its standard error"] = float(gains.std() / len(gains) ** 0.5)
-    holds = found.mean > ERRORS * found.error
-    word = "more" if holds else "not more"
-    reason = (
-        f"over {found.n} pairs of runs on digits with equal seed the margin is {word} than {ERRORS:g} standard errors"
-    )
-    return Verdict(holds, reason, numbers)
+            numbers["its standard error"] = margin(gains).error
+    return by_margins({f"{names[0]} less {names[1]}": found}, "on digits, pairs of equal seed", numbers)
 
 
 def _grows(results: Results) -> Verdict:

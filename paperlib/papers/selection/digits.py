@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from paperlib.errors import PaperlibError, choose
@@ -21,13 +20,11 @@ from paperlib.lab.spec import Spec, pairs
 from paperlib.papers import Item, Results
 from paperlib.report import style, tables
 from paperlib.report.artefact import Artefact
-from paperlib.report.claims import NotRun
+from paperlib.report.claims import ERRORS, PAIRS, Margin, NotRun, margin
 from paperlib.selection import WITHOUT_SURROGATE
 
 ATTACK, MODEL, WIDTH, ALPHA, LR, TARGET = "blended", "two_conv", 16, 0.1, 0.05, 0
 SEEDS = {"smoke": 2, "laptop": 10, "paper": 10}
-ERRORS = 2.0
-"""Standard errors by which a paired difference must exceed 0 before a strategy counts as better."""
 
 
 def sizes(scale: Scale) -> Scale:
@@ -151,8 +148,8 @@ class DigitsTable:
         notes = [
             (
                 f"{len(frame)} of {len(self.specs(results.scale, results.seed))} victims. Mean ± standard deviation"
-                " over seeds (number of seeds); SE: standard error of the mean difference over seeds. Decided: more"
-                f" than {ERRORS:g} SE from 0."
+                " over seeds (number of seeds); SE: standard error of the mean difference over seeds. Decided: at least"
+                f" {PAIRS} seeds, and more than {ERRORS:g} SE from 0."
             ),
             self._balance(frame),
         ]
@@ -173,36 +170,15 @@ class DigitsTable:
         )
 
 
-@dataclass(frozen=True)
-class Paired:
-    """Differences of two strategies, seed by seed."""
-
-    mean: float
-    error: float
-    """Standard error of the mean."""
-    wins: int
-    n: int
-
-    @property
-    def decided(self) -> bool:
-        """Whether the mean is further from 0 than :data:`ERRORS` standard errors."""
-        return abs(self.mean) > ERRORS * self.error
-
-
-def paired(frame: pd.DataFrame, one: str, other: str) -> Paired:
+def paired(frame: pd.DataFrame, one: str, other: str) -> Margin:
     """ASR of ``one`` less that of ``other``, over the seeds that have both.
 
     Raises
     ------
     NotRun
-        There are fewer than two.
+        There is none.
     """
     wide = frame.pivot(index="seed", columns="strategy", values="asr")
     if one not in wide or other not in wide:
         raise NotRun(f"{one} and {other} are not both run on digits")
-    gains = (wide[one] - wide[other]).dropna()
-    if len(gains) < 2:
-        raise NotRun("one pair of runs decides nothing; at least two seeds are needed")
-    return Paired(
-        float(gains.mean()), float(np.std(gains, ddof=1) / len(gains) ** 0.5), int((gains > 0).sum()), len(gains)
-    )
+    return margin((wide[one] - wide[other]).dropna())

@@ -6,9 +6,9 @@ import pandas as pd
 
 from paperlib.papers.defense_table import LEARNED
 from paperlib.papers.reading import listed
-from paperlib.papers.selection.digits import ERRORS, paired
+from paperlib.papers.selection.digits import paired
 from paperlib.report import style
-from paperlib.report.claims import NotRun
+from paperlib.report.claims import ERRORS, PAIRS, NotRun
 
 
 def _title(name: object) -> str:
@@ -23,14 +23,17 @@ def digits(frame: pd.DataFrame) -> str:
             found = paired(frame, best, str(name)) if name != best else None
         except NotRun:
             found = None
-        if found:
+        if found and found.n > 1:
             word = "ahead of" if found.mean > 0 else "behind"
-            decided = "" if found.decided else f", which is not more than {ERRORS:g} standard errors"
+            decided = "" if found.decided else ", which decides nothing"
             texts.append(f"{abs(found.mean):.1f} ± {found.error:.1f} points {word} {_title(name)}{decided}")
     if not texts:
         return ""
     count = frame[frame.strategy == best].seed.nunique()
-    return f"Over {count} seeds {_title(best)} is {'; '.join(texts)} (mean ± standard error of the paired difference)."
+    return (
+        f"Over {count} seeds {_title(best)} is {'; '.join(texts)} (mean ± standard error of the paired difference; at"
+        f" least {PAIRS} pairs and more than {ERRORS:g} standard errors decide)."
+    )
 
 
 def _means(frame: pd.DataFrame) -> str:
