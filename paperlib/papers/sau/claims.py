@@ -198,7 +198,8 @@ def check_rnp(results: Results) -> Verdict:
         raise NotRun(f"RNP is not run at {results.scale.name} scale")
     found = victims(results, lambda seed: TABLES["table27"].cells(results.scale, seed))
     ders = {
-        name: [np.mean([v.der(*key) for key in v.after if key[0] == name]) for v in found] for name in ("rnp", "sau")
+        name: [float(np.mean([v.der(*key) for key in v.after if key[0] == name])) for v in found]
+        for name in ("rnp", "sau")
     }
     numbers = {f"mean DER of {style.title('defense', name)}": float(np.mean(values)) for name, values in ders.items()}
     margins = {"SAU less RNP": margin(sau - rnp for rnp, sau in zip(ders["rnp"], ders["sau"], strict=True))}
