@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from paperlib.errors import PaperlibError, choose
@@ -17,11 +18,22 @@ from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
 from paperlib.papers import Item, Results
 from paperlib.papers.captions import artefact, printed_name, where
-from paperlib.papers.defense_table import LEARNED, Cell, DefenseTable, not_learned, seeds, several, specs_of, tidy
+from paperlib.papers.defense_table import (
+    LEARNED,
+    SEEDS,
+    VICTIM_SEEDS,
+    Cell,
+    DefenseTable,
+    not_learned,
+    seeds,
+    several,
+    specs_of,
+    tidy,
+)  # fmt: skip
 from paperlib.papers.reading import CASE, reading
 from paperlib.report import compare, style, tables
 from paperlib.report.artefact import Artefact
-from paperlib.report.claims import NotRun
+from paperlib.report.claims import NotRun, margin
 from paperlib.report.published import published
 
 TOLERANCES = {f"ASR-{k}": compare.TOLERANCES["ASR"] for k in (1, 2)}
@@ -176,7 +188,8 @@ class PaperTable:
                 f"{self.number}. {self.title}. Printed numbers only: {self._absent()} is not run at {scale.name} scale."
             )
         notes = list(self.notes(results) if callable(self.notes) else self.notes)
-        notes += [not_learned(results, [cell.parent for cell in planned]), *self._stand_in_notes(scale)]
+        notes += [self._over_victims(results), not_learned(results, [cell.parent for cell in planned])]
+        notes += self._stand_in_notes(scale)
         html = tables.paper_table(
             frame, caption, rows=self._rows(frame), columns=self.columns, everything=self.everything or not ran,
             coverage=shown, notes=notes,
@@ -193,6 +206,29 @@ class PaperTable:
             self.paper, results, self.id, "table", more,
             caption=caption, frame=frame, html=above + html, reading=reading(frame, self.own),
         )  # fmt: skip
+
+    def _over_victims(self, results: Results) -> str:
+        """Mean ASR and its standard error over the models of other seeds too: the paper's own defense, FT and the two
+        lowest of the others, for each attack of which there are :data:`SEEDS` models at least."""
+        rates: dict[tuple[str, str], list[float]] = {}
+        for seed in range(results.seed, results.seed + VICTIM_SEEDS) if self.own else ():
+            for cell in self.cells(results.scale, seed):
+                before, after = results.get(cell.parent), results.get(cell.spec)
+                if before and after and before["asr"] >= LEARNED and not cell.setting:
+                    rates.setdefault((cell.attack, cell.defense), []).append(after["asr"])
+        texts = []
+        for attack in dict.fromkeys(attack for attack, _ in rates):
+            several_models = {d: v for (a, d), v in rates.items() if a == attack and len(v) >= SEEDS and d != "none"}
+            if len(several_models) < 2 or self.own not in several_models:
+                continue
+            others = sorted(several_models.keys() - {self.own, "ft"}, key=lambda name: np.mean(several_models[name]))
+            chosen = [name for name in (self.own, "ft", *others[:2]) if name in several_models]
+            found = {name: margin(several_models[name]) for name in chosen}
+            means = ", ".join(f"{style.title('defense', d)} {m.mean:.1f} ± {m.error:.1f}" for d, m in found.items())
+            texts.append(f"{style.title('attack', attack)} ({min(m.n for m in found.values())} models): {means}")
+        if not texts:
+            return ""
+        return f"Mean ASR ± standard error over models of several seeds, where the table shows one: {'; '.join(texts)}."
 
     def _compared(self, results: Results, printed: pd.DataFrame, seed: int) -> pd.DataFrame:
         """Ours of one seed beside the printed numbers, with averages."""

@@ -1,5 +1,6 @@
 """The grid, tables, figures and claims of the FT-SAM paper, on made-up results whose every number can be traced."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -381,3 +382,20 @@ def test_the_scale_of_another_data_set_has_its_own_radius() -> None:
     there = scales.on(PAPER, "gtsrb")
     (cell,) = DefenseTable(("blended",), ("ft_sam",), dataset="gtsrb", undefended="never").cells(PAPER)
     assert dict(cell.spec.params)["rho"] == there.rho != PAPER.rho  # type: ignore[attr-defined]
+
+
+def test_table_1_says_how_far_the_models_of_several_seeds_lie_apart() -> None:
+    """Own method and FT first, then the lowest of the others; an attack with two models is not among them."""
+    table, rates = runs.TABLES["table1"]["laptop"], {}
+    cells = [(seed, cell) for seed in range(3) for cell in table.cells(LAPTOP, seed)]
+    kept = [(s, cell) for s, cell in cells if s < 2 or cell.attack == "blended"]
+    for seed, cell in kept:
+        value = {"ft_sam": 10.0, "ft": 70.0, "anp": 1.0, "nad": 5.0}.get(cell.defense, 50.0) + seed
+        rates[cell.spec.key] = 99.0 if cell.defense == "none" else value
+    made = paper.results(
+        [cell.spec for _, cell in kept], LAPTOP, change=lambda s, r: {**r, "asr": rates[s.key]} if s.key in rates else r
+    )
+    (said,) = re.findall(r"Mean ASR ± standard error[^<]*", paper.drawn("table1", made).fragment)
+    assert "Blended (3 models): FT-SAM 11.0 ± 0.6, FT 71.0 ± 0.6, ANP 2.0 ± 0.6, NAD 6.0 ± 0.6." in said
+    assert "BadNets" not in said
+    assert "Mean ASR ±" not in paper.drawn("table1", paper.everything(LAPTOP)).fragment
