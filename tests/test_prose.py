@@ -71,3 +71,11 @@ def test_what_is_allowed_is_there() -> None:
         for one in decimals(cell.source)
     }
     assert set(ALLOWED) <= there
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_that_is_named_is_linked(file: Path) -> None:
+    text = "\n".join(cell.source for cell in nbformat.read(file, 4).cells if cell.cell_type == "markdown")
+    linked = re.sub(r"\[(?:[Nn]otebook )?0\d\]\((0\d_\w+\.ipynb)\)", "", text)
+    assert re.findall(r"[Nn]otebooks? 0\d", linked) == []
+    assert all((paths.NOTEBOOKS / name).is_file() for name in re.findall(r"\]\((0\d_\w+\.ipynb)\)", text))

@@ -80,11 +80,20 @@ def main(out: Path, with_library: bool = True) -> int:
     done = subprocess.run([sys.executable, "-m", "sphinx", *command], check=False)
     for large in (*site.glob("_static/**/*.map"), *site.glob("_static/locales")):
         shutil.rmtree(large) if large.is_dir() else large.unlink()
+    for page in site.glob("**/*.html"):
+        page.write_text(accessible(page.read_text(encoding="utf-8")), encoding="utf-8")
     shutil.copytree(
         ROOT / "paperlib", site / "paperlib", ignore=not_code, dirs_exist_ok=True
     )  # "drawn here" leads there
     print(f"The book: {site / 'index.html'}")
     return done.returncode
+
+
+def accessible(html: str) -> str:
+    """What the theme leaves out: names of its icons for who hears the page, and tables that scroll by the keyboard."""
+    html = html.replace("<summary><span", '<summary aria-label="Show what is below"><span')
+    html = re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1", html)
+    return html.replace('<div class="output text_html">', '<div class="output text_html" tabindex="0">')
 
 
 def not_code(folder: str, names: list[str]) -> list[str]:

@@ -47,7 +47,7 @@ autodoc_default_options = {
     # of scikit-learn's metadata routing: the same for every estimator, explained there
     "exclude-members": "set_fit_request, set_predict_request, set_score_request, get_metadata_routing",
 }
-autodoc_typehints = "signature"
+autodoc_typehints = "none"  # the docstrings have the types, in words
 napoleon_google_docstring = False
 napoleon_custom_sections = ["Differences from the paper", "Differences from the papers"]
 copybutton_exclude = ".linenos, .gp, .go"
@@ -57,7 +57,13 @@ _MATHJAX = Path(jupyter_server_mathjax.__file__).parent / "static"
 mathjax_path = "mathjax/MathJax.js?config=TeX-AMS-MML_HTMLorMML-full"
 mathjax2_config = {
     "messageStyle": "none",
-    "HTML-CSS": {"availableFonts": [], "preferredFont": None, "imageFont": None, "webFont": "STIX-Web"},
+    "HTML-CSS": {
+        "availableFonts": [],
+        "preferredFont": None,
+        "imageFont": None,
+        "webFont": "STIX-Web",
+        "styles": {"@font-face": {"font-family": "MathJax_Blank", "src": "local('none')"}},  # not from about:blank
+    },
     "tex2jax": {"inlineMath": [["\\(", "\\)"]], "displayMath": [["\\[", "\\]"]], "processClass": "math"},
 }
 myst_update_mathjax = False

@@ -5,7 +5,7 @@ BackdoorBench's frequency saliency map: the gradient of the largest class score 
 1], averaged over the channels:
 
 .. math:: \mathrm{FSM} = \tfrac1C \sum_c \mathrm{minmax} \log \big| \mathrm{shift}\, \mathcal F^{-1} (\nabla_{x_c}
-\max_k f_k(x)) \big|.
+   \max_k f_k(x)) \big|.
 
 Differences from the benchmark
 1. A small number is added before the logarithm, so that a frequency without any gradient is 0 and not minus infinity.

@@ -3,7 +3,7 @@ r"""Grad-CAM: where a class score comes from.
 Selvaraju et al., ICCV 2017 (arXiv 1610.02391). For class c and activation maps :math:`A^k` of a layer
 
 .. math:: L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k A^k\Big), \qquad \alpha_k = \tfrac1Z \sum_{ij} \partial y^c / \partial
-A^k_{ij},
+   A^k_{ij},
 
 divided by its maximum. The class is the predicted one, the layer the last block.
 """

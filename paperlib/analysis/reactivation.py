@@ -4,7 +4,7 @@ A defense is scored with the attacker's own trigger. An attacker who holds the p
 look for another one. For a model f, target class t and budget rho, one perturbation for all images is sought,
 
 .. math:: \delta^* = \arg\min_{\|\delta\|_\infty \le \rho} \sum_{x: y \ne t} \mathrm{CE}\big(f(\mathrm{clip}(b(x) +
-\delta)), t\big),
+   \delta)), t\big),
 
 once on clean images, b(x) = x, and once on top of the attacker's trigger, b(x) = g(x): if the backdoor is only covered,
 g and a small perturbation open it again. The same budget on a model that never saw the trigger says what such a

@@ -8,7 +8,7 @@ so the way there and back adds the same picture to every image: with
 :math:`Y = 0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601), the image changes by
 
 .. math:: P_{ij} = m \sum_k c_k(i)\, c_k(j), \qquad dB = P / b,\quad dR = P / r,\quad dG = -(0.299\, dR + 0.114\, dB) /
-0.587 .
+   0.587 .
 
 That is computed once; a test compares it with the long way.
 """

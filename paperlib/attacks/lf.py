@@ -14,7 +14,7 @@ image. The search ends when v changes a fifth of the predictions, or when that s
 passes, or after 50 passes. DeepFool's step, repeated until the class is t:
 
 .. math:: r \leftarrow r + \frac{f_k - f_t}{\|\nabla (f_t - f_k)\|_2^2} \nabla (f_t - f_k), \qquad k \text{ the
-predicted class}
+   predicted class}
 
 The triggered image is :math:`\mathrm{clip}(x + v)`, in training and test.
 

@@ -6,7 +6,7 @@ FCT clean and the 5 % with the highest poisoned. Backdoor removal then alternate
 model
 
 .. math:: \max_\theta \mathbb{E}_{D_p} \ell(f_\theta(x), y) \qquad \text{and} \qquad \min_\theta \mathbb{E}_{D_c}
-\ell(f_\theta(x), y),
+   \ell(f_\theta(x), y),
 
 20 epochs, learning rate 1e-4.
 

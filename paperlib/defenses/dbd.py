@@ -12,7 +12,7 @@ make the poisoned samples cluster; without them the trigger is one detail among 
    1908.06112)
 
    .. math:: \alpha\, CE(p, y) + \beta\, RCE(p, y), \quad RCE = -\sum_c p_c \log \max(y_c, 10^{-4}), \quad \alpha =
-   0.1,\ \beta = 1.
+      0.1,\ \beta = 1.
 
 3. The half of the samples with the lowest losses keep their labels.
 4. MixMatch (arXiv 1905.02249) trains the whole model with these as labelled and the others as unlabelled samples:

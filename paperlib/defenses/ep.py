@@ -7,7 +7,7 @@ positions stands for the channel; the values of a batch are standardised and the
 bins of width 0.1:
 
 .. math:: H_k = -\sum_j p_{kj} \log p_{kj}, \qquad \text{prune where } H_k < \mathrm{mean}(H) - u\, \mathrm{std}(H)
-\text{ in its layer.}
+   \text{ in its layer.}
 
 It sees poisoned images, though not which ones they are.
 

@@ -6,7 +6,7 @@ weight norms, where they are. FT-SAM minimises the loss at the worst weights in 
 weights are larger, and so shrinks them:
 
 .. math:: \min_w \max_{\|T_w^{-1} \varepsilon\|_2 \le \rho} L(w + \varepsilon), \qquad T_w = \mathrm{diag}(|w_1|, \dots,
-|w_d|)
+   |w_d|)
 
 One step on one batch:
 

@@ -6,7 +6,7 @@ backdoored model where to look. With :math:`A(F) = \sum_c |F_c|^2`, the attentio
 normalised to length 1,
 
 .. math:: \min_w \mathbb{E} \Big[ \mathrm{CE}(f_w(x), y) + \sum_l \beta_l \,\mathrm{MSE}\big(A(F_l^{student}),
-A(F_l^{teacher})\big) \Big]
+   A(F_l^{teacher})\big) \Big]
 
 Settings of BackdoorBench (arXiv 2206.12654): teacher and student 10 epochs each, every image in every epoch; SGD,
 momentum 0.9, weight decay 5e-4; the teacher's lr falls along a cosine of 100 epochs, of which it sees 10; the student's

@@ -9,7 +9,7 @@ tell which channels fire together. Per class and entry the clean images give a m
 an image deviates by what lies outside median ± 10 deviations, relative to that bound:
 
 .. math:: \delta(x) = \frac{2}{8 C^2} \sum_{p, \text{entries}} \frac{[\min - G^p]_+}{|\min|} + \frac{[G^p -
-\max]_+}{|\max|}
+   \max]_+}{|\max|}
 
 over the upper triangle. An image is flagged when its deviation exceeds the 95th percentile of held-out clean images of
 its class (five folds). Which classes are targets is told by the kernel two-sample statistic between the flagged and the

@@ -17,8 +17,8 @@ neighbours,
    P(i, j, k) = \sum_a p_a T_{ai} T_{aj} T_{ak}, \qquad P(Y = i \mid \tilde Y = i) = \frac{p_i T_{ii}}{P(\tilde Y_1 =
    i)}.
 
-Both flag what is noisy in most rounds. The score is the mean over the rounds of (largest vote of another class)
-- (vote of the sample's label), in [-1, 1]; for R the cross-entropy :math:`-\log(v_{\tilde y} + 10^{-8})` of the mean
+Both flag what is noisy in most rounds. The score is the mean over the rounds of the largest vote of another class less
+that of the sample's label, in [-1, 1]; for R the cross-entropy :math:`-\log(v_{\tilde y} + 10^{-8})` of the mean
 vote, in nats. Votes, scores and flags of one round agree with the authors' code to rounding
 (github.com/UCSC-REAL/SimiFeat).
 

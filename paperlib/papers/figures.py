@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from paperlib.data import sources
 from paperlib.experiments import plan
 from paperlib.experiments.scales import Scale
 from paperlib.lab.spec import Spec
@@ -45,8 +46,16 @@ def after(model: str) -> str:
     return "backdoored" if model == "none" else f"after {style.title('defense', model)}"
 
 
-def grad_cam(found: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> "tuple[Figure, pd.DataFrame, str]":
-    """Grad-CAM of one image, clean and with each trigger, in several models.
+def class_title(dataset: str, k: int) -> str:
+    """``"deer"``; ``"class 4"`` where the classes have no names but their numbers."""
+    names = sources.DATASETS[dataset].classes
+    return f"class {k}" if not names or names[k].isdigit() else names[k]
+
+
+def grad_cam(
+    found: Mapping[str, Mapping[str, Any]], models: Sequence[str], dataset: str
+) -> "tuple[Figure, pd.DataFrame, str]":
+    """Grad-CAM of one image of class 4, clean and with each trigger, in several models.
 
     Parameters
     ----------
@@ -54,6 +63,8 @@ def grad_cam(found: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> "
         Attack -> result of the tool ``gradcam``.
     models
         Names of its models, ``none`` for the backdoored one.
+    dataset
+        Whose classes they are.
 
     Returns
     -------
@@ -76,15 +87,20 @@ def grad_cam(found: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> "
                 cam, predicted = np.array(result["maps"][k][which]), result["predicted"][k][which]
                 axes.imshow(pixels, interpolation="nearest")
                 axes.imshow(cam, extent=extent, interpolation="bilinear", alpha=0.55, cmap="inferno", vmin=0, vmax=1)
-                axes.set_xlabel(f"class {predicted}", fontsize=7)
-                texts.append(f"{title} {model}: class {predicted}")
+                said = class_title(dataset, predicted)
+                axes.set_xlabel(said, fontsize=7)
+                texts.append(f"{title} {model}: {said}")
                 place = dict(zip(("row", "column"), (v.ravel() for v in np.indices(cam.shape)), strict=True))
                 frames.append(
                     pd.DataFrame({"image": title, "model": model, "predicted": predicted, **place, "cam": cam.ravel()})
                 )
         for label, axes in zip(("image", *map(after, models)), panels[:, 0], strict=True):
             axes.set_ylabel(label)
-    text = f"Predicted classes (0 is the attacker's target, 4 the true class): {'; '.join(texts)}."
+    target, true = class_title(dataset, 0), class_title(dataset, 4)
+    text = f"Answers ({target} is the attacker's target, {true} the true class): {'; '.join(texts)}."
+    idle = [style.title("attack", name) for name, r in found.items() if len(set(r["predicted"][0])) == 1]
+    if idle:
+        text += f" On this image the trigger of {', '.join(idle)} changes no answer of the backdoored model."
     return figure, pd.concat(frames), text
 
 

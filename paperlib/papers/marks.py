@@ -9,7 +9,7 @@ from paperlib.report.published import inventory, published
 _BARS = "Bars: ASR in percent, one for each kind of image; grey is the clean image, so it should stay low."
 _CAM = (
     "Columns: the image as it is, and with each trigger; rows: the image, then a model each. Bright: where the answer"
-    " comes from; below each map the predicted class (0 is the attacker's target)."
+    " comes from; below each map the predicted class."
 )
 _TSNE = "Each dot is a training image, its colour the label; black crosses are poisoned images. Axes have no unit."
 _BOXES = (

@@ -1,7 +1,7 @@
 """``cleanse``: pictures and labels in, a ranked list of dirty samples with the reasons out.
 
 Zhu et al., "VDC", ICLR 2024 (arXiv 2309.16211), Section 3: questions, answers, evaluation, vote. The decision rules are
-in :mod:`paperlib.vdc.scoring`, and what differs from the paper is listed in each stage's file.
+in :mod:`paperlib.vdc.scoring`, and what differs from the paper is listed in each stage's file. ::
 
     report = cleanse(images, labels, class_names, engine="embedded",
                      reference=(clean_images, clean_labels), target_fpr=0.1)

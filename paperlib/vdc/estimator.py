@@ -1,5 +1,5 @@
 """The cleanser as an object with ``fit``, in the manner of scikit-learn: arrays, a folder, or a column of a data set
-in, scores out.
+in, scores out. ::
 
     found = VDC().fit(images, labels)
     found.scores_        # (N,) probability that the label is right, low: suspicious

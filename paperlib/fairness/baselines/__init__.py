@@ -52,7 +52,7 @@ BASELINES: dict[str, Callable[..., BaseEstimator]] = {
 """Name -> estimator; the arguments of the class may be given, as in ``BASELINES["fkr"](kernel="rbf", gamma=0.1)``.
 
 ``zafar`` is the covariance constraint of Zafar et al. (AISTATS 2017, arXiv 1507.05259) on a least-squares loss,
-|Cov(s, f)| <= ``gap_budget``.  ``fpr`` is the penalty of the mean-parity paper itself (eq. 17).
+``|Cov(s, f)|`` <= ``gap_budget``.  ``fpr`` is the penalty of the mean-parity paper itself (eq. 17).
 """
 
 

@@ -281,9 +281,9 @@ def draw_fig6(results: Results) -> Artefact:
 def draw_fig7(results: Results) -> Artefact:
     """Figure 7: Grad-CAM of one image, clean and triggered, before and after FT-SAM, 5 % poisoning."""
     there = found(results, runs.gradcam_specs(results.scale, results.seed), "Grad-CAM")
-    figure, frame, text = grad_cam(there, ("none", "ft_sam"))
+    figure, frame, text = grad_cam(there, ("none", "ft_sam"), results.scale.dataset)
     return _artefact(
         results, "fig7", "figure", figure=figure, frame=frame, alt=text,
-        caption=f"Figure 7. Grad-CAM of one test image of class 4 for the predicted class; {_count(there)}. "
+        caption=f"Figure 7. Grad-CAM of one test image for the predicted class; {_count(there)}. {text} "
         f"{where(results, 0.05)}",
     )  # fmt: skip

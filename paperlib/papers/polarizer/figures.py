@@ -166,10 +166,12 @@ def draw_cam(id_: str, results: Results) -> Artefact:
     """Figures 5 to 7: Grad-CAM before and after NPD."""
     attack = runs.CAMS[id_]
     figure, frame, text = grad_cam(
-        {attack: results.need(runs.gradcam_spec(results.scale, attack, results.seed))}, ("none", "npd")
+        {attack: results.need(runs.gradcam_spec(results.scale, attack, results.seed))},
+        ("none", "npd"),
+        results.scale.dataset,
     )
     return drawn(
         results, id_, "figure", figure=figure, frame=frame, alt=text,
-        caption=f"Figure {id_.removeprefix('fig')}. Grad-CAM of the predicted class for one test image of class 4, "
-        f"{style.title('attack', attack)}. {where(results)}",
+        caption=f"Figure {id_.removeprefix('fig')}. Grad-CAM of the predicted class for one test image, "
+        f"{style.title('attack', attack)}. {text} {where(results)}",
     )  # fmt: skip
