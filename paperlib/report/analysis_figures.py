@@ -67,6 +67,12 @@ def overlay(axes: "Axes", image: np.ndarray, values: Any) -> None:
     bare(axes)
 
 
+def strength(values: Any) -> float:
+    """Where the colours of signed values end: what a hundredth of the pixels exceeds, because a patch has nearly all of
+    the sum; 1 where all are 0."""
+    return float(np.quantile(np.abs(np.asarray(values)), 0.99)) or 1.0
+
+
 def signed(axes: "Axes", image: np.ndarray, values: Any, limit: float) -> None:
     """Signed values over a pale image: red raises the score, blue lowers it."""
     height, width = image.shape[:2]
@@ -169,7 +175,7 @@ def frequency_saliency(result: Result, names: Sequence[str] = ()) -> "Figure":
 def shapley(result: Result, names: Sequence[str] = ()) -> "Figure":
     """Shapley values of the clean and the triggered image: for every model a column per class."""
     images = [picture(text, result["shape"]) for text in result["images"]]
-    limit = float(np.abs(np.asarray(result["values"])).max()) or 1.0
+    limit = strength(result["values"])
     count, shown = len(result["values"]), len(result["classes"][0][0])
     columns = count * shown + 1
     with _plots(2, columns, min(style.PAGE, 1.3 * columns), 2.7) as (figure, panels):

@@ -114,7 +114,7 @@ class Artefact:
     def box(self) -> Any:
         """The box around everything drawn, in inches, of the figure laid out and stamped with its scale."""
         assert self.figure is not None
-        return _finished(self.figure, self.scale)
+        return _finished(self.figure, self.scale if self.results else "paper")  # a diagram is of no scale
 
     @cached_property
     def png(self) -> bytes:

@@ -133,3 +133,11 @@ def test_without_its_package_umap_says_what_to_install(monkeypatch: pytest.Monke
     assert item.specs(SMOKE, 0) == []
     with pytest.raises(NotRun, match="pip install umap-learn"):
         item.draw(Results(SMOKE, 0, {}))
+
+
+def test_a_patch_with_nearly_all_of_the_shapley_values_leaves_the_rest_to_be_seen() -> None:
+    from paperlib.report.analysis_figures import strength
+
+    values = np.full((10, 10), 0.1)
+    values[0, 0] = -50.0
+    assert 0.1 <= strength(values) < 1 and strength(np.zeros((2, 2))) == 1

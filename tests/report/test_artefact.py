@@ -27,7 +27,13 @@ def curve(scale="laptop", **changes):
         right.scatter(FRAME.rho, FRAME.asr, **style.look("attack", "sig").scatter())
         figure.legend(loc="outside lower center")
     settings = {"paper": "ft_sam", "id": "fig3", "kind": "figure", "caption": "ASR against rho.", "scale": scale}
-    settings |= {"alt": "A line that falls from 99 at rho 1 to 50 at rho 2.", "frame": FRAME, "figure": figure}
+    settings |= {"results": ("key",)}
+    settings |= {
+        "alt": "A line that falls from 99 at rho 1 to 50 at rho 2.",
+        "frame": FRAME,
+        "figure": figure,
+        "results": ("key",),
+    }
     return Artefact(**{**settings, **changes})
 
 
@@ -94,6 +100,12 @@ def test_the_stamp_is_below_everything_and_not_cut_off():
     figure = artefact.figure
     stamp = next(text for text in figure.texts if text.get_text() == "laptop scale").get_window_extent()
     assert not any(stamp.overlaps(other.get_tightbbox()) for other in (*figure.axes, *figure.legends))
+
+
+def test_a_diagram_is_of_no_scale():
+    """It is drawn from no result."""
+    diagram = curve("laptop", results=())
+    assert diagram.png and "laptop scale" not in [text.get_text() for text in diagram.figure.texts]
 
 
 def test_pngs_are_opaque_small_and_sharp():

@@ -458,7 +458,7 @@ def _pictures(
     """Grad-CAM, Shapley values and frequency saliency of the clean (``i`` = 0) or the triggered image."""
     image = panels_of.picture(cam["images"][i], cam["shape"])
     panels_of.overlay(row[0], image, cam["maps"][0][i])
-    panels_of.signed(row[1], image, values["values"][0][i][0], float(np.abs(values["values"]).max()) or 1.0)
+    panels_of.signed(row[1], image, values["values"][0][i][0], panels_of.strength(values["values"]))
     row[2].imshow(frequency["maps"][0][i], cmap="cividis", vmin=0, vmax=1)
     panels_of.bare(row[2])
     for axes, name in zip(row, ("Grad-CAM", "Shapley", "frequency"), strict=True):

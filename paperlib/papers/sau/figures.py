@@ -143,6 +143,7 @@ def draw_fig4(results: Results) -> Artefact:
         axes.set_xticks(range(3), labels, fontsize=7)
         axes.set(xlim=(-0.6, 2.6), xlabel="", ylabel="distance to the poisoned image")
         axes.set_ylim(bottom=0)
+        axes.set_title("printed, one image: shared 38.75, not shared 80.55", fontsize=7)
         axes.grid(axis="x", visible=False)
     means = [f"{title} {np.mean(distances[kind]):.2f}" for kind, title in groups.items() if distances[kind]]
     return _artefact(

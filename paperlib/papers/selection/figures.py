@@ -7,6 +7,7 @@ import pandas as pd
 
 from paperlib.experiments.scales import Scale
 from paperlib.papers import Results
+from paperlib.papers.figures import class_title
 from paperlib.papers.selection import runs
 from paperlib.papers.selection.runs import ATTACK, PAPER, SEARCHES, SLICES, STRATEGIES, Net, main_budget, ratio, sized
 from paperlib.papers.selection.tables import at_main, coverage, drawn, where
@@ -328,14 +329,15 @@ def per_class(results: Results) -> Artefact:
             axes.bar(at, mean, 0.8 / len(shown), **style.look("selection", name).bar())
         axes.axhline(budget, color="#555555", linewidth=0.8, linestyle=":")
         axes.set(xlabel="true class of the selected images", ylabel="images, mean over seeds")
-        axes.set_xticks(sorted(frame.label.unique()))
+        labels = sorted(frame.label.unique())
+        axes.set_xticks(labels, [class_title(sized(results.scale).dataset, k) for k in labels], fontsize=7)
         axes.legend(fontsize=6.5, ncols=len(shown), loc="lower left", bbox_to_anchor=(0, 1))
     spread = frame.groupby(["strategy", "seed"])["count"].agg(lambda c: c.iloc[1:].max() - c.iloc[1:].min())
     said = [f"{style.title('selection', n)} {spread[n].mean():.1f}" for n in shown]
     return drawn(
         results, "per_class", "figure", figure=figure, frame=frame,
-        caption=f"Selected images of each class, {budget} per class on average (dotted); class 0 is the target. "
-        f"{at_main(results)}",
+        caption=f"Selected images of each class, {budget} per class on average (dotted); the first class is the "
+        f"target. {at_main(results)}",
         alt="Difference between the most and the least selected class in one search, mean over seeds: "
         f"{', '.join(said)}. None of these strategies selects images of the target class.",
     )  # fmt: skip
