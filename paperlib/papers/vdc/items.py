@@ -24,6 +24,7 @@ from paperlib.papers.vdc.runs import (
     engines,
     fair,
     of,
+    of_photos,
     retrainings,
     slipped,
 )
@@ -41,6 +42,11 @@ def _groups(names: str, *baselines_on: str) -> Callable[[Scale, int], list[Spec]
     return specs
 
 
+def _photos(id_: str) -> Callable[[Scale, int], list[Spec]]:
+    """The runs of a table on photographs."""
+    return lambda scale, seed: [spec for *_, spec in of_photos(scale, id_, seed)]
+
+
 def _nothing(scale: Scale, seed: int) -> list[Spec]:
     return []
 
@@ -54,15 +60,19 @@ ITEMS: dict[str, Item] = {
     "fig3": Item(_groups("poisoned"), figures.fig3),
     "table1": Item(_groups("poisoned", *ATTACKS), tables.table1),
     "table2": Item(
-        _nothing, tables.printed_table("table2", "Table 2. Poisoned-sample detection on ImageNet-100, 9.9 % poisoned.")
+        _photos("table2"),
+        tables.photo_table("table2", "Table 2. Poisoned-sample detection on ImageNet-100, 9.9 % poisoned."),
     ),
     "table_imagenet_dog": Item(
-        _nothing,
-        tables.printed_table(
+        _photos("table_imagenet_dog"),
+        tables.photo_table(
             "table_imagenet_dog", "Table 13 (number inferred). Poisoned-sample detection on ImageNet-Dog, 9 % poisoned."
         ),
     ),
-    "table_noisy_labels": Item(_groups("noisy", *NOISES), tables.table_noisy_labels),
+    "table_noisy_labels": Item(
+        lambda scale, seed: [*_groups("noisy", *NOISES)(scale, seed), *_photos("table_noisy_labels")(scale, seed)],
+        tables.table_noisy_labels,
+    ),
     "table_hybrid": Item(_groups("hybrid,poisoned,noisy"), tables.table_hybrid),
     "table_retraining": Item(lambda scale, seed: [*retrainings(scale, seed).values()], tables.table_retraining),
     "table_models": Item(lambda scale, seed: [spec for _, spec in engines(scale, seed)], tables.table_models),

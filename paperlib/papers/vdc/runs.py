@@ -20,7 +20,7 @@ import pandas as pd
 from paperlib.attacks import ATTACKS as REGISTERED
 from paperlib.detection import DETECTORS
 from paperlib.errors import PaperlibError, choose
-from paperlib.experiments import plan
+from paperlib.experiments import plan, scales
 from paperlib.experiments.scales import Scale
 from paperlib.experiments.specs import CleanseSpec, DetectSpec, TrainSpec
 from paperlib.lab.spec import Spec, pairs
@@ -55,6 +55,12 @@ ENGINE: dict[str, dict[str, Any]] = {
     "paper": {"engine": "transformers", "params": {"model": "Salesforce/instructblip-vicuna-7b"}},
 }
 """Scale -> who answers, and where the threshold comes from; without reference it is the paper's 0.5."""
+PHOTOS = {"laptop": "tiny_imagenet20_32"}
+"""Scale -> what stands in for the photographs of ImageNet-100 and ImageNet-Dog, which are not among our data sets."""
+PHOTO_REFERENCE = 1_000
+"""Clean reference pictures there: all test images of the twenty classes."""
+IMAGENET = {"table2": ("imagenet100", 0.099), "table_imagenet_dog": ("imagenet_dog", ETA)}
+"""Table -> its data set and share of poison."""
 OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
     "smoke": ({**ENGINE["smoke"], "reference": 100},),
     "laptop": ({**ENGINE["laptop"], "reference": 500}, {**ENGINE["laptop"], "reference": 200}, {"engine": "embedded"}),
@@ -166,12 +172,35 @@ def mislabelled(scale: Scale, noise: str, *, seed: int, **changes: Any) -> Train
     return plan.train(scale, noise=noise, noise_ratio=NOISE, seed=seed, **changes)
 
 
-def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
-    """Trigger or noise, detector and spec of every baseline."""
+def photos(scale: Scale) -> Scale | None:
+    """``scale`` on what stands in for photographs; None where nothing does."""
+    return scales.on(scale, PHOTOS[scale.name]) if scale.name in PHOTOS else None
+
+
+def of_photos(scale: Scale, id_: str, seed: int) -> Iterator[tuple[str, str, Spec]]:
+    """Dirt, method and spec of a table on photographs: VDC, and for Table 2 the baselines of poisoned data."""
+    if (there := photos(scale)) is None:
+        return
+    fewer: dict[str, Any] = {"seed": seed, "reference": PHOTO_REFERENCE}
+    if id_ not in IMAGENET:
+        yield from ((noise, "vdc", noisy(there, noise, **fewer)) for noise in NOISES)
+        return
+    for attack in ATTACKS:
+        yield attack, "vdc", cleaning(there, attack, IMAGENET[id_][1], **fewer)
+    if id_ == "table2":
+        yield from _detections_of_poison(there, seed)
+
+
+def _detections_of_poison(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
     for attack in JUDGED[scale.name]:
         for name in DETECTORS_OF_POISON[scale.name]:
             if name in DETECTORS:
                 yield attack, name, plan.detect(scale, victim(scale, attack, seed=seed), name, seed=seed)
+
+
+def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
+    """Trigger or noise, detector and spec of every baseline."""
+    yield from _detections_of_poison(scale, seed)
     for noise in JUDGED_NOISES[scale.name]:
         for name in DETECTORS_OF_NOISE:
             yield noise, name, plan.detect(scale, mislabelled(scale, noise, seed=seed), name, seed=seed)

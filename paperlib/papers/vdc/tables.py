@@ -74,13 +74,16 @@ def _average(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _beside(results: Results, rows: list[dict[str, Any]], item: str) -> pd.DataFrame:
     """Our rows beside the printed ones; at small scales the data set and the benchmark's ratio stand in for the
-    paper's."""
+    paper's, and :data:`paperlib.papers.vdc.runs.PHOTOS` for its photographs."""
     scale = results.scale
+    imagenet, share = runs.IMAGENET.get(item, ("imagenet100", ETA))
     printed = published(PAPER, item).assign(setting="")
     columns = ["dataset", "model", "ratio", "attack", "defense", "metric", "value", "n_seeds"]
     stand_ins: dict[str, dict[Any, Any]] | None = None
     if scale.name != "paper":
-        stand_ins = {**(captions.stand_ins(scale) or {}), "ratio": {BENCHMARK: ETA}}
+        stand_ins = {**(captions.stand_ins(scale) or {}), "ratio": {BENCHMARK: share}}
+        if scale.name in runs.PHOTOS:
+            stand_ins["dataset"] = {**stand_ins.get("dataset", {}), runs.PHOTOS[scale.name]: imagenet}
     tolerances = {
         metric: compare.Tolerance(2.0, "ours: no repetition of these cells is known") for metric in ("TPR", "FPR")
     }
@@ -126,10 +129,47 @@ def _printed(
     return artefact_of(results, id_, "table", caption=caption, frame=frame, html=html)
 
 
-def printed_table(id_: str, title: str) -> Callable[[Results], Artefact]:
-    """Draws a table of poisoned-sample detection of which there is print alone: its data set is not among ours."""
-    caption = f"{title} Printed numbers only: the data set is made from ImageNet and is not among ours."
-    return lambda results: _printed(results, id_, caption, [], "nothing run")
+def photo_table(id_: str, title: str) -> Callable[[Results], Artefact]:
+    """Draws a table of poisoned-sample detection whose data set, made from ImageNet, is not among ours: beside the
+    printed numbers those on :data:`paperlib.papers.vdc.runs.PHOTOS`."""
+
+    def draw(results: Results) -> Artefact:
+        found = _on_photos(results, id_)
+        if not found:
+            caption = f"{title} Printed numbers only: the data set is made from ImageNet and is not among ours."
+            return _printed(results, id_, caption, [], "nothing run")
+        rows = [row for ratio, dirt, name, result in found for row in _photo_row(results, ratio, dirt, name, result)]
+        cleaned = {dirt: result for _, dirt, name, result in found if name == "vdc"}
+        judged = {dirt for _, dirt, name, _ in found if name != "vdc"}
+        count = coverage(cleaned, ATTACKS, "triggers for VDC")
+        if id_ == "table2":
+            count += f", {coverage(judged, ATTACKS, 'for its baselines')}"
+        caption = f"{title} {_instead(results)} {about(cleaned.values())}"
+        return _printed(results, id_, caption, rows + _average(rows), count)
+
+    return draw
+
+
+def _on_photos(results: Results, id_: str) -> list[tuple[float, str, str, dict[str, Any]]]:
+    """Ratio, dirt, method and result of what was run on photographs."""
+    share = runs.IMAGENET.get(id_, ("", NOISE))[1]
+    return [
+        (share if name == "vdc" or id_ not in runs.IMAGENET else BENCHMARK, dirt, name, result)
+        for dirt, name, spec in runs.of_photos(results.scale, id_, results.seed)
+        if (result := results.get(spec)) is not None
+    ]
+
+
+def _photo_row(
+    results: Results, ratio: float, dirt: str, name: str, result: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    return _row(runs.PHOTOS[results.scale.name], ratio, dirt, name, result)
+
+
+def _instead(results: Results) -> str:
+    """What stands in for photographs, for a caption."""
+    there = runs.photos(results.scale)
+    return f"In its place: {captions.images(there)}, {there.name} scale." if there else ""
 
 
 def table1(results: Results) -> Artefact:
@@ -171,7 +211,14 @@ def table_noisy_labels(results: Results) -> Artefact:
         f"Table 3. Noisy-label detection, {100 * NOISE:g} % of the labels wrong. {data(scale)}"
         f" {about(cleaned.values())}"
     )
-    notes = [_shares(results, found), "ImageNet-100 is not among our data sets: printed values only."]
+    photos = _on_photos(results, "table_noisy_labels")
+    rows += [row for ratio, dirt, name, result in photos for row in _photo_row(results, ratio, dirt, name, result)]
+    notes = [_shares(results, found)]
+    if photos:
+        asked = engine(photos[0][3])
+        notes.append(f"ImageNet-100 is not among our data sets. {_instead(results)} VDC there: {asked}.")
+    else:
+        notes.append("ImageNet-100 is not among our data sets: printed values only.")
     count = f"{coverage(cleaned, NOISES, 'noises for VDC')}, {judged}"
     return _printed(results, "table_noisy_labels", caption, rows, count, notes)
 
