@@ -193,6 +193,27 @@ def test_table1_shows_every_printed_value_beside_ours() -> None:
     assert average.ours.item() == pytest.approx(sum(90 + len(a) for a in runs.ATTACKS) / 6)
 
 
+@pytest.mark.parametrize(
+    ("id_", "imagenet", "cells"),
+    [
+        ("table2", "imagenet100", 112),
+        ("table_imagenet_dog", "imagenet_dog", 14),
+        ("table_noisy_labels", "imagenet100", 4),
+    ],
+)
+def test_photographs_have_a_stand_in_that_is_named(id_: str, imagenet: str, cells: int) -> None:
+    """Six triggers and their average for VDC, in Table 2 for its seven baselines too; nothing is called ImageNet."""
+    item = vdc.ITEMS[id_]
+    made = item.draw(results_of(item.specs(LAPTOP, 0), LAPTOP))
+    beside = made.frame[(made.frame.dataset == imagenet) & made.frame.ours.notna() & made.frame.published.notna()]
+    assert len(beside) == cells and set(beside.ours_dataset) == {"tiny_imagenet20_32"}
+    assert set(beside.verdict) == {"not comparable (scale)"}
+    assert "Tiny ImageNet" in made.fragment and "1,000 clean labelled reference images" in made.fragment
+    shares = {spec.ratio for spec in item.specs(LAPTOP, 0) if isinstance(spec, CleanseSpec) and spec.attack != "none"}
+    assert shares == {"table2": {0.099}, "table_imagenet_dog": {0.09}, "table_noisy_labels": set()}[id_]
+    assert all("tiny" not in str(spec.to_dict()) for spec in item.specs(SMOKE, 0))
+
+
 def test_what_is_missing_is_counted() -> None:
     gone = runs.cleaning(SMOKE, "blended", seed=0).key
     made = vdc.OURS["every_column"].draw(results_of(specs("vdc", SMOKE), without=[gone]))
