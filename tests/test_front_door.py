@@ -166,6 +166,12 @@ def test_links_of_the_readme_exist() -> None:
         assert link.startswith("https://arxiv.org/abs/") or (ROOT / link).is_file(), link
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_files_that_the_documents_link_to_exist(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    assert all(re.match(r"https?://", link) or (page.parent / link).exists() for link in links), links
+
+
 def test_citation_has_what_the_format_requires_and_names_the_papers() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors"} <= set(cited)
