@@ -24,7 +24,7 @@ STAMP := .venv/.installed
 # Runs and notebooks work side by side, a process for each core. A second thread in each waits, spinning, most of the time: the
 # recorded book took 128 to 159 s on two cores with two, and takes 63 to 67 s with one. Other machines: make ... OMP_NUM_THREADS=8
 OMP_NUM_THREADS ?= 1
-ifneq ($(filter laptop paper,$(SCALE)),)
+ifneq ($(filter laptop gpu paper,$(SCALE)),)
 # glibc keeps what training frees and allocates again at every step: 7 % less processor time, 2 % more memory
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 export MALLOC_MMAP_THRESHOLD_ ?= 1073741824

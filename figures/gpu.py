@@ -2,10 +2,13 @@
 
     PAPERLIB_STORE=... PAPERLIB_DATA=... python figures/gpu.py PART MINUTES LEDGER [WORKERS]
 
-PART is ``paper`` (BadNets and Blended at the papers' own settings, with the defenses and the variants of the three
-defense papers), ``laptop`` (every run of the laptop scale but those that ask about pictures, then the selection
-strategies), or ``check`` (each method once at smoke scale). When the MINUTES are over it stops where it is. LEDGER
-holds everything that is finished by then; it is written every quarter of a minute.
+PART is ``gpu`` (the gpu scale: the benchmark's eight attacks undefended, then under FT, FT-SAM, SAU and NPD, then under
+everything else that the defense papers do to these models), ``paper`` (BadNets and Blended at the papers' own
+settings, with the defenses and the variants of the three defense papers), ``laptop`` (every run of the laptop scale
+but those that ask about pictures, then the selection strategies), or ``check`` (each method once at smoke scale). When
+the MINUTES are over it stops where it is. LEDGER holds everything that is finished by then; it is written every quarter
+of a minute, and what it holds already, from an earlier lease, is not run again. Weights do not travel: a victim of an
+earlier lease is trained again where a defense needs it.
 """
 
 import os
@@ -19,14 +22,16 @@ from paperlib.attacks import ATTACKS
 from paperlib.defenses import DEFENSES, POISONED
 from paperlib.detection import DETECTORS
 from paperlib.experiments import plan as ex
-from paperlib.experiments.scales import LAPTOP, PAPER, SMOKE
+from paperlib.experiments.scales import GPU, LAPTOP, PAPER, SMOKE, Scale
 from paperlib.experiments.specs import CleanseSpec, DefendSpec
-from paperlib.lab.ledger import export
+from paperlib.lab.ledger import export, import_ledger
 from paperlib.lab.plan import method
 from paperlib.lab.run import RunFailed, run
 from paperlib.lab.spec import Spec
 from paperlib.lab.store import Store
 from paperlib.papers import specs
+from paperlib.papers.benchmark.runs import ATTACKS as EIGHT
+from paperlib.papers.defense_table import backdoored, defended
 
 DEFENSE_PAPERS = ("benchmark", "ft_sam", "sau", "polarizer")
 LONG = ("lc", "lira", "lf", "ssba", "input_aware", "wanet")
@@ -50,6 +55,19 @@ def paper_part() -> list[list[Spec]]:
         for paper in DEFENSE_PAPERS
     )
     return [[*victims.values(), *benchmark], [spec for paper in others for spec in paper]]
+
+
+def gpu_part(scale: Scale = GPU) -> list[list[Spec]]:
+    """Eight attacks at the settings of the gpu scale, most wanted first."""
+    victims = [backdoored(scale, attack) for attack in EIGHT]
+    first = [defended(scale, victim, name) for name in ("ft", "ft_sam", "sau", "npd") for victim in victims]
+    of_cifar = {victim.key for victim in victims}
+
+    def here(spec: Spec) -> bool:
+        return isinstance(spec, DefendSpec) and spec.parents()[0].key in of_cifar
+
+    rest = [spec for paper in DEFENSE_PAPERS for spec in specs(paper, scale) if here(spec)]
+    return [list(victims), list(first), rest]
 
 
 def laptop_part() -> list[list[Spec]]:
@@ -78,7 +96,7 @@ def check_part() -> list[list[Spec]]:
     return [list(found.values())]
 
 
-PARTS = {"paper": paper_part, "laptop": laptop_part, "check": check_part}
+PARTS = {"gpu": gpu_part, "paper": paper_part, "laptop": laptop_part, "check": check_part}
 
 
 def main(part: str, minutes: float, ledger: Path, workers: int = 4) -> None:
@@ -95,6 +113,8 @@ def main(part: str, minutes: float, ledger: Path, workers: int = 4) -> None:
         note(f"{part}: stopped after {minutes:g} minutes")
         os.killpg(0, signal.SIGKILL)  # with its workers; what they had finished is in the ledger
 
+    if ledger.exists():
+        note(f"{part}: {import_ledger(ledger, store)} results of {ledger}")
     threading.Thread(target=watch, daemon=True).start()
     for stage in PARTS[part]():
         note(f"{part}: {len({spec.key for spec in stage})} runs wanted")

@@ -29,7 +29,7 @@ Papers = Annotated[
 Missing = Annotated[
     bool, typer.Option("--missing", help="Only what git does not record at this scale, cheapest per run first.")
 ]
-Scale = Annotated[str, typer.Option(help="smoke, laptop or paper.", envvar="PAPERLIB_SCALE")]
+Scale = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.", envvar="PAPERLIB_SCALE")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
 StoreRoot = Annotated[
     Path | None, typer.Option("--store", help="Folder of finished runs.", envvar="PAPERLIB_STORE", show_default=False)

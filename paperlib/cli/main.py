@@ -42,7 +42,7 @@ app.command("inspect")(own.inspect)
 app.command("purify")(own.purify)
 
 ScaleOption = Annotated[
-    str, typer.Option("--scale", help="smoke, laptop or paper. [default: $PAPERLIB_SCALE, else smoke]")
+    str, typer.Option("--scale", help="smoke, laptop, gpu or paper. [default: $PAPERLIB_SCALE, else smoke]")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]

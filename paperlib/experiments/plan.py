@@ -125,7 +125,7 @@ def train(scale: Scale, attack: str = "none", ratio: float = 0.1, *, seed: int =
 
 def picture(scale: Scale) -> str:
     """Which picture Blended has in the plans of ``scale``: :data:`paperlib.experiments.scales.PICTURE`."""
-    planned = PICTURE.get(scale.name, "cartoon")
+    planned = PICTURE.get(scale.plans, "cartoon")
     return "random" if planned == "benchmark" and sources.status("pictures").state == "missing" else planned
 
 
@@ -240,7 +240,7 @@ def adversarially(scale: Scale) -> dict[str, Any]:
 
     NPD's paper does not print how its attackers train; it gets the same.
     """
-    return {"adversarial": 8 / 255, "adversarial_steps": 2 if scale.name == "smoke" else 10}
+    return {"adversarial": 8 / 255, "adversarial_steps": 2 if scale.plans == "smoke" else 10}
 
 
 def _hands_in(attack: str, strategy: str) -> None:

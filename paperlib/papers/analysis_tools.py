@@ -98,7 +98,7 @@ FIRST_MODEL = ("activated_images", "activation_distribution", "feature_maps", "f
 def specs(tool: str, scale: Scale, seed: int, twins: Twins = TWINS) -> list[AnalysisSpec]:
     """``tool`` on the two models: one spec, or one for each model where the tool looks at one; of the structure, one
     model's."""
-    params = dict(SIZES.get(tool, {}).get(scale.name, {}))
+    params = dict(SIZES.get(tool, {}).get(scale.plans, {}))
     if tool in ONE_IMAGE:
         params |= {"true_class": twins.true_class, "index": 1}  # of our laptop models' deer the first that all know
     pair = twins.specs(scale, seed)

@@ -145,7 +145,7 @@ def defended(scale: Scale, parent: Spec, defense: str, *, n_clean: int | None = 
     base, changes = COLUMNS.get(last, (last, {}))
     if base == "ft_sam":  # always written down, so that a sweep over the radius shares this result
         changes = {"rho": scale.rho, **changes}
-    if base == "npd" and scale.name == "paper" and victim.dataset == "tiny_imagenet":
+    if base == "npd" and scale.plans == "paper" and victim.dataset == "tiny_imagenet":
         changes = {"rho": NPD_ON_TINY, **changes}
     if last in TOLD:
         everything = victim.attack == "badnets_a2a" or dict(victim.attack_params).get("labels") == "all_to_all"

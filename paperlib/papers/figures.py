@@ -155,7 +155,7 @@ def reactivation(paper: str, stages: Sequence[str], attacks: Callable[[Scale], S
         for attack in attacks(scale):
             parent = backdoored(scale, attack, seed=seed)
             models = (*(defended(scale, parent, name) for name in stages), plan.train(scale, seed=seed))
-            out[attack] = plan.analyse("reactivation", *models, seed=seed, **REACTIVATION[scale.name])
+            out[attack] = plan.analyse("reactivation", *models, seed=seed, **REACTIVATION[scale.plans])
         return out
 
     def draw(results: Results) -> Artefact:

@@ -92,7 +92,7 @@ class PaperTable:
 
     def at(self, scale: Scale) -> tuple[DefenseTable, ...]:
         """What ``scale`` runs; nothing where it is not planned."""
-        found = self.parts.get(scale.name, ())
+        found = self.parts.get(scale.plans, ())
         return (found,) if isinstance(found, DefenseTable) else found
 
     @property
@@ -235,7 +235,7 @@ class PaperTable:
         scale = results.scale
         metrics = set(printed.metric) if len(printed) else self.metrics
         ours = tidy(results, self.cells(scale, seed), metrics)
-        stand_ins = self._stand_ins(scale) if scale.name != "paper" and len(printed) else None
+        stand_ins = self._stand_ins(scale) if scale.plans != "paper" and len(printed) else None
         frame = compare.compare(ours, printed, scale=scale.name, stand_ins=stand_ins, tolerances=TOLERANCES)
         if not self.average:
             return frame
@@ -254,7 +254,7 @@ class PaperTable:
 
     def _stand_in_notes(self, scale: Scale) -> list[str]:
         """What a small scale has instead of the printed data set and network, where a row or column names that."""
-        if scale.name != "laptop":
+        if scale.plans != "laptop":
             return []
         return [
             f"Where the table says {style.title(kind, printed)}, ours is {style.title(kind, name)}."
@@ -296,7 +296,7 @@ class PaperTable:
         """What a small scale runs a whole table on, where it is not its usual data set and network; else empty."""
         parts = self.at(scale)
         usual = any((part.dataset, part.model) == ("cifar10", "preact_resnet18") for part in parts)
-        if scale.name == "paper" or self.changes or usual or not parts:
+        if scale.plans == "paper" or self.changes or usual or not parts:
             return ""
         models = dict.fromkeys(model for part in parts for model in several(part.model))
         sets = dict.fromkeys(part.dataset for part in parts)

@@ -26,6 +26,8 @@ METRICS = {"c_acc": "ACC", "asr": "ASR", "r_acc": "R-ACC", "der": "DER", "tpr": 
 MATCH, DIFFERS, SCALED, UNPUBLISHED, MISSING, EARLIER, FAILED = VERDICTS = (
     "match", "differs", "not comparable (scale)", "not published to us", "not run", "by an earlier version", "failed",
 )  # fmt: skip
+JUDGED = ("paper", "gpu")
+"""The scales whose numbers have the printed ones for a target; ``gpu`` is near the paper's settings, and says so."""
 AVERAGE = "average"
 """Prefix of the name of a printed or computed average row; such rows are no attacks and are not counted as such."""
 
@@ -73,7 +75,7 @@ def compare(
         What :func:`paperlib.report.published.published` returns. A cell may have two rows: the printed reading and the
         corrected one. Both are compared.
     scale : str
-        Scale of ``ours``. Unless it is ``"paper"``, numbers are shown side by side but never judged.
+        Scale of ``ours``. Unless it is one of :data:`JUDGED`, numbers are shown side by side but never judged.
     stand_ins : mapping of mappings, optional
         What stands for the paper's setting at a small scale, e.g. ``{"dataset": {"digits": "cifar10"}}``. The setting
         that was really used is kept in a column ``ours_dataset``.
@@ -100,9 +102,9 @@ def compare(
         lacking = [name for name in (*KEYS, "value") if name not in frame.columns]
         if lacking and len(frame):
             raise PaperlibError(f"{argument} has no column {', '.join(lacking)}; it needs {', '.join(KEYS)} and value.")
-    if stand_ins and scale == "paper":
+    if stand_ins and scale in JUDGED:
         raise PaperlibError(
-            f"stand_ins={dict(stand_ins)!r} at scale='paper': the paper's own numbers need its own setting."
+            f"stand_ins={dict(stand_ins)!r} at scale={scale!r}: the paper's own numbers need its own setting."
         )
     known = {**TOLERANCES, **(tolerances or {})}
 
@@ -169,7 +171,7 @@ def _cell(
     else:
         cell["difference"] = a - b
         cell["verdict"] = EARLIER if cell["mark"] else SCALED
-        if scale == "paper" and not cell["mark"]:
+        if scale in JUDGED and not cell["mark"]:
             metric = cell["metric"]
             if metric not in tolerances:
                 raise PaperlibError(
@@ -316,7 +318,11 @@ def _average_row(parts: list[dict[str, Any]], ours: float | None, published: flo
         return row | {"difference": None, "verdict": UNPUBLISHED, "grade": ""}
     row["difference"] = ours - published
     row["verdict"] = (
-        EARLIER if row["mark"] else SCALED if row["scale"] != "paper" else _judge(row["difference"], row["tolerance"])
+        EARLIER
+        if row["mark"]
+        else SCALED
+        if row["scale"] not in JUDGED
+        else _judge(row["difference"], row["tolerance"])
     )
     return row
 

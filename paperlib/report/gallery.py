@@ -18,7 +18,7 @@ from paperlib.report.published import PAPERS, Item, inventory
 
 PRINTED = "printed, not ours"
 """In the caption of what is drawn from printed numbers: such an item wears no badge of a scale."""
-SCALES = {"paper": "paper scale", "laptop": "laptop scale", "smoke": "smoke scale"}
+SCALES = {name: f"{name} scale" for name in ("paper", "gpu", "laptop", "smoke")}
 """In the order in which an item shows them."""
 
 CSS = """ :root {color-scheme: light dark; --ink: #1d2125; --soft: #5b6470; --line: #d9dde2; --page: #fbfbfa; --card:

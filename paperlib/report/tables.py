@@ -222,7 +222,8 @@ def _legend(comparison: pd.DataFrame, grid: compare.Grid, footnotes: dict[str, i
             f"{style.title('metric', m)} {points:g}"
             for m, points in shown.drop_duplicates("metric")[["metric", "tolerance"]].to_numpy()
         )
-        lines.append(f"=: within the tolerance ({within}); ≠: outside it.")
+        near = "" if scale == "paper" else " Ours are near the paper's settings: victims of fewer epochs, in one cycle."
+        lines.append(f"=: within the tolerance ({within}); ≠: outside it.{near}")
         noisy = shown[shown.metric.eq("ASR") & shown.noise.notna()].drop_duplicates("defense")
         if len(noisy):
             apart = ", ".join(f"{style.title('defense', d)} {v:.0f}" for d, v in noisy[["defense", "noise"]].to_numpy())

@@ -439,7 +439,7 @@ def visual(results: Results, id_: str, defense: str) -> Artefact:
                 f"{int(np.subtract(poisoned, clean).argmax())} gains most from the trigger"
             )
     first = _parent(groups[0][0])
-    if results.scale.name == "paper":
+    if results.scale.plans == "paper":
         slice_ = f"{len(there)} of the paper's five networks"
     else:
         slice_ = "A slice of the paper's figure, which has five networks on Tiny ImageNet at 5 %: one network"
@@ -470,7 +470,7 @@ def _pictures(
 
 def our_ratio(results: Results) -> Artefact:
     """ASR over the poisoning ratio, undefended and after FT: ours and the printed curves."""
-    part = SLICES[results.scale.name]
+    part = SLICES[results.scale.plans]
     theirs = runs.printed_asr().set_index(["attack", "defense", "ratio"]).ASR
     rows = []
     for cell in runs.ratio_cells(results.scale, results.seed):
@@ -520,7 +520,7 @@ def _look(id_: str, text: str, draw: Callable[..., Any], describe: Callable[...,
             raise NotRun(f"no attack was looked at at {results.scale.name} scale")
         return artefact(
             PAPER, results, id_, "figure", figure=draw(looks), frame=attack_gallery.quality_frame(looks),
-            caption=f"{text}; {len(looks)} of {len(SLICES[results.scale.name].attacks)} attacks. {where(results)}.",
+            caption=f"{text}; {len(looks)} of {len(SLICES[results.scale.plans].attacks)} attacks. {where(results)}.",
             alt=describe(looks),
         )  # fmt: skip
 

@@ -213,7 +213,7 @@ def attacked(scale: Scale, attack: str, ratio: float | None = None, seed: int = 
 
 def attack_specs(scale: Scale, seed: int) -> list[Spec]:
     """The clean model and every attacked one."""
-    return [plan.train(scale, seed=seed), *(attacked(scale, name, seed=seed) for name in SLICES[scale.name].attacks)]
+    return [plan.train(scale, seed=seed), *(attacked(scale, name, seed=seed) for name in SLICES[scale.plans].attacks)]
 
 
 def defense_tables(part: Slice) -> tuple[DefenseTable, ...]:
@@ -224,7 +224,7 @@ def defense_tables(part: Slice) -> tuple[DefenseTable, ...]:
 
 def defense_cells(scale: Scale, seed: int) -> list[Cell]:
     """The cells of :func:`defense_tables` that ``scale`` runs."""
-    return [cell for table in defense_tables(SLICES[scale.name]) for cell in table.cells(scale, seed)]
+    return [cell for table in defense_tables(SLICES[scale.plans]) for cell in table.cells(scale, seed)]
 
 
 MINORITY = {"smoke": (), "laptop": (0.01, 0.05), "paper": (0.01, 0.05)}
@@ -236,9 +236,9 @@ OF_A_MINORITY = ("ac", "ss", "spectre", "scan")
 
 def detections(scale: Scale, seed: int) -> dict[tuple[str, float, str], Spec]:
     """Attack, ratio and detector -> the detector on that training set."""
-    part = SLICES[scale.name]
+    part = SLICES[scale.plans]
     found: dict[tuple[str, float, str], Spec] = {}
-    for ratio in (RATIO, *MINORITY[scale.name]):
+    for ratio in (RATIO, *MINORITY[scale.plans]):
         for attack in part.detected:
             parent = attacked(scale, attack, None if ratio == RATIO else ratio, seed=seed)
             for name in part.detectors if ratio == RATIO else OF_A_MINORITY:
@@ -248,7 +248,7 @@ def detections(scale: Scale, seed: int) -> dict[tuple[str, float, str], Spec]:
 
 def ratio_cells(scale: Scale, seed: int) -> list[Cell]:
     """Undefended and after FT, at every ratio of the sweep."""
-    part = SLICES[scale.name]
+    part = SLICES[scale.plans]
     return DefenseTable(part.swept, ("ft",), part.ratios).cells(scale, seed)
 
 
@@ -272,7 +272,7 @@ HEADLINE = ("ft", "ft_sam", "sau", "npd")
 def dataset_cells(scale: Scale, seed: int) -> dict[str, list[Cell]]:
     """Data set -> two attacks, undefended and after four defenses."""
     table = DefenseTable(("badnets", "blended"), HEADLINE)
-    return {name: replace(table, dataset=name).cells(scale, seed) for name in DATASETS[scale.name]}
+    return {name: replace(table, dataset=name).cells(scale, seed) for name in DATASETS[scale.plans]}
 
 
 def dataset_specs(scale: Scale, seed: int) -> list[Spec]:
@@ -291,9 +291,9 @@ MORE_SEEDS = 2
 
 def seed_cells(scale: Scale, seed: int) -> dict[int, list[Cell]]:
     """Seed -> the headline defenses, each seed with victims of its own; nothing where one seed is run."""
-    if not SEEDED[scale.name]:
+    if not SEEDED[scale.plans]:
         return {}
-    table = DefenseTable(SEEDED[scale.name], HEADLINE)
+    table = DefenseTable(SEEDED[scale.plans], HEADLINE)
     return {one: table.cells(scale, one) for one in range(seed, seed + 1 + MORE_SEEDS)}
 
 
@@ -311,7 +311,7 @@ STUDIES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 
 def input_aware_specs(scale: Scale, seed: int) -> list[Spec]:
     """Input-aware with each change of :data:`STUDIES`; a question of the laptop scale alone."""
-    if scale.name != "laptop":
+    if scale.plans != "laptop":
         return []
     found: list[Spec] = []
     for _, params, changes in STUDIES:
@@ -365,12 +365,12 @@ VIEWS = ("tsne", "neuron_activation", "gradcam", "shapley", "frequency_saliency"
 def trigger_specs(scale: Scale, seed: int) -> list[Spec]:
     """What the trigger of every attack looks like."""
     return [
-        plan.analyse("triggers", attacked(scale, name, seed=seed), seed=seed) for name in SLICES[scale.name].attacks
+        plan.analyse("triggers", attacked(scale, name, seed=seed), seed=seed) for name in SLICES[scale.plans].attacks
     ]
 
 
 def _embedded(scale: Scale) -> int:
-    return SEEN[scale.name] * (3 if scale.name == "smoke" else 1)
+    return SEEN[scale.plans] * (3 if scale.plans == "smoke" else 1)
 
 
 def tsne_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
@@ -382,12 +382,12 @@ def tsne_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
 def dynamics_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
     """One training each of Blended and BadNets, watched sample by sample."""
     parents = [attacked(scale, name, seed=seed) for name in LOOKED_AT]
-    return [plan.analyse("dynamics", parent, seed=seed, n=SEEN[scale.name]) for parent in parents]
+    return [plan.analyse("dynamics", parent, seed=seed, n=SEEN[scale.plans]) for parent in parents]
 
 
 def generalisation_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
     """Blended and BadNets, each trained at both ratios, under altered triggers."""
-    n = SEEN[scale.name]
+    n = SEEN[scale.plans]
     parents = {name: [attacked(scale, name, ratio, seed) for ratio in TWO_RATIOS] for name in LOOKED_AT}
     return [
         plan.analyse("trigger_generalisation", *both, seed=seed, values=ALTERED[name], n=n)
@@ -397,7 +397,7 @@ def generalisation_specs(scale: Scale, seed: int) -> list[AnalysisSpec]:
 
 def visual_parents(scale: Scale, seed: int) -> list[TrainSpec]:
     """The paper's five models of BadNets at paper scale; below it the grid's one."""
-    if scale.name == "paper":
+    if scale.plans == "paper":
         there = scales.on(scale, "tiny_imagenet")
         return [attacked(there, "badnets", 0.05, seed, model=model) for model in MODELS]
     return [attacked(scale, "badnets", seed=seed)]
@@ -407,9 +407,9 @@ def visual_specs(scale: Scale, seed: int, defense: str) -> list[list[AnalysisSpe
     """Per model the five :data:`VIEWS` of the undefended model (``none``) or after ``defense``."""
     params: dict[str, dict[str, Any]] = {
         "tsne": {"n": _embedded(scale)},
-        "neuron_activation": {"n": SEEN[scale.name]},
+        "neuron_activation": {"n": SEEN[scale.plans]},
         "gradcam": {"index": 1},  # the first deer that all our laptop models recognise, as in notebook 05
-        "shapley": {"index": 1, "backgrounds": {"smoke": 10, "laptop": 50, "paper": 200}[scale.name], "top": 1},
+        "shapley": {"index": 1, "backgrounds": {"smoke": 10, "laptop": 50, "paper": 200}[scale.plans], "top": 1},
         "frequency_saliency": {"index": 1},
     }
     parents = visual_parents(scale, seed)

@@ -332,7 +332,7 @@ def our_attacks(results: Results) -> Artefact:
     clean = results.get(plan.train(scale, seed=results.seed))
     theirs = runs.printed_cells().query("defense == 'none'").set_index(["attack", "metric"]).value
     rows = []
-    for name in runs.SLICES[scale.name].attacks:
+    for name in runs.SLICES[scale.plans].attacks:
         spec = runs.attacked(scale, name, seed=results.seed)
         if (result := results.get(spec)) is None:
             continue
@@ -377,7 +377,7 @@ def our_datasets(results: Results) -> Artefact:
                 row = {"Data set": sources.DATASETS[dataset].title, "Clean C-Acc": clean["c_acc"] if clean else np.nan}
                 row |= {"Attack": style.title("attack", cell.attack), "Defense": _after(cell.defense)}
                 rows.append({**row, "C-Acc": result["c_acc"], "ASR": result["asr"], "R-Acc": result["r_acc"]})
-    sizes = "; ".join(images(scales.on(scale, dataset)) for dataset in runs.DATASETS[scale.name])
+    sizes = "; ".join(images(scales.on(scale, dataset)) for dataset in runs.DATASETS[scale.plans])
     caption = (
         f"Two attacks at {100 * RATIO:g} % on every data set that is here, {len(rows)} of {planned} cells. {sizes}."
         f" PreAct-ResNet18 of width {scale.width}, {scale.name} scale, seed {results.seed}."
@@ -488,7 +488,7 @@ def access(defense: str) -> str:
 def our_defenses(results: Results) -> Artefact:
     """Every defense under every attack it was run on, grouped by what it may see, beside the printed cells."""
     scale = results.scale
-    part, cells = runs.SLICES[scale.name], runs.defense_cells(results.scale, results.seed)
+    part, cells = runs.SLICES[scale.plans], runs.defense_cells(results.scale, results.seed)
     ours = tidy(results, cells, ("ACC", "ASR", "R-ACC", "DER"))
     if ours.empty:
         raise NotRun(f"no defense has a result at {scale.name} scale")

@@ -19,7 +19,7 @@ METRICS = {"asr": "ASR", "c_acc": "C-Acc"}
 
 def _learned(results: Results, ratio: float = 0.1) -> list[TrainSpec]:
     """The models of the attacks that every item has which have learned their backdoor."""
-    names = runs.ATTACKS[results.scale.name]
+    names = runs.ATTACKS[results.scale.plans]
     return learned(results, [backdoored(results.scale, name, ratio, results.seed) for name in names])
 
 
@@ -47,7 +47,7 @@ def check_alive(results: Results) -> Cases:
 
 def _pairs(results: Results, item: str, **changes: Any) -> list[Victim]:
     """The models on which everything of a table, or of what is changed of it, was run."""
-    table = replace(runs.TABLES[item][results.scale.name], **changes)
+    table = replace(runs.TABLES[item][results.scale.plans], **changes)
     return victims(results, lambda seed: table.cells(results.scale, seed))
 
 

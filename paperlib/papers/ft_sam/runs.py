@@ -93,12 +93,12 @@ PICTURED = {"smoke": FT, "laptop": ("ft", "nad", "npd", "ft_sam"), "paper": ("ft
 def picture_table(scale: Scale, pictures: Iterable[str] = PICTURES) -> DefenseTable:
     """Blended with each of ``pictures``."""
     settings = [Setting(f"picture={one}", training={"attack_params": pairs(picture=one)}) for one in pictures]
-    return DefenseTable(("blended",), PICTURED[scale.name], settings=tuple(settings))
+    return DefenseTable(("blended",), PICTURED[scale.plans], settings=tuple(settings))
 
 
 def picture_specs(scale: Scale, seed: int) -> list[Spec]:
     """The experiments of it; with the benchmark's picture where that is on this machine, but not at smoke scale."""
-    fetched = scale.name != "smoke" and sources.status("pictures").state == "ready"
+    fetched = scale.plans != "smoke" and sources.status("pictures").state == "ready"
     here = [one for one in PICTURES if one != "benchmark" or fetched]
     return specs_of(picture_table(scale, here).cells(scale, seed))
 
@@ -118,9 +118,9 @@ VICTIMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
 def mended_cells(scale: Scale, seed: int) -> dict[str, list[Cell]]:
     """Title of an attack -> cells of its model with ``seed`` under the defenses of :data:`MENDED`."""
     out = {}
-    for title, (attack, params) in VICTIMS[scale.name].items():
+    for title, (attack, params) in VICTIMS[scale.plans].items():
         setting = Setting(training={"attack_params": pairs(params)} if params else {})
-        out[title] = DefenseTable((attack,), MENDED[scale.name], settings=(setting,)).cells(scale, seed)
+        out[title] = DefenseTable((attack,), MENDED[scale.plans], settings=(setting,)).cells(scale, seed)
     return out
 
 
@@ -131,7 +131,7 @@ def mended_specs(scale: Scale, seed: int) -> list[Spec]:
 
 def swept(scale: Scale) -> tuple[str, ...]:
     """The attacks of Figure 3."""
-    return tuple(name for name in SWEPT if name in ATTACKS[scale.name])
+    return tuple(name for name in SWEPT if name in ATTACKS[scale.plans])
 
 
 def sweep(scale: Scale, seed: int) -> list[tuple[str, int, Spec]]:
@@ -148,14 +148,14 @@ def neuron_spec(scale: Scale, attack: str, ratio: float, seed: int) -> AnalysisS
 
 def neuron_specs(scale: Scale, seed: int) -> dict[str, Spec]:
     """Figures 4 and 5: of every attack at 5 %."""
-    return {attack: neuron_spec(scale, attack, 0.05, seed) for attack in ATTACKS[scale.name]}
+    return {attack: neuron_spec(scale, attack, 0.05, seed) for attack in ATTACKS[scale.plans]}
 
 
 def tsne_spec(scale: Scale, seed: int) -> AnalysisSpec:
     """Features of the Blended models of :data:`STAGES`."""
     parent = backdoored(scale, "blended", seed=seed)
     models = (defended(scale, parent, name) for name in STAGES)
-    return plan.analyse("tsne", *models, seed=seed, n=300 if scale.name == "smoke" else 1000)
+    return plan.analyse("tsne", *models, seed=seed, n=300 if scale.plans == "smoke" else 1000)
 
 
 def geometry_specs(scale: Scale, seed: int) -> dict[str, Spec]:
@@ -163,7 +163,7 @@ def geometry_specs(scale: Scale, seed: int) -> dict[str, Spec]:
     settings = {"rho": scale.rho, "rhos": RHOS, "n_clean": scale.n_clean}
     return {
         attack: plan.analyse("sam_geometry", backdoored(scale, attack, seed=seed), seed=seed, **settings)
-        for attack in ATTACKS[scale.name]
+        for attack in ATTACKS[scale.plans]
     }
 
 
@@ -172,5 +172,5 @@ def gradcam_specs(scale: Scale, seed: int) -> dict[str, Spec]:
 
     Test image 1 of its class is the first that all our laptop models recognise without a trigger.
     """
-    parents = {attack: backdoored(scale, attack, 0.05, seed) for attack in ATTACKS[scale.name]}
+    parents = {attack: backdoored(scale, attack, 0.05, seed) for attack in ATTACKS[scale.plans]}
     return {a: plan.analyse("gradcam", p, defended(scale, p, "ft_sam"), seed=seed, index=1) for a, p in parents.items()}

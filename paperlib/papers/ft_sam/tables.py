@@ -46,14 +46,14 @@ def paper_table(id_: str) -> PaperTable:
     """The table ``id_``."""
 
     def notes(results: Results) -> list[str]:
-        part = (TABLES[id_].get(results.scale.name) or TABLES[id_]["paper"]).dataset
+        part = (TABLES[id_].get(results.scale.plans) or TABLES[id_]["paper"]).dataset
         scale = scales.on(results.scale, part)
         schedules = (
             f"{scale.defense_epochs} epochs of batch {scale.defense_batch}, lr 0.01; learning-rate schedules: FT cosine"
             f" per epoch, FT-SAM official_cyclic (cosine of period 200 iterations); FT-SAM with rho {scale.rho:g} (the"
             " paper: 2), label smoothing 0.1."
         )
-        return [schedules, *NOTES.get(id_, ())] if results.scale.name in TABLES[id_] else []
+        return [schedules, *NOTES.get(id_, ())] if results.scale.plans in TABLES[id_] else []
 
     return PaperTable(PAPER, id_, TITLES[id_], TABLES[id_], own="ft_sam", average="of averages", notes=notes)
 
@@ -76,7 +76,7 @@ def draw_versions(results: Results) -> Artefact:
     rows: list[dict[str, Any]] = []
     current = results.current()
     every = range(results.seed, results.seed + SEEDS)
-    for title in VICTIMS[results.scale.name]:
+    for title in VICTIMS[results.scale.plans]:
         seeds = [mended_cells(results.scale, seed)[title] for seed in every]
         for same in zip(*seeds, strict=True):
             specs = [cell.spec for cell in same]
@@ -103,7 +103,7 @@ def draw_versions(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"no defense that was mended has a result at {results.scale.name} scale")
     results.earlier.clear()  # the table says itself which rows are of which version
-    changed = "; ".join(f"{DEFENSES[d].title}: {DEFENSES[d].changed}" for d in MENDED[results.scale.name])
+    changed = "; ".join(f"{DEFENSES[d].title}: {DEFENSES[d].changed}" for d in MENDED[results.scale.plans])
     notes = [
         f"now: the current version; before: the one before it. What changed: {changed}.",
         (
@@ -139,7 +139,7 @@ def draw_pictures(results: Results) -> Artefact:
     if not rows:
         raise NotRun(f"no picture of Blended has a result at {scale.name} scale")
     caption = (
-        f"Blended with three pictures, undefended and after {len(PICTURED[scale.name])} defenses. {where(results)}"
+        f"Blended with three pictures, undefended and after {len(PICTURED[scale.plans])} defenses. {where(results)}"
     )
     notes = [
         (

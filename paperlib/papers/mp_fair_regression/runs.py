@@ -51,12 +51,12 @@ def _origin(dataset: str, exact: bool, folder: Path) -> str:
 
 def origin(scale: Scale, dataset: str) -> str:
     """Which table of a data set this machine has for ``scale``: 'generated', 'exact', 'stand_in' or 'missing'."""
-    return _origin(dataset, scale.name != "smoke", paths.data_dir())
+    return _origin(dataset, scale.plans != "smoke", paths.data_dir())
 
 
 def trials(scale: Scale, item: str) -> int:
     """Splits of an item."""
-    most = 2 if scale.name == "smoke" else 10
+    most = 2 if scale.plans == "smoke" else 10
     return min(most, TRIALS.get(item, most))
 
 
@@ -69,7 +69,7 @@ def experiment(scale: Scale, item: str, dataset: str, origin_: str, **model: Any
 
 def scaling_spec(scale: Scale) -> AnalysisSpec:
     """Run times of this machine."""
-    if scale.name == "smoke":
+    if scale.plans == "smoke":
         return plan.analyse("fair_protocol", item="scaling", n_rows=(100, 200), streamed_rows=(2_000,), trials=1)
     sizes: dict[str, Any] = {"n_rows": (250, 500, 1_000, 2_000), "streamed_rows": (10_000, 100_000, 1_000_000)}
     return plan.analyse("fair_protocol", item="scaling", trials=5, **sizes)
@@ -81,7 +81,7 @@ def specs_of(item: str, datasets: Sequence[str] = ()) -> Callable[[Scale, int], 
     def specs(scale: Scale, seed: int) -> list[Spec]:
         found = {name: origin(scale, name) for name in datasets or USED_SETS.get(item, SETS)}
         there: list[Spec] = [experiment(scale, item, name, o) for name, o in found.items() if o != "missing"]
-        if not there and scale.name == "smoke":
+        if not there and scale.plans == "smoke":
             return [experiment(scale, item, "synthetic", "generated")]
         return there
 

@@ -34,7 +34,7 @@ def label_title(label: str) -> str:
 
 def judged(results: Results) -> bool:
     """Whether results are of the paper's own size, and may be called a match or not."""
-    return results.scale.name != "smoke"
+    return results.scale.plans != "smoke"
 
 
 def where(results: Results, item: str, datasets: Sequence[str] = ()) -> str:

@@ -30,7 +30,7 @@ def _by_attack(results: Results, cells: Iterable[Cell], names: Sequence[str]) ->
 
 def _run(results: Results, defenses: Sequence[str], attacks: Sequence[str] = ()) -> list[Victim]:
     """The models of Table 1 (of ``attacks``) that have learned their backdoor, with what ``defenses`` make of them."""
-    main = runs.MAIN[results.scale.name]
+    main = runs.MAIN[results.scale.plans]
     table = replace(main, attacks=tuple(attacks or main.attacks), defenses=tuple(defenses))
     return victims(results, lambda seed: table.cells(results.scale, seed))
 
@@ -45,7 +45,7 @@ def _ders(found: list[Victim], defenses: Iterable[str]) -> dict[str, float]:
 
 def check_best(results: Results) -> Verdict:
     """NPD has a higher DER than each of the defenses that are not told the target."""
-    defenses = runs.MAIN[results.scale.name].defenses
+    defenses = runs.MAIN[results.scale.plans].defenses
     found = _run(results, defenses)
     margins = {
         f"NPD less {style.title('defense', name)}": margin(v.der("npd") - v.der(name) for v in found)
@@ -73,7 +73,7 @@ def check_removes(results: Results) -> Verdict:
 
 def check_informed(results: Results) -> Verdict:
     """Knowing the target does not hurt: the DER of TU and TP is at least NPD's less one point."""
-    found = _run(results, (*runs.INFORMED, "npd"), runs.TOLD[results.scale.name])
+    found = _run(results, (*runs.INFORMED, "npd"), runs.TOLD[results.scale.plans])
     margins = {
         f"{style.title('defense', name)} less NPD, plus 1": margin(v.der(name) - v.der("npd") + 1 for v in found)
         for name in runs.INFORMED
@@ -114,7 +114,7 @@ def check_losses(results: Results) -> Cases:
 @in_all("the default place against the first one")
 def check_deeper(results: Results) -> Cases:
     """The deepest place has a higher DER than the shallowest."""
-    table = runs.FIGURE3[results.scale.name]
+    table = runs.FIGURE3[results.scale.plans]
     ends = (table.settings[0].name, runs.DEFAULT_PLACE)
     for attack, pairs in _by_attack(results, table.cells(results.scale, results.seed), ends).items():
         first, last = (der_of(*pair) for pair in pairs)

@@ -97,7 +97,7 @@ def draw_fig2(results: Results) -> Artefact:
 
 def draw_fig3(results: Results) -> Artefact:
     """Figure 3: C-Acc and ASR over the place of the polarizer."""
-    table, rows = runs.FIGURE3[results.scale.name], []
+    table, rows = runs.FIGURE3[results.scale.plans], []
     for attack, _, place, spec, parent in table.cells(results.scale, results.seed):
         if (result := results.get(spec)) is not None:
             before = results.need(parent)

@@ -20,11 +20,11 @@ ITEMS: dict[str, Item] = {
     "table10": Item(lambda s, seed: list(runs.pictures(s, seed).values()), tables.draw_table10),
     "fig1": Item(lambda s, seed: [], figures.draw_fig1),
     "fig2": Item(lambda s, seed: [], figures.draw_fig2),
-    "fig3": Item(lambda s, seed: specs_of(runs.FIGURE3[s.name].cells(s, seed)), figures.draw_fig3),
+    "fig3": Item(lambda s, seed: specs_of(runs.FIGURE3[s.plans].cells(s, seed)), figures.draw_fig3),
     "fig4": Item(lambda s, seed: [runs.perturbation_spec(s, "blended", seed)], figures.draw_fig4),
     **{id_: Item(partial(_cam, attack), partial(figures.draw_cam, id_)) for id_, attack in runs.CAMS.items()},
 }
 OURS: dict[str, Item] = {
     "our_estimate": Item(lambda s, seed: list(runs.estimates(s, seed).values()), tables.draw_estimate),
-    "our_reactivation": reactivation(runs.PAPER, ("none", "npd"), lambda scale: runs.REACTIVATED[scale.name]),
+    "our_reactivation": reactivation(runs.PAPER, ("none", "npd"), lambda scale: runs.REACTIVATED[scale.plans]),
 }

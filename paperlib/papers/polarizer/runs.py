@@ -166,25 +166,25 @@ FIGURE3 = {
 
 def timed(scale: Scale, seed: int) -> list[Cell]:
     """Table 9: every run of a defense that is timed."""
-    tables = [one for one in (MAIN[scale.name], TIMED.get(scale.name)) if one]
+    tables = [one for one in (MAIN[scale.plans], TIMED.get(scale.plans)) if one]
     return [cell for table in tables for cell in table.cells(scale, seed) if cell.defense != "none"]
 
 
 def pictures(scale: Scale, seed: int) -> dict[str, Spec]:
     """Table 10: the trigger of every attack and its size; the benchmark's own analysis."""
-    return {a: plan.analyse("triggers", backdoored(scale, a, seed=seed), seed=seed) for a in PICTURED[scale.name]}
+    return {a: plan.analyse("triggers", backdoored(scale, a, seed=seed), seed=seed) for a in PICTURED[scale.plans]}
 
 
 def perturbation_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     """Trigger and perturbations in the backdoored model; the target estimate there and after NPD."""
     parent = backdoored(scale, attack, seed=seed)
-    n = {"smoke": 100, "laptop": 300}.get(scale.name, 2000)
+    n = {"smoke": 100, "laptop": 300}.get(scale.plans, 2000)
     return plan.analyse("perturbations", parent, defended(scale, parent, "npd"), seed=seed, n=n)
 
 
 def estimates(scale: Scale, seed: int) -> dict[str, Spec]:
     """The target estimate on the attacks of Table 1."""
-    return {attack: perturbation_spec(scale, attack, seed) for attack in MAIN[scale.name].attacks}
+    return {attack: perturbation_spec(scale, attack, seed) for attack in MAIN[scale.plans].attacks}
 
 
 def gradcam_spec(scale: Scale, attack: str, seed: int) -> AnalysisSpec:

@@ -28,7 +28,7 @@ def _title(parent: TrainSpec) -> str:
 
 def check_best(results: Results) -> Verdict:
     """SAU has a higher DER and R-Acc than each of the defenses that were run."""
-    table = runs.MAIN[results.scale.name]
+    table = runs.MAIN[results.scale.plans]
     found = victims(results, lambda seed: table.cells(results.scale, seed))
     measures: dict[str, Callable[[Victim, str], float]] = {
         "DER": Victim.der,
@@ -47,7 +47,7 @@ def check_best(results: Results) -> Verdict:
 @in_all("at most a tenth of the undefended ASR, for every learned attack")
 def check_low(results: Results) -> Cases:
     """After SAU every attack's ASR is at most a tenth of the undefended one."""
-    for parent in _learned(results, runs.MAIN[results.scale.name].attacks):
+    for parent in _learned(results, runs.MAIN[results.scale.plans].attacks):
         after = results.need(defended(results.scale, parent, "sau"))["asr"]
         yield after <= results.need(parent)["asr"] / 10, {f"{_title(parent)} ASR after SAU": after}
 
@@ -79,7 +79,7 @@ def check_shared(results: Results) -> Cases:
 def check_ablation(results: Results) -> Cases:
     """The inner problem (A) lowers the ASR, the outer one (B) keeps the accuracy."""
     curves = {key: results.need(spec) for key, spec in runs.curves(results.scale, results.seed).items()}
-    for attack in runs.ABLATED[results.scale.name]:
+    for attack in runs.ABLATED[results.scale.plans]:
         for measure, title, other in (("asr", "ASR", "C+B"), ("c_acc", "C-Acc", "A+D")):
             ours, theirs = (curves[attack, name][measure][-1] for name in ("A+B", other))
             name = style.title("attack", attack)
@@ -91,7 +91,7 @@ def check_ablation(results: Results) -> Cases:
 def check_few(results: Results) -> Cases:
     """With fewer clean images the accuracy falls, and the ASR stays low down to 50."""
     (table,) = TABLES["table23"].at(results.scale)
-    kept = [n for n in table.clean(results.scale).values() if n >= 50 or results.scale.name == "smoke"]
+    kept = [n for n in table.clean(results.scale).values() if n >= 50 or results.scale.plans == "smoke"]
     for parent in _learned(results, table.attacks):
         title, before = _title(parent), results.need(parent)["asr"]
         found = {n: results.need(defended(results.scale, parent, "sau", n_clean=n)) for n in (kept[0], kept[-1])}

@@ -119,7 +119,7 @@ def draw_fig3(results: Results) -> Artefact:
     return _artefact(
         results, "fig3", "figure", figure=figure, frame=frame,
         caption=f"Figure 3. Learning curves of the ablation of Table 6, one run; {len(attacks)} of 3 attacks, "
-        f"{runs.N[results.scale.name]} test images. {where(results, dataset=runs.ablation(results.scale).dataset)}",
+        f"{runs.N[results.scale.plans]} test images. {where(results, dataset=runs.ablation(results.scale).dataset)}",
         alt=f"Last points of the curves, in percent: {'; '.join(texts)}.",
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ ITEMS: dict[str, Item] = {
     "table2": Item(lambda s, seed: [], tables.draw_table2),
     "table6": Item(lambda s, seed: list(runs.curves(s, seed, runs.TABLE6).values()), tables.draw_table6),
     "table7": Item(
-        lambda s, seed: [c.spec for c in runs.MAIN[s.name].cells(s, seed) if c.defense != "none"], tables.draw_table7
+        lambda s, seed: [c.spec for c in runs.MAIN[s.plans].cells(s, seed) if c.defense != "none"], tables.draw_table7
     ),
     "table8": Item(lambda s, seed: [], tables.draw_table8),
     **{id_: table.item() for id_, table in tables.TABLES.items()},

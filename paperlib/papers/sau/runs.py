@@ -191,26 +191,26 @@ def whole_grid(scale: Scale, seed: int = 0) -> Iterator[Spec]:
 
 def ablation(scale: Scale) -> Scale:
     """Table 6 and Figures 1 and 3 are of Tiny ImageNet; below paper scale the usual data set stands in."""
-    return scales.on(scale, "tiny_imagenet") if scale.name == "paper" else scale
+    return scales.on(scale, "tiny_imagenet") if scale.plans == "paper" else scale
 
 
 def curve_spec(scale: Scale, attack: str, objectives: str, seed: int) -> AnalysisSpec:
     """Risks over the epochs of SAU with the inner and outer ``objectives`` (``A+B``: SAU itself)."""
     changes = VARIANTS[OBJECTIVES[objectives]][1] if OBJECTIVES[objectives] else {}
-    sizes = {"n": N[scale.name], "every": EVERY[scale.name], "n_clean": scale.n_clean, **scale.changes.get("sau", {})}
+    sizes = {"n": N[scale.plans], "every": EVERY[scale.plans], "n_clean": scale.n_clean, **scale.changes.get("sau", {})}
     return plan.analyse("sau_curve", backdoored(scale, attack, seed=seed), seed=seed, **{**sizes, **changes})
 
 
 def curves(scale: Scale, seed: int, attacks: Mapping[str, tuple[str, ...]] = ABLATED) -> dict[tuple[str, str], Spec]:
     """(attack, objectives) -> the curve: Figure 3 and, with other ``attacks``, Table 6."""
     there = ablation(scale)
-    return {(one, name): curve_spec(there, one, name, seed) for one in attacks[scale.name] for name in OBJECTIVES}
+    return {(one, name): curve_spec(there, one, name, seed) for one in attacks[scale.plans] for name in OBJECTIVES}
 
 
 def _of_stages(tool: str, scale: Scale, attack: str, seed: int) -> AnalysisSpec:
     parent = backdoored(scale, attack, seed=seed)
     models = (defended(scale, parent, name) for name in STAGES)
-    return plan.analyse(tool, *models, seed=seed, n=N[scale.name])
+    return plan.analyse(tool, *models, seed=seed, n=N[scale.plans])
 
 
 def risk_specs(scale: Scale, seed: int) -> dict[str, Spec]:

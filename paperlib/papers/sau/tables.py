@@ -53,7 +53,7 @@ def draw_table1(results: Results) -> Artefact:
                     }
                 )
     caption = (
-        f"Table 1. Types of adversarial examples, counted among {runs.N[results.scale.name]:,} test images, and the"
+        f"Table 1. Types of adversarial examples, counted among {runs.N[results.scale.plans]:,} test images, and the"
         f" risks (fractions); {len(there)} of {len(runs.ATTACKS)} attacks. {where(results)}"
     )
     notes = [
@@ -100,14 +100,14 @@ def draw_table6(results: Results) -> Artefact:
         for (attack, name), curve in found(results, runs.curves(scale, results.seed, runs.TABLE6), "ablation").items()
         for metric, measure in (("ACC", "c_acc"), ("ASR", "asr"))
     ]  # fmt: skip
-    instead = None if scale.name == "paper" else {"dataset": {there.dataset: "tiny"}}
+    instead = None if scale.plans == "paper" else {"dataset": {there.dataset: "tiny"}}
     frame = compare.compare(pd.DataFrame(rows), published(PAPER, "table6"), scale=scale.name, stand_ins=instead)
     caption = (
         "Table 6. Ablation: inner problem of SAU (A) or plain PGD (C), outer problem of SAU (B) or adversarial"
         f" training (D); {compare.coverage(frame)}; printed: Tiny ImageNet. {where(results, dataset=there.dataset)}"
     )
     notes = [
-        f"Ours are of {runs.N[scale.name]} test images, one run; the paper's are means of five runs.",
+        f"Ours are of {runs.N[scale.plans]} test images, one run; the paper's are means of five runs.",
         _budget(scale),
     ]
     html = tables.paper_table(frame, caption, rows=("attack", "setting"), notes=notes)
@@ -117,7 +117,7 @@ def draw_table6(results: Results) -> Artefact:
 def draw_table7(results: Results) -> Artefact:
     """Table 7: seconds; ours of whole runs, the printed ones until a defense takes effect."""
     printed = published(PAPER, "table7").set_index(["dataset", "defense"]).value
-    taken = seconds(results, runs.MAIN[results.scale.name].cells(results.scale, results.seed))
+    taken = seconds(results, runs.MAIN[results.scale.plans].cells(results.scale, results.seed))
     rows = [
         {
             "Defense": style.title("defense", defense),
@@ -185,11 +185,11 @@ def _table(id_: str, title: str, *notes: str, **options: Any) -> PaperTable:
     metrics = ("ACC", "ASR", "R-ACC", "DER")
 
     def below(results: Results) -> list[str]:
-        parts = runs.TABLES[id_].get(results.scale.name)
+        parts = runs.TABLES[id_].get(results.scale.plans)
         if not parts:
             return list(notes)
         first = parts if isinstance(parts, DefenseTable) else parts[0]
-        scale = scales.on(results.scale, first.dataset) if results.scale.name == "paper" else results.scale
+        scale = scales.on(results.scale, first.dataset) if results.scale.plans == "paper" else results.scale
         return [*notes, _budget(scale)]
 
     return PaperTable(PAPER, id_, title, runs.TABLES[id_], own="sau", metrics=metrics, notes=below, **options)

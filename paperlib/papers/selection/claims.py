@@ -34,11 +34,11 @@ def _beats(one: str, other: str, results: Results) -> Verdict:
 
 def _grows(results: Results) -> Verdict:
     frame = asr_frame(results)
-    planned = SLICES[results.scale.name].per_class
+    planned = SLICES[results.scale.plans].per_class
     smallest, largest = min(planned), max(planned)
     if smallest == largest:
         raise NotRun(f"one ratio is run at {results.scale.name} scale")
-    attacks = SLICES[results.scale.name].attacks
+    attacks = SLICES[results.scale.plans].attacks
     gains = [
         float((both.lps - both.random).mean())
         for both in (both_of(frame, "lps", "random", [(name, k) for name in attacks]) for k in (smallest, largest))

@@ -29,7 +29,7 @@ SEEDS = {"smoke": 2, "laptop": 10, "paper": 10}
 
 def sizes(scale: Scale) -> Scale:
     """Digits as smoke has them; smoke itself trains less."""
-    little = scale.name == "smoke"
+    little = scale.plans == "smoke"
     changes: Mapping[str, Mapping[str, Any]] = {
         "blended": {"picture": "random"},
         "lps": {"rounds": 2 if little else 10, "epochs": 1},
@@ -86,7 +86,7 @@ class DigitsTable:
 
     def victims(self, scale: Scale, seed: int) -> list[tuple[int, str, TrainSpec]]:
         """Seed, strategy and victim, seed by seed."""
-        seeds = range(seed, seed + SEEDS[scale.name])
+        seeds = range(seed, seed + SEEDS[scale.plans])
         return [(s, name, victim(scale, name, self.per_class, s)) for s in seeds for name in self.strategies]
 
     def specs(self, scale: Scale, seed: int) -> list[Spec]:

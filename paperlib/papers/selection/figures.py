@@ -25,7 +25,7 @@ def _errorbars(axes: Any, x: Any, found: pd.DataFrame, name: str) -> None:
 def asr(results: Results) -> Artefact:
     """ASR over the ratio, a panel for each attack, a line for each strategy, with the standard deviation over seeds."""
     frame = runs.asr_frame(results)
-    part = SLICES[results.scale.name]
+    part = SLICES[results.scale.plans]
     columns = min(3, len(part.attacks))
     lines = -(-len(part.attacks) // columns)
     ticks = [100 * ratio(sized(results.scale), k) for k in sorted(part.per_class)]
@@ -59,7 +59,7 @@ def asr(results: Results) -> Artefact:
 
 def _net(net: Net, scale: Scale) -> str:
     """A model, with its width where the scale has several."""
-    several = len({width for pair in SLICES[scale.name].pairs for _, width in pair}) > 1
+    several = len({width for pair in SLICES[scale.plans].pairs for _, width in pair}) > 1
     return style.title("model", net[0]) + (f" ({net[1]})" if several else "")
 
 
@@ -95,7 +95,7 @@ def surrogate(results: Results) -> Artefact:
         results, "fig_surrogate", "figure", figure=figure, frame=frame.assign(pair=frame.pair.str.replace("\n", " ")),
         caption=f"Surrogate → victim{' (width)' if '(' in names[0] else ''}: ASR on what LPS selected, and on a random "
         f"draw with the same victim, mean and standard deviation over {frame.seed.nunique()} of "
-        f"{SLICES[scale.name].repeats} seeds; {len(names)} of {wanted} pairs. {at_main(results)}",
+        f"{SLICES[scale.plans].repeats} seeds; {len(names)} of {wanted} pairs. {at_main(results)}",
         alt=f"Mean ASR in percent. {'; '.join(said)}.",
     )  # fmt: skip
 
@@ -261,7 +261,7 @@ def loss(results: Results) -> Artefact:
     return drawn(
         results, "fig_loss", "figure", figure=figure, frame=frame,
         caption=f"Training loss of the victim on poisoned and on clean images, mean over seeds ({count} of "
-        f"{len(STRATEGIES) * SLICES[results.scale.name].seeds} victims). {at_main(results)}",
+        f"{len(STRATEGIES) * SLICES[results.scale.plans].seeds} victims). {at_main(results)}",
         alt=f"Mean loss of the poisoned images after the last epoch: {', '.join(said)}. The clean images' curves lie "
         "together where the strategy does not matter for them.",
     )  # fmt: skip

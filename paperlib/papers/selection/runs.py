@@ -121,9 +121,9 @@ def sized(scale: Scale, dataset: str = "", setting: Setting | None = None) -> Sc
 
     Blended keeps its random picture below paper scale: the ninety models of these tables were recorded with it.
     """
-    part = SLICES[scale.name]
+    part = SLICES[scale.plans]
     there = replace(scales.on(scale, dataset or scale.dataset), width=part.width)
-    if scale.name != "paper":
+    if scale.plans != "paper":
         there = replace(there, changes={**there.changes, "blended": {"picture": "random"}})
     n_train, epochs = setting or part.setting
     if not n_train or there.dataset != scale.dataset:
@@ -138,17 +138,17 @@ def ratio(scale: Scale, per_class: int) -> float:
 
 def seeds(scale: Scale, seed: int) -> range:
     """The seeds of ``scale``, beginning with the notebook's own."""
-    return range(seed, seed + SLICES[scale.name].seeds)
+    return range(seed, seed + SLICES[scale.plans].seeds)
 
 
 def repeats(scale: Scale, seed: int) -> range:
     """The seeds of the ablations."""
-    return range(seed, seed + SLICES[scale.name].repeats)
+    return range(seed, seed + SLICES[scale.plans].repeats)
 
 
 def main_budget(scale: Scale) -> int:
     """Images per class of everything that is drawn for one budget."""
-    return SLICES[scale.name].per_class[0]
+    return SLICES[scale.plans].per_class[0]
 
 
 def chosen(
@@ -164,7 +164,7 @@ def chosen(
     """The search of ``strategy``; ``params`` change its hyper-parameters."""
     changes: dict[str, Any] = {}
     if strategy in SEARCHES:
-        model, width = surrogate or (PREACT, SLICES[scale.name].surrogate)
+        model, width = surrogate or (PREACT, SLICES[scale.plans].surrogate)
         changes = {"width": width} if model == PREACT else {"width": width, "model": model}
     there = sized(scale, scale.dataset, setting)
     return plan.select(there, strategy, attack, ratio(there, per_class), seed=seed, params=params, **changes)
@@ -207,7 +207,7 @@ def cells(scale: Scale, seed: int, dataset: str = "") -> Iterator[Cell]:
 
     A clean-label attack cannot poison more than the target class holds; such cells do not exist.
     """
-    part = SLICES[scale.name]
+    part = SLICES[scale.plans]
     there = sized(scale, dataset) if dataset in ("", *part.elsewhere) else scale
     budgets = part.elsewhere.get(dataset, ()) if dataset else part.per_class
     for k in budgets:
@@ -243,7 +243,7 @@ def montage_spec(scale: Scale, strategy: str, seed: int) -> AnalysisSpec:
 
 def setting_planned(scale: Scale, seed: int) -> list[Spec]:
     """The victims of :func:`setting_specs`; none at a scale with one setting."""
-    return [cell.spec for _, cell in setting_specs(scale, seed)] if SLICES[scale.name].settings else []
+    return [cell.spec for _, cell in setting_specs(scale, seed)] if SLICES[scale.plans].settings else []
 
 
 def montage_specs(scale: Scale, seed: int) -> list[Spec]:
@@ -258,13 +258,13 @@ def forgetting_spec(scale: Scale, strategy: str, seed: int) -> AnalysisSpec:
 
 def analysis_specs(scale: Scale, seed: int) -> list[Spec]:
     """The usual victims, and those whose forgetting is counted."""
-    counted = [forgetting_spec(scale, name, seed) for name in ORDER] if SLICES[scale.name].forgetting else []
+    counted = [forgetting_spec(scale, name, seed) for name in ORDER] if SLICES[scale.plans].forgetting else []
     return [*(cell.spec for cell in own_cells(scale, seed)), *counted]
 
 
 def constraint_specs(scale: Scale, seed: int) -> Iterator[tuple[str, int, TrainSpec]]:
     """Row, seed and victim of the ablation of constraints; the first rows are strategies of the grid."""
-    part, k = SLICES[scale.name], main_budget(scale)
+    part, k = SLICES[scale.plans], main_budget(scale)
     for s in repeats(scale, seed):
         for name in ("lps", "balanced", "random"):
             yield name, s, victim(scale, name, k, s)
@@ -278,7 +278,7 @@ def pair_specs(scale: Scale, seed: int) -> Iterator[tuple[Net, Net, int, TrainSp
     draw."""
     k = main_budget(scale)
     for s in repeats(scale, seed):
-        for one, other in SLICES[scale.name].pairs:
+        for one, other in SLICES[scale.plans].pairs:
             yield (
                 one,
                 other,
@@ -290,7 +290,7 @@ def pair_specs(scale: Scale, seed: int) -> Iterator[tuple[Net, Net, int, TrainSp
 
 def round_specs(scale: Scale, seed: int) -> Iterator[tuple[str, int, int, int, TrainSpec]]:
     """``T`` or ``K``: what is swept; T, K, seed and victim."""
-    part, k = SLICES[scale.name], main_budget(scale)
+    part, k = SLICES[scale.plans], main_budget(scale)
     for s in repeats(scale, seed):
         for swept, points in (("T", part.rounds), ("K", part.epochs)):
             for t, epochs in points:
@@ -299,7 +299,7 @@ def round_specs(scale: Scale, seed: int) -> Iterator[tuple[str, int, int, int, T
 
 def setting_specs(scale: Scale, seed: int) -> Iterator[tuple[Setting, Cell]]:
     """Random selection and LPS with :data:`ATTACK`, in this scale's setting and in the others."""
-    part = SLICES[scale.name]
+    part = SLICES[scale.plans]
     own = sized(scale)
     for setting, budgets in {(own.n_train, own.epochs): part.per_class, **part.settings}.items():
         for k in budgets:
@@ -310,7 +310,7 @@ def setting_specs(scale: Scale, seed: int) -> Iterator[tuple[Setting, Cell]]:
 
 def defended_specs(scale: Scale, seed: int) -> list[tuple[str, str, int, Spec]]:
     """Strategy, defense (or ``none``), seed, and the victim at the main budget after that defense."""
-    part, found = SLICES[scale.name], []
+    part, found = SLICES[scale.plans], []
     for s in repeats(scale, seed):
         for name in part.defended:
             parent = victim(scale, name, main_budget(scale), s)

@@ -23,7 +23,7 @@ def coverage(results: Results, count: int, dataset: str = "") -> str:
 
 def drawn(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
     """An item, with what the scale's slice holds among its parameters."""
-    scale, part = results.scale, SLICES[results.scale.name]
+    scale, part = results.scale, SLICES[results.scale.plans]
     more = {
         "width": part.width, "surrogate_width": part.surrogate, "attacks": list(part.attacks),
         "per_class": list(part.per_class), "seeds": list(runs.seeds(scale, results.seed)),
@@ -43,7 +43,7 @@ def where(results: Results, dataset: str = "") -> str:
     """The end of a caption: data and width of the victim."""
     there = sized(results.scale, dataset)
     n = there.n_train or runs.SIZES[there.dataset]
-    epochs = f" {there.epochs} epochs," if SLICES[results.scale.name].setting[1] and not dataset else ""
+    epochs = f" {there.epochs} epochs," if SLICES[results.scale.plans].setting[1] and not dataset else ""
     return f"{style.title('dataset', there.dataset)}, {n:,} images,{epochs} width {there.width}."
 
 
@@ -98,7 +98,7 @@ def by_ratio(id_: str, dataset: str = "") -> Callable[[Results], Artefact]:
 
 def defenses(results: Results) -> Artefact:
     """C-Acc and ASR of every strategy's victim after each defense."""
-    part, planned = SLICES[results.scale.name], runs.defended_specs(results.scale, results.seed)
+    part, planned = SLICES[results.scale.plans], runs.defended_specs(results.scale, results.seed)
     rows = [(*names, result["c_acc"], result["asr"]) for *names, result in runs.found(results, planned)]
     if not any(defense != "none" for _, defense, *_ in rows):
         raise NotRun(f"no defended victim at {results.scale.name} scale")
@@ -193,7 +193,7 @@ def cost(results: Results) -> Artefact:
                 "Trainings of 100 epochs": f"{default / 100:.2f}",
             }
         )
-    part = SLICES[scale.name]
+    part = SLICES[scale.plans]
     caption = f"Cost of a selection, mean over {len(frame)} searches. {style.title('attack', ATTACK)}. {where(results)}"
     notes = [
         (
@@ -211,7 +211,7 @@ def cost(results: Results) -> Artefact:
 def passes(results: Results) -> Artefact:
     """Random selection and LPS where the victim sees each image more or less often."""
     scale = results.scale
-    if not SLICES[scale.name].settings:
+    if not SLICES[scale.plans].settings:
         raise NotRun("a second setting of the victim is run at laptop scale only")
     planned = list(runs.setting_specs(scale, results.seed))
     rows = []
@@ -235,7 +235,7 @@ def passes(results: Results) -> Artefact:
             row |= {f"{title}: ASR, %": spread(mine.asr), f"{title}: loss of poisoned images, last epoch": learned}
         shown.append({**row, "Paper": UNPUBLISHED})
     caption = (
-        f"More images or more passes over them. {style.title('attack', ATTACK)}, width {SLICES[scale.name].width}."
+        f"More images or more passes over them. {style.title('attack', ATTACK)}, width {SLICES[scale.plans].width}."
     )
     notes = [
         f"{len(frame)} of {len(planned)} victims. {SPREAD}",
@@ -279,7 +279,7 @@ def analysis(results: Results) -> Artefact:
         name = str(strategy)
         row = {"Images per class": k, "Strategy": style.title("selection", name), "ASR, %": spread(mine.asr)}
         row |= {title: number(mine[key], ".3g") for key, title in columns.items() if key != "asr"}
-        if SLICES[scale.name].forgetting:
+        if SLICES[scale.plans].forgetting:
             counted = results.get(runs.forgetting_spec(scale, name, results.seed)) if k == main_budget(scale) else None
             row["Forgetting events per learned image"] = _forgotten(counted["poisoned"]) if counted else "–"
         shown.append(row)
@@ -294,7 +294,7 @@ def analysis(results: Results) -> Artefact:
         (
             f"Forgetting events: the victim of the first seed with {main_budget(scale)} images per class, trained once"
             " more."
-            if SLICES[scale.name].forgetting
+            if SLICES[scale.plans].forgetting
             else ""
         ),
     ]

@@ -51,7 +51,7 @@ def _steadier(results: Results) -> Verdict:
     """Spread of TPR over the triggers on which everything was run."""
     scale, seed = results.scale, results.seed
     rates: dict[str, dict[str, float]] = {"vdc": {}}
-    for attack in JUDGED[scale.name]:
+    for attack in JUDGED[scale.plans]:
         if (result := results.get(same_data(scale, attack, seed=seed))) is not None:
             rates["vdc"][attack] = result["tpr"]
     for dirt, name, spec in detections(scale, seed):

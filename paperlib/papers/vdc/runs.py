@@ -121,7 +121,7 @@ SLIPPED = {
 def cleaning(scale: Scale, attack: str = "none", ratio: float = ETA, *, seed: int, **changes: Any) -> CleanseSpec:
     """VDC on the paper's data: ``attack`` at ``ratio``, noise by ``noise=`` and ``noise_ratio=``, or both."""
     given = {"selection": "balanced", "attack_params": AS_IN_THE_PAPER.get(attack, ())} if attack != "none" else {}
-    return plan.cleanse(scale, attack, ratio, seed=seed, **{**ENGINE[scale.name], **given, **changes})
+    return plan.cleanse(scale, attack, ratio, seed=seed, **{**ENGINE[scale.plans], **given, **changes})
 
 
 def noisy(scale: Scale, noise: str, *, seed: int, **changes: Any) -> CleanseSpec:
@@ -131,7 +131,7 @@ def noisy(scale: Scale, noise: str, *, seed: int, **changes: Any) -> CleanseSpec
 
 def hybrids(scale: Scale) -> tuple[tuple[str, str], ...]:
     """Trigger and noise of every hybrid."""
-    return HYBRIDS.get(scale.name) or tuple((attack, noise) for noise in NOISES for attack in ATTACKS)
+    return HYBRIDS.get(scale.plans) or tuple((attack, noise) for noise in NOISES for attack in ATTACKS)
 
 
 def hybrid(scale: Scale, attack: str, noise: str, *, seed: int) -> CleanseSpec:
@@ -141,7 +141,7 @@ def hybrid(scale: Scale, attack: str, noise: str, *, seed: int) -> CleanseSpec:
 
 def victim(scale: Scale, attack: str, *, seed: int, **changes: Any) -> TrainSpec:
     """The classifier into which the detectors of poisoned data look: the benchmark's, at paper scale the paper's."""
-    if scale.name != "paper":
+    if scale.plans != "paper":
         return plan.train(scale, attack, BENCHMARK, seed=seed, **{**_relabelled(attack), **changes})
     if attack == "wanet":  # its attacker trains the classifier and poisons anew in every batch
         return plan.train(scale, attack, ETA, seed=seed)
@@ -151,9 +151,9 @@ def victim(scale: Scale, attack: str, *, seed: int, **changes: Any) -> TrainSpec
 
 def same_data(scale: Scale, attack: str, *, seed: int, **changes: Any) -> CleanseSpec:
     """VDC on exactly the training set of :func:`victim`."""
-    if scale.name == "paper":
+    if scale.plans == "paper":
         return cleaning(scale, attack, seed=seed, **changes)
-    more = {**ENGINE[scale.name], **_relabelled(attack), **changes}
+    more = {**ENGINE[scale.plans], **_relabelled(attack), **changes}
     return plan.cleanse(scale, attack, BENCHMARK, seed=seed, **more)
 
 
@@ -164,7 +164,7 @@ def _relabelled(attack: str) -> dict[str, Any]:
 
 def compared(scale: Scale, seed: int, attacks: Iterable[str] = ATTACKS) -> list[CleanseSpec]:
     """VDC on the training sets into which its baselines look."""
-    return [same_data(scale, attack, seed=seed) for attack in JUDGED[scale.name] if attack in attacks]
+    return [same_data(scale, attack, seed=seed) for attack in JUDGED[scale.plans] if attack in attacks]
 
 
 def mislabelled(scale: Scale, noise: str, *, seed: int, **changes: Any) -> TrainSpec:
@@ -174,7 +174,7 @@ def mislabelled(scale: Scale, noise: str, *, seed: int, **changes: Any) -> Train
 
 def photos(scale: Scale) -> Scale | None:
     """``scale`` on what stands in for photographs; None where nothing does."""
-    return scales.on(scale, PHOTOS[scale.name]) if scale.name in PHOTOS else None
+    return scales.on(scale, PHOTOS[scale.plans]) if scale.plans in PHOTOS else None
 
 
 def of_photos(scale: Scale, id_: str, seed: int) -> Iterator[tuple[str, str, Spec]]:
@@ -192,8 +192,8 @@ def of_photos(scale: Scale, id_: str, seed: int) -> Iterator[tuple[str, str, Spe
 
 
 def _detections_of_poison(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
-    for attack in JUDGED[scale.name]:
-        for name in DETECTORS_OF_POISON[scale.name]:
+    for attack in JUDGED[scale.plans]:
+        for name in DETECTORS_OF_POISON[scale.plans]:
             if name in DETECTORS:
                 yield attack, name, plan.detect(scale, victim(scale, attack, seed=seed), name, seed=seed)
 
@@ -201,7 +201,7 @@ def _detections_of_poison(scale: Scale, seed: int) -> Iterator[tuple[str, str, D
 def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]:
     """Trigger or noise, detector and spec of every baseline."""
     yield from _detections_of_poison(scale, seed)
-    for noise in JUDGED_NOISES[scale.name]:
+    for noise in JUDGED_NOISES[scale.plans]:
         for name in DETECTORS_OF_NOISE:
             yield noise, name, plan.detect(scale, mislabelled(scale, noise, seed=seed), name, seed=seed)
 
@@ -209,21 +209,21 @@ def detections(scale: Scale, seed: int) -> Iterator[tuple[str, str, DetectSpec]]
 def by_ratio(scale: Scale, seed: int) -> Iterator[tuple[float, str, Spec]]:
     """Share of poison, method and spec of VDC and of the baselines on one trigger; VDC on exactly their data."""
     usual, vdc = victim(scale, BY_RATIO, seed=seed), same_data(scale, BY_RATIO, seed=seed)
-    for ratio in (*RATIOS[scale.name], usual.ratio):
+    for ratio in (*RATIOS[scale.plans], usual.ratio):
         trained = replace(usual, ratio=ratio)
         yield ratio, "vdc", replace(vdc, ratio=ratio)
-        for name in DETECTORS_OF_POISON[scale.name]:
+        for name in DETECTORS_OF_POISON[scale.plans]:
             yield ratio, name, plan.detect(scale, trained, name, seed=seed)
 
 
 def fair_dirt(scale: Scale) -> Iterator[tuple[str, float]]:
     """Noise and ratio of the comparison on the same features; people's labels as they are (ratio 0)."""
-    if scale.name == "smoke":
+    if scale.plans == "smoke":
         yield from zip(NOISES, (LITTLE, NOISE), strict=True)
         return
     for noise in NOISES:
         yield from ((noise, LITTLE), (noise, NOISE))
-    yield from ((noise, 0.0) for noise in HUMAN[scale.name])
+    yield from ((noise, 0.0) for noise in HUMAN[scale.plans])
 
 
 def fair(scale: Scale, seed: int) -> Iterator[tuple[str, float, str, CleanseSpec]]:
@@ -232,7 +232,7 @@ def fair(scale: Scale, seed: int) -> Iterator[tuple[str, float, str, CleanseSpec
     ``vdc`` asks its questions with a head fitted on the reference. At paper scale too the features are the embedded
     engine's.
     """
-    options, (n, reference) = ENGINE["smoke" if scale.name == "smoke" else "laptop"], FAIR[scale.name]
+    options, (n, reference) = ENGINE["smoke" if scale.plans == "smoke" else "laptop"], FAIR[scale.plans]
     for noise, ratio in fair_dirt(scale):
         about: dict[str, Any] = {"noise": noise, "noise_ratio": ratio, "seed": seed, "reference": reference}
         about |= {"n_train": n} if n else {}
@@ -251,7 +251,7 @@ def retrainings(scale: Scale, seed: int) -> dict[tuple[str, str], TrainSpec]:
         if options is not None:
             more["cleansed"] = same_data(scale, RETRAINED, seed=seed, **options)
         out[RETRAINED, name] = victim(scale, RETRAINED, seed=seed, **more)
-        if scale.name == "smoke":
+        if scale.plans == "smoke":
             continue
         if options is not None:
             more["cleansed"] = noisy(scale, NOISES[0], seed=seed, **options)
@@ -262,12 +262,12 @@ def retrainings(scale: Scale, seed: int) -> dict[tuple[str, str], TrainSpec]:
 def slipped(scale: Scale, seed: int) -> dict[float, TrainSpec]:
     """Ratio -> classifier; at 0 all poisoned images were removed."""
     clean = retrainings(scale, seed)[RETRAINED, "truth"]
-    return {0.0: clean, **{ratio: plan.train(scale, RETRAINED, ratio, seed=seed) for ratio in SLIPPED[scale.name]}}
+    return {0.0: clean, **{ratio: plan.train(scale, RETRAINED, ratio, seed=seed) for ratio in SLIPPED[scale.plans]}}
 
 
 def engines(scale: Scale, seed: int) -> Iterator[tuple[str, CleanseSpec]]:
     """Dirt and spec of every engine that is compared, on one trigger and one noise."""
-    for options in (ENGINE[scale.name], *OTHERS[scale.name]):
+    for options in (ENGINE[scale.plans], *OTHERS[scale.plans]):
         clear: dict[str, Any] = dict.fromkeys(("params", "target_fpr")) | {"reference": 0, **options}
         yield ATTACKS[0], cleaning(scale, ATTACKS[0], seed=seed, **clear)
         yield NOISES[0], noisy(scale, NOISES[0], seed=seed, **clear)
@@ -275,17 +275,17 @@ def engines(scale: Scale, seed: int) -> Iterator[tuple[str, CleanseSpec]]:
 
 def columns(scale: Scale, seed: int) -> Iterator[tuple[str, str, CleanseSpec]]:
     """Group, name and spec of everything that VDC is asked to clean."""
-    for attack in TRIGGERS[scale.name]:
+    for attack in TRIGGERS[scale.plans]:
         yield "poisoned", attack, cleaning(scale, attack, seed=seed)
     for noise in NOISES:
         yield "noisy", noise, noisy(scale, noise, seed=seed)
-    for noise in HUMAN[scale.name]:
+    for noise in HUMAN[scale.plans]:
         yield "by people", noise, noisy(scale, noise, seed=seed)
     for attack, noise in hybrids(scale):
         yield "hybrid", f"{attack}+{noise}", hybrid(scale, attack, noise, seed=seed)
-    for attack in LOW_TRIGGERS[scale.name]:
+    for attack in LOW_TRIGGERS[scale.plans]:
         yield "few", attack, cleaning(scale, attack, LOW, seed=seed)
-    for attack in CLEAN_LABEL[scale.name]:
+    for attack in CLEAN_LABEL[scale.plans]:
         yield "clean label", attack, clean_label(scale, attack, seed=seed)
 
 
@@ -327,7 +327,7 @@ class Asked:
     def columns(self, scale: Scale, seed: int) -> Iterator[tuple[str, str, CleanseSpec]]:
         """As :func:`columns`; of other triggers or wrong labels these alone."""
         options: dict[str, Any] = {}
-        if self.engine and self.engine != ENGINE[scale.name]["engine"]:
+        if self.engine and self.engine != ENGINE[scale.plans]["engine"]:
             options = {**dict.fromkeys(("params", "target_fpr")), "reference": 0, "engine": self.engine}
         if self.questions:
             options |= {"questions": self.questions}
@@ -336,7 +336,7 @@ class Asked:
         if not (self.attacks or self.noises or options):
             yield from columns(scale, seed)
             return
-        for attack in self.attacks or (() if self.noises else TRIGGERS[scale.name]):
+        for attack in self.attacks or (() if self.noises else TRIGGERS[scale.plans]):
             yield "poisoned", attack, cleaning(scale, attack, seed=seed, **options)
         for noise in self.noises or (() if self.attacks else NOISES):
             yield "noisy", noise, noisy(scale, noise, seed=seed, **options)
@@ -357,7 +357,7 @@ def of(groups: str, scale: Scale, seed: int) -> list[Spec]:
 
 def clean_label(scale: Scale, attack: str, *, seed: int) -> CleanseSpec:
     """VDC on an attack that leaves the labels right, which VDC cannot see."""
-    return plan.cleanse(scale, attack, CLEAN_LABEL_RATIO, seed=seed, **ENGINE[scale.name])
+    return plan.cleanse(scale, attack, CLEAN_LABEL_RATIO, seed=seed, **ENGINE[scale.plans])
 
 
 # ------------------------------------------------------------------------------------------------ their results

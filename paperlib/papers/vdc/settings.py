@@ -60,7 +60,7 @@ def _settings(results: Results, id_: str, title: str, words: str, ours: Mapping[
 
 def table_attack_settings(results: Results) -> Artefact:
     """Data sets, dirt and questions as far as they are known, and ours."""
-    triggers = ", ".join(style.title("attack", a) for a in runs.TRIGGERS[results.scale.name])
+    triggers = ", ".join(style.title("attack", a) for a in runs.TRIGGERS[results.scale.plans])
     ours = {
         "data": captions.images(results.scale),
         "triggers": f"{triggers} with the benchmark's settings",
@@ -79,7 +79,7 @@ def table_training_settings(results: Results) -> Artefact:
     ours = {
         "network": f"PreAct-ResNet18 of width {scale.width}",
         "training": f"{scale.epochs} epochs, batch {scale.batch_size}, learning rate {scale.lr:g}, {schedule}",
-        "engine": runs.ENGINE[scale.name]["engine"],
+        "engine": runs.ENGINE[scale.plans]["engine"],
     }
     title = "Training on the cleaned set and the paper's models, as far as they are known"
     return _settings(results, "table_training_settings", title, "retraining|MLLM|LLM|decoding|threshold|tie rule", ours)

@@ -46,7 +46,7 @@ CALLS = {"CIFAR-10": 50_000 * 6, "ImageNet-100": 50_000 * 8, "ImageNet-Dog": 8_0
 
 
 def artefact_of(results: Results, id_: str, kind: str, **content: Any) -> Artefact:
-    more = {"engine": runs.ENGINE[results.scale.name]}
+    more = {"engine": runs.ENGINE[results.scale.plans]}
     return captions.artefact(PAPER, results, id_, kind, more, **content)
 
 
@@ -80,10 +80,10 @@ def _beside(results: Results, rows: list[dict[str, Any]], item: str) -> pd.DataF
     printed = published(PAPER, item).assign(setting="")
     columns = ["dataset", "model", "ratio", "attack", "defense", "metric", "value", "n_seeds"]
     stand_ins: dict[str, dict[Any, Any]] | None = None
-    if scale.name != "paper":
+    if scale.plans != "paper":
         stand_ins = {**(captions.stand_ins(scale) or {}), "ratio": {BENCHMARK: share}}
-        if scale.name in runs.PHOTOS:
-            stand_ins["dataset"] = {**stand_ins.get("dataset", {}), runs.PHOTOS[scale.name]: imagenet}
+        if scale.plans in runs.PHOTOS:
+            stand_ins["dataset"] = {**stand_ins.get("dataset", {}), runs.PHOTOS[scale.plans]: imagenet}
     tolerances = {
         metric: compare.Tolerance(2.0, "ours: no repetition of these cells is known") for metric in ("TPR", "FPR")
     }
@@ -163,7 +163,7 @@ def _on_photos(results: Results, id_: str) -> list[tuple[float, str, str, dict[s
 def _photo_row(
     results: Results, ratio: float, dirt: str, name: str, result: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    return _row(runs.PHOTOS[results.scale.name], ratio, dirt, name, result)
+    return _row(runs.PHOTOS[results.scale.plans], ratio, dirt, name, result)
 
 
 def _instead(results: Results) -> str:
@@ -179,10 +179,10 @@ def table1(results: Results) -> Artefact:
     found = detected(results, ATTACKS)
     ours = [row for name, result in cleaned.items() for row in _row(scale.dataset, ETA, name, "vdc", result)]
     rows, notes = ours + _average(ours), [_shares(results, found)]
-    ratio = ETA if scale.name == "paper" else BENCHMARK
+    ratio = ETA if scale.plans == "paper" else BENCHMARK
     theirs = [row for attack, name, _, result in found for row in _row(scale.dataset, ratio, attack, name, result)]
     rows += theirs + _average(theirs)
-    if scale.name != "paper":
+    if scale.plans != "paper":
         for spec in runs.compared(scale, results.seed):
             rows += _row(scale.dataset, BENCHMARK, spec.attack, SAME, same) if (same := results.get(spec)) else []
         notes.append(
@@ -241,7 +241,7 @@ def table_same_features(results: Results) -> Artefact:
             rates = f"{cell.auroc:.1f} | {cell.tpr:.1f} / {cell.fpr:.1f}"
             row[str(cell.noise)] = f"{rates} ({cell.failed})" if cell.failed else rates
         shown.append(row)
-    scale, (n, reference) = results.scale, runs.FAIR[results.scale.name]
+    scale, (n, reference) = results.scale, runs.FAIR[results.scale.plans]
     wanted, total = list(runs.fair(scale, results.seed)), n or scale.n_train or 50_000
     least = math.ceil(total / (0.1 * (reference // 2 + 1)))
     caption = (
@@ -392,7 +392,7 @@ def table_models(results: Results) -> Artefact:
                 "AUROC, mean logit": number(rule(result, "logit_mean", 0.5)["auroc"]),
             }
         )  # fmt: skip
-    wanted = ["InstructBLIP (Vicuna-7B)", "LLaVA-1.5-7B", "Qwen3-VL-2B"] if scale.name != "paper" else []
+    wanted = ["InstructBLIP (Vicuna-7B)", "LLaVA-1.5-7B", "Qwen3-VL-2B"] if scale.plans != "paper" else []
     dash = {name: "needs an endpoint or a GPU" if name == "Reference images" else "–" for name in rows[0]}
     rows += [{**dash, "Engine": model, "Dirt": "not run"} for model in wanted]
     caption = f"Effect of the engine ({len(found)} cleanings). {data(scale)}"
@@ -413,7 +413,7 @@ def table_time(results: Results) -> Artefact:
     seconds: dict[tuple[str, str], list[float]] = {}
     for _, name, _, result in detected(results, (*ATTACKS, *NOISES)):
         seconds.setdefault((name, captions.device_of(results, result)), []).append(result["seconds"])
-    same = [runs.same_data(scale, attack, seed=results.seed) for attack in runs.JUDGED[scale.name]]
+    same = [runs.same_data(scale, attack, seed=results.seed) for attack in runs.JUDGED[scale.plans]]
     every = [*(result for *_, result in got(results)), *filter(None, map(results.get, same))]
     cleaned = [result for result in every if result["images_per_second"] and result["asked"] >= result["n"]]
     if not cleaned:
@@ -478,7 +478,7 @@ def table_low_ratios(results: Results) -> Artefact:
         )  # fmt: skip
     caption = (
         f"Poisoned-sample detection at a ratio of {100 * LOW:g} %"
-        f" ({coverage(found, runs.LOW_TRIGGERS[scale.name], 'triggers')}). {data(scale)} {about(r for *_, r in found)}"
+        f" ({coverage(found, runs.LOW_TRIGGERS[scale.plans], 'triggers')}). {data(scale)} {about(r for *_, r in found)}"
     )
     notes = [
         "In percent. No classifier has to learn the trigger, so that TPR does not depend on how many images carry it;"
@@ -582,7 +582,7 @@ def clean_label(results: Results) -> Artefact:
     ]  # fmt: skip
     caption = (
         f"The limit: attacks whose poisoned images keep their label, {100 * runs.CLEAN_LABEL_RATIO:g} % poisoned"
-        f" ({coverage(found, runs.CLEAN_LABEL[results.scale.name], 'attacks')}). {data(results.scale)}"
+        f" ({coverage(found, runs.CLEAN_LABEL[results.scale.plans], 'attacks')}). {data(results.scale)}"
         f" {about(r for *_, r in found)}"
     )
     notes = [
