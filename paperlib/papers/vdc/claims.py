@@ -48,7 +48,7 @@ def _asked_for(results: Results) -> Verdict:
 
 
 def _steadier(results: Results) -> Verdict:
-    """Spread of TPR over the triggers on which everything was run."""
+    """Lowest TPR over the triggers on which VDC and every baseline were run."""
     scale, seed = results.scale, results.seed
     rates: dict[str, dict[str, float]] = {"vdc": {}}
     for attack in JUDGED[scale.plans]:
@@ -57,16 +57,17 @@ def _steadier(results: Results) -> Verdict:
     for dirt, name, spec in detections(scale, seed):
         if dirt in ATTACKS and (result := results.get(spec)) is not None:
             rates.setdefault(name, {})[dirt] = result["tpr"]
-    complete = {name: list(found.values()) for name, found in rates.items() if len(found) == len(rates["vdc"]) > 1}
-    others = {name: min(found) for name, found in complete.items() if name != "vdc"}
-    if "vdc" not in complete or not others:
-        raise NotRun("VDC and a baseline on at least two triggers are needed")
-    best = max(others, key=lambda name: others[name])
-    low = min(complete["vdc"])
+    several = {name: found for name, found in rates.items() if len(found) > 1}
+    shared = set.intersection(*map(set, several.values())) if "vdc" in several and len(several) > 1 else set()
+    if len(shared) < 2:
+        raise NotRun("VDC and its baselines on the same two triggers at least are needed")
+    lowest = {name: min(found[attack] for attack in shared) for name, found in several.items()}
+    low = lowest.pop("vdc")
+    best = max(lowest, key=lambda name: lowest[name])
     return Verdict(
-        low > others[best], f"lowest TPR over {len(complete['vdc'])} triggers; the best of {len(others)} baselines is "
+        low > lowest[best], f"lowest TPR over {len(shared)} triggers; the best of {len(lowest)} baselines is "
         f"{style.title('detector', best)}",
-        {"VDC": low, style.title("detector", best): others[best]},
+        {"VDC": low, style.title("detector", best): lowest[best]},
     )  # fmt: skip
 
 
