@@ -169,7 +169,12 @@ def _photo_row(
 def _instead(results: Results) -> str:
     """What stands in for photographs, for a caption."""
     there = runs.photos(results.scale)
-    return f"In its place: {captions.images(there)}, {there.name} scale." if there else ""
+    if there is None:
+        return ""
+    return (
+        f"In its place: {captions.images(there)}, {there.name} scale; they come from ImageNet, on which the engine's network"
+        " was trained."
+    )
 
 
 def table1(results: Results) -> Artefact:
