@@ -172,8 +172,8 @@ def _instead(results: Results) -> str:
     if there is None:
         return ""
     return (
-        f"In its place: {captions.images(there)}, {there.name} scale; they come from ImageNet, on which the engine's network"
-        " was trained."
+        f"In its place: {captions.images(there)}, {there.name} scale; they come from ImageNet, on which the engine's"
+        " network was trained."
     )
 
 
