@@ -221,7 +221,12 @@ def on(scale: Scale, dataset: str) -> Scale:
         sizes = {"n_train": n_train, "n_test": n_test, "n_clean": n_clean, **how.laptop_training}
         return replace(scale, dataset=dataset, **sizes)
     methods = {*scale.changes, *how.changes}
-    training = {"epochs": how.epochs, "batch_size": how.batch_size, "lr": how.lr, "schedule": how.schedule}
+    training: dict[str, Any] = {
+        "epochs": how.epochs,
+        "batch_size": how.batch_size,
+        "lr": how.lr,
+        "schedule": how.schedule,
+    }
     return replace(
         scale,
         dataset=dataset,
