@@ -66,12 +66,13 @@ def check_own_model(folder: Path, **how: str) -> None:
     from paperlib.training import Recipe, fit, save_weights
 
     digits = images.load("digits", "train", 600)
-    model = build("preact_resnet18", digits, width=8)
-    fit(model, digits, Recipe(10, 32, 0.05, "one_cycle"), seed=0)
-    save_weights(model, folder / "model.safetensors")
     for i, (x, y) in enumerate(zip(digits.x, digits.y.tolist(), strict=True)):
         (folder / "digits" / str(y)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(x.permute(1, 2, 0).numpy()).save(folder / "digits" / str(y) / f"{i}.png")
+    there = images.load(f"folder:{folder / 'digits'}", "train")  # at the size at which a folder is read
+    model = build("preact_resnet18", there, width=8)
+    fit(model, there, Recipe(10, 32, 0.05, "one_cycle"), seed=0)
+    save_weights(model, folder / "model.safetensors")
     given = ("model.safetensors", "--images", "digits")
     done = run(folder, "inspect", *given, "--epochs", "1", "--steps", "1", "--out", "report.html", **how)
     assert done.returncode in (0, 3) and (folder / "report.html").is_file(), done.stderr
