@@ -93,7 +93,7 @@ def accessible(html: str) -> str:
     """What the theme leaves out: names of its icons for who hears the page, and tables that scroll by the keyboard."""
     html = html.replace("<summary><span", '<summary aria-label="Show what is below"><span')
     html = re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1", html)
-    return re.sub(r'(<div class="(?:output text_html|paperlib)")', r'\1 tabindex="0"', html)
+    return re.sub(r'(<div class="(?:output text_html|paperlib|wide)")', r'\1 tabindex="0"', html)
 
 
 def not_code(folder: str, names: list[str]) -> list[str]:
